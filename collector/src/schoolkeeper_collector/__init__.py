@@ -1,0 +1,1 @@
+"""The collector: ingest, ledger, detection, incidents and console."""

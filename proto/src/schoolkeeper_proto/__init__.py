@@ -1,0 +1,1 @@
+"""What device and collector agree on: events, wire, sealing, proofs."""
