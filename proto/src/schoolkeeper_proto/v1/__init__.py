@@ -1,0 +1,1 @@
+"""The wire, version 1: protobuf definitions and the code generated from them (`make generate`)."""
