@@ -1,4 +1,4 @@
-# Every target does its own set-up. `make help` lists them.
+# Every target does its own set-up and is quick the second time. `make help` lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -6,17 +6,27 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
+PY := $(BIN)/python
 REQ := packaging/requirements
 MEMBERS := proto policies agent collector
-ARGS ?=
+WIRE_IMAGE := proto/released/v1.binpb
 
-# The system's Python comes first: services and other users can run what it builds, and one in root's home they cannot.
+# The system's Python comes first: services and other users can run what it builds; one in root's home they cannot.
 PYTHON ?= $(shell packaging/dev/find-python)
-UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# More arguments for the program behind the target: make test ARGS="-k spool", make demo ARGS=--check
+ARGS ?=
+WORKERS ?= 2
+FUZZ_SECONDS ?= 60
+
+UV_INSTALL := $(BIN)/uv pip install --quiet --python $(PY)
+PYTEST := $(PY) -m pytest
+# Two set-ups in one tree wait for each other.
+LOCKED := mkdir -p .cache; exec 9>.cache/setup.lock; if command -v flock >/dev/null; then flock 9; fi;
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'make TARGET [ARGS="..."]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
 
@@ -26,23 +36,121 @@ setup: $(VENV)/.members ## make .venv with hashed requirements and the four dist
 
 $(VENV)/.bootstrap: $(REQ)/bootstrap.txt
 	@echo '  setup     virtual environment in $(VENV)'
-	@[ -n '$(PYTHON)' ] || { echo 'setup: no Python 3.11 with venv found; install python3 and python3-venv, or: make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@[ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@[ -n '$(PYTHON)' ] || { echo 'setup: no Python 3.11 that can make a virtual environment; install python3 and' \
+	    'python3-venv, or name one: make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@$(LOCKED) $(PY) -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }; \
+	    $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(VENV)/.requirements: $(REQ)/dev.txt $(VENV)/.bootstrap
 	@echo "  setup     $$(grep -c '^[a-z].*==' $(REQ)/dev.txt) requirements, each checked by hash"
-	@$(UV_INSTALL) --require-hashes -r $(REQ)/dev.txt
+	@$(LOCKED) $(UV_INSTALL) --require-hashes -r $(REQ)/dev.txt
 	@touch $@
 
 $(VENV)/.members: $(VENV)/.requirements $(MEMBERS:%=%/pyproject.toml)
 	@echo '  setup     $(MEMBERS) (editable)'
-	@$(UV_INSTALL) --no-deps --no-build-isolation $(MEMBERS:%=-e %)
+	@$(LOCKED) $(UV_INSTALL) --no-deps --no-build-isolation $(MEMBERS:%=-e %)
 	@touch $@
 
 # What only some tests need: a PostgreSQL server and the driver of a browser.
 $(VENV)/.test-extras: $(REQ)/postgres.txt $(REQ)/browser.txt $(VENV)/.requirements
-	@echo '  setup     PostgreSQL server and browser driver for tests'
-	@$(UV_INSTALL) --require-hashes -r $(REQ)/postgres.txt -r $(REQ)/browser.txt
+	@echo '  setup     PostgreSQL server and browser driver, for tests'
+	@$(LOCKED) $(UV_INSTALL) --require-hashes -r $(REQ)/postgres.txt -r $(REQ)/browser.txt
 	@touch $@
+
+$(VENV)/.fuzz: $(REQ)/fuzz.txt $(VENV)/.requirements
+	@echo '  setup     the fuzzer'
+	@$(LOCKED) $(UV_INSTALL) --require-hashes -r $(REQ)/fuzz.txt
+	@touch $@
+
+.PHONY: lab
+lab: ## install from Debian what tests of real operating-system parts need (root; the only target that calls apt)
+	@packaging/dev/install-lab packaging/lab/packages.txt
+
+# --- see it work -----------------------------------------------------------------------------------------------------
+
+.PHONY: demo demo-clean
+demo: $(VENV)/.members ## run a collector and this machine as a device; ARGS=--check runs unattended, ARGS="--fleet 50"
+	@$(PY) packaging/demo/run.py $(ARGS)
+
+demo-clean: $(VENV)/.members ## remove everything that the demo made
+	@$(PY) packaging/demo/run.py --clean
+
+# --- tests -----------------------------------------------------------------------------------------------------------
+
+.PHONY: test bench chaos laptop fuzz requirements-table
+test: $(VENV)/.members $(VENV)/.test-extras ## run the fast suite; ARGS="-k spool" narrows it, WORKERS=1 runs it in one process
+	@$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
+
+bench: $(VENV)/.members $(VENV)/.test-extras ## measure the performance goals, one after another, and print the ratios
+	@$(PYTEST) -m bench -s --timeout 3600 $(ARGS)
+
+chaos: $(VENV)/.members $(VENV)/.test-extras ## run the long fault suite: kill -9, full disks, lying disks, broken links
+	@$(PYTEST) -m chaos --timeout 7200 $(ARGS)
+
+laptop: $(VENV)/.members $(VENV)/.test-extras ## run the tests that boot a virtual laptop (needs `make lab`)
+	@$(PYTEST) -m laptop --timeout 1800 $(ARGS)
+
+fuzz: $(VENV)/.members $(VENV)/.fuzz ## run each fuzz target of tests/fuzz for FUZZ_SECONDS (60)
+	@for target in tests/fuzz/fuzz_*.py; do \
+	    [ -e "$$target" ] || { echo 'fuzz: there is no tests/fuzz/fuzz_*.py' >&2; exit 1; }; \
+	    corpus=.cache/fuzz/$$(basename $$target .py); mkdir -p $$corpus; echo "  fuzz      $$target"; \
+	    $(PY) $$target -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$corpus- $$corpus; \
+	done
+
+requirements-table: $(VENV)/.members ## write collector/docs/requirements.md from the last full run of `make test`
+	@$(PY) packaging/dev/requirements_table.py
+
+# --- lint: `make -k lint` goes on after the first finding ------------------------------------------------------------
+
+.PHONY: lint lint-style lint-types lint-imports lint-wire lint-hygiene format
+lint: lint-style lint-types lint-imports lint-wire lint-hygiene ## style, types, import contracts, wire, house rules
+
+lint-style: $(VENV)/.members
+	@echo '  lint      style (ruff)'
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check . ; echo 'remedy: make format' >&2; exit 1; }
+
+lint-types: $(VENV)/.members
+	@echo '  lint      types (mypy --strict)'
+	@$(BIN)/mypy --no-error-summary $(MEMBERS:%=-p schoolkeeper_%)
+
+lint-imports: $(VENV)/.members
+	@echo '  lint      imports run one way (import-linter)'
+	@$(BIN)/lint-imports --cache-dir .cache/import-linter >.cache/import-linter.txt 2>&1 || { cat .cache/import-linter.txt >&2; exit 1; }
+
+lint-wire: $(VENV)/.members
+	@echo '  lint      wire (buf), generated code'
+	@$(BIN)/buf lint
+	@if [ -e $(WIRE_IMAGE) ]; then $(BIN)/buf breaking --against $(WIRE_IMAGE); fi
+	@$(PY) packaging/dev/generate.py --check
+
+lint-hygiene: $(VENV)/.members
+	@echo '  lint      what may be committed (packaging/dev/hygiene.py)'
+	@$(PY) packaging/dev/hygiene.py
+
+format: $(VENV)/.members ## let ruff format the code and mend what it can
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format --quiet .
+
+# --- made files ------------------------------------------------------------------------------------------------------
+
+.PHONY: packages generate release-wire requirements
+packages: $(VENV)/.members ## build the Debian packages into dist/
+	@$(PY) packaging/linux/build.py $(ARGS)
+
+generate: $(VENV)/.members ## generate the protobuf code in proto/src again
+	@$(PY) packaging/dev/generate.py
+
+release-wire: $(VENV)/.members ## keep today's wire as the released one that `make lint` compares with
+	@mkdir -p $(dir $(WIRE_IMAGE))
+	@$(BIN)/buf build --exclude-source-info -o $(WIRE_IMAGE)
+	@echo '  wire      $(WIRE_IMAGE)'
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+requirements: $(VENV)/.bootstrap ## pin and hash the requirements again; ARGS=--upgrade takes newer versions
+	@for set in dev bootstrap agent collector browser postgres fuzz; do \
+	    echo "  pin       $(REQ)/$$set.txt"; \
+	    with=; [ $$set = dev ] || with='-c $(REQ)/dev.txt'; \
+	    $(COMPILE) $(ARGS) $$with $(REQ)/$$set.in -o $(REQ)/$$set.txt; \
+	done

@@ -1,0 +1,65 @@
+"""Generate the protobuf code in proto/src, or check that what is committed is what would be generated.
+
+    python packaging/dev/generate.py            write
+    python packaging/dev/generate.py --check    compare; exit 1 and name each file that differs
+
+A .proto file's path equals its import path, so `-Iproto/src` is the only include.
+"""
+
+import filecmp
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "proto" / "src"
+PACKAGE = Path("schoolkeeper_proto") / "v1"
+PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
+
+
+def generate(target: Path) -> None:
+    """Write the generated files of every .proto under `target`; leave by the compiler's own error otherwise."""
+    protos = sorted(str(path.relative_to(SOURCE)) for path in (SOURCE / PACKAGE).glob("*.proto"))
+    plugins = [
+        f"--plugin=protoc-gen-{name}={Path(sys.executable).parent}/protoc-gen-{name}"
+        for name in ("mypy", "mypy_grpc")
+    ]
+    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{SOURCE}", *plugins, *outputs, *protos]
+    done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"generate: the protobuf compiler refused proto/src:\n{done.stderr}")
+
+
+def generated(folder: Path) -> set[str]:
+    """Return the names of the generated files that lie in `folder`."""
+    return {path.name for pattern in PATTERNS for path in folder.glob(pattern)}
+
+
+def differences(fresh: Path, committed: Path) -> list[str]:
+    """Name every generated file that is missing, stale or left over in `committed`."""
+    wanted, held = generated(fresh), generated(committed)
+    stale = [name for name in wanted & held if not filecmp.cmp(fresh / name, committed / name, shallow=False)]
+    return sorted(
+        [f"missing: {name}" for name in wanted - held]
+        + [f"stale: {name}" for name in stale]
+        + [f"no longer generated: {name}" for name in held - wanted]
+    )
+
+
+def main() -> int:
+    """Write or check; return the exit status."""
+    if "--check" not in sys.argv[1:]:
+        generate(SOURCE)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        generate(Path(folder))
+        found = differences(Path(folder) / PACKAGE, SOURCE / PACKAGE)
+    for line in found:
+        print(f"proto/src/{PACKAGE}: {line}; run `make generate` and commit the result", file=sys.stderr)
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

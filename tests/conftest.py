@@ -1,0 +1,65 @@
+"""What holds for every test: demands that it proves, and nothing of one run left to the next.
+
+Marks, time limit and import mode are set in the root's pyproject.toml.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from support.requirements import Evidence, RequirementError, check_ids, load
+
+ROOT = Path(__file__).resolve().parents[1]
+PROVED = ROOT / ".cache" / "requirements-proved.json"
+EVIDENCE = pytest.StashKey[Evidence]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start with no evidence."""
+    config.stash[EVIDENCE] = Evidence()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Check every `requirement` mark before the first test runs, and attach the ids to the test's reports."""
+    known = load()
+    mistakes = []
+    for item in items:
+        for mark in item.iter_markers("requirement"):
+            try:
+                ids = check_ids(mark.args, known, test=item.nodeid)
+            except RequirementError as mistake:
+                mistakes.append(str(mistake))
+            else:
+                item.user_properties.extend(("requirement", row) for row in ids)
+    if mistakes:
+        raise pytest.UsageError("\n".join(mistakes))
+
+
+class _Recorder:
+    """Hears the report of every phase of every test, also of those that another process ran."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a call's outcome, and a set-up or tear-down that did not pass."""
+        ids = [str(value) for name, value in report.user_properties if name == "requirement"]
+        if ids and (report.when == "call" or report.outcome != "passed"):
+            self._evidence.note(ids, test=report.nodeid, outcome=report.outcome)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Listen to reports; under xdist this happens in the process that gathers them, too."""
+    session.config.pluginmanager.register(_Recorder(session.config.stash[EVIDENCE]), "requirement-recorder")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print which demands this run proved, and keep the answer for `make requirements-table`."""
+    evidence = config.stash[EVIDENCE]
+    known = load()
+    if evidence.outcomes:
+        terminalreporter.section("requirements")
+        for line in evidence.summary(known):
+            terminalreporter.line(line)
+    narrowed = bool(config.option.keyword or config.option.file_or_dir or config.option.collectonly)
+    evidence.write(PROVED, known, whole_suite=not narrowed)

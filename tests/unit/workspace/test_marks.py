@@ -1,0 +1,79 @@
+"""The suite's own settings, seen by running pytest on a small suite with this conftest."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """A copy of the settings, the conftest and its helpers, with no test yet."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "tests" / "support").mkdir(parents=True)
+    for name in ("conftest.py", "support/requirements.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
+    shutil.copytree(ROOT / "tests" / "data", tmp_path / "tests" / "data")
+    return tmp_path
+
+
+def run(suite: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest on one file with `text`."""
+    (suite / "tests" / "test_it.py").write_text(f"import pytest\n\n{text}")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    command = [sys.executable, "-m", "pytest", "-p", "pytest_timeout", "-p", "xdist.plugin", *arguments]
+    return subprocess.run(command, cwd=suite, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_run_says_which_demands_it_proved(suite: Path, workers: str) -> None:
+    done = run(
+        suite,
+        "@pytest.mark.requirement('T-44', 'T-12')\ndef test_a(): pass\n"
+        "@pytest.mark.requirement('T-12')\ndef test_b(): assert False\n"
+        "@pytest.mark.requirement('W-72')\ndef test_c(): pytest.skip('no seat')\n",
+        "-n",
+        workers,
+    )
+    assert "T-44    proved" in done.stdout
+    assert "T-12    failed" in done.stdout
+    assert "1 proved, 1 failed, 1 skipped" in done.stdout
+    assert "no seat" in done.stdout  # a skip prints its reason
+    rows = {
+        row["id"]: row for row in json.loads((suite / ".cache/requirements-proved.json").read_text())["rows"]
+    }
+    assert rows["T-44"]["tests"] == {"tests/test_it.py::test_a": "passed"}
+    assert rows["W-72"]["state"] == "skipped"
+
+
+def test_a_mark_that_nobody_could_look_up_stops_the_run(suite: Path) -> None:
+    done = run(suite, "@pytest.mark.requirement('T-4444')\ndef test_a(): pass\n")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "tests/test_it.py::test_a: requirement('T-4444') is no id" in done.stderr
+
+
+def test_long_runs_are_left_out_unless_named(suite: Path) -> None:
+    marks = ("chaos", "bench", "laptop")
+    text = "\n".join(f"@pytest.mark.{mark}\ndef test_{mark}(): pass" for mark in marks)
+    assert "3 deselected" in run(suite, text).stdout
+    assert "1 passed, 2 deselected" in run(suite, text, "-m", "chaos").stdout
+
+
+def test_a_test_that_hangs_ends(suite: Path) -> None:
+    done = run(suite, "import time\ndef test_a(): time.sleep(60)\n", "--timeout", "1")
+    assert done.returncode != 0
+    assert "Timeout" in done.stdout + done.stderr
+
+
+def test_a_mark_with_a_slip_of_the_pen_is_refused(suite: Path) -> None:
+    assert (
+        "'requirment' not found in `markers`"
+        in run(suite, "@pytest.mark.requirment('T-44')\ndef test_a(): pass\n").stdout
+    )
