@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Builds what the lab's tests boot: `build.py tree` (the nspawn laptop), `build.py laptop` (the virtual laptop too).
+
+What is built already for the inputs of today is left as it is.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
+from support.lab.cache import LabError
+from support.lab.golden_state import build_golden_state
+from support.lab.tree import build_laptop_tree
+
+_BUILDERS = {"tree": build_laptop_tree, "laptop": build_golden_state}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=_BUILDERS)
+    what = parser.parse_args().what
+    started = time.monotonic()
+    print(f"  lab       {what}: a few minutes the first time", flush=True)
+    try:
+        path = _BUILDERS[what]()
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    print(f"  lab       {what}: {path} ({time.monotonic() - started:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The nspawn laptop is a real one: it boots, people sign in, its screen locks, its network is its own."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from support.lab.desktop import sign_in
+from support.lab.network import GATEWAY_ADDRESS, LabNetwork
+from support.lab.nspawn import Laptop
+
+pytestmark = pytest.mark.lab
+
+PORT = 50051
+
+
+def test_boots_with_systemd_as_process_one(laptop: Laptop) -> None:
+    assert laptop.boot_seconds < 5
+    assert laptop.sh("cat /proc/1/comm; hostname").out.split() == ["systemd", "laptop"]
+    assert laptop.sh("systemctl --failed --no-legend --plain").out == ""
+
+
+def test_idle_screen_locks_and_logind_says_so(laptop: Laptop) -> None:
+    desktop = sign_in(laptop, idle_after=2)
+    assert desktop.properties()["LockedHint"] == "no"
+    assert not desktop.keyboard_is_grabbed()
+
+    desktop.wait_for("LockedHint", "yes")
+
+    assert desktop.properties()["IdleHint"] == "yes"
+    assert desktop.keyboard_is_grabbed()
+
+
+def test_screen_without_a_locker_does_not_count_as_locked(laptop: Laptop) -> None:
+    desktop = sign_in(laptop, idle_after=1, locker=False)
+    laptop.sh(f"sleep 2; loginctl lock-session {desktop.session}; sleep 0.5")
+    assert desktop.properties()["LockedHint"] == "no"
+    assert not desktop.keyboard_is_grabbed()
+
+
+def test_lock_signal_reaches_the_locker(laptop: Laptop) -> None:
+    desktop = sign_in(laptop)
+    laptop.sh(f"loginctl lock-session {desktop.session}").check()
+    desktop.wait_for("LockedHint", "yes", timeout=5)
+    assert desktop.keyboard_is_grabbed()
+
+
+def test_nothing_that_happens_in_a_laptop_stays(laptop: Laptop, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "note").write_text("here")
+    laptop.copy_in(tmp_path / "folder", "/srv/copied")
+    laptop.put("/etc/deep/file", b"\0binary", 0o600)
+    assert laptop.get("/srv/copied/note") == b"here"
+    assert laptop.get("/etc/deep/file") == b"\0binary"
+    laptop.sh("rm -rf /usr/bin/python3").check()
+    laptop.kill()
+    with Laptop() as another:
+        assert another.sh("ls /srv/copied /etc/deep").rc != 0
+        assert another.sh("python3 -c 'import sys; print(sys.version_info[:2])'").out == "(3, 11)\n"
+
+
+def test_network_reaches_what_is_offered_and_nothing_else(network: LabNetwork) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as collector, Laptop(network=network) as laptop:
+        network.offer(PORT, to=collector.getsockname()[1])
+        collector.settimeout(10)
+        ask = f"""python3 -c 'import socket; s = socket.create_connection(("{GATEWAY_ADDRESS}", %d), 2);
+s.sendall(b"hello"); print(s.recv(9))'"""
+        laptop.sh(f"({ask % PORT}) >/run/answer 2>&1 &").check()
+        connection, _ = collector.accept()
+        with connection:
+            assert connection.recv(9) == b"hello"
+            connection.sendall(b"welcome")
+        laptop.sh("until grep -q welcome /run/answer; do sleep 0.05; done").check()
+        assert "refused" in laptop.sh(ask % (PORT + 1)).out
+        # Addresses outside have no route at all.
+        assert "unreachable" in laptop.sh("ip route get 192.0.2.1").out
+
+        network.unplug()
+        assert "timed out" in laptop.sh(ask % PORT).out
+        network.plug()
