@@ -1,4 +1,4 @@
-"""The two checks of the wire, seen to fail: generated code that is stale, and a change that an older device cannot read."""
+"""The two checks of the wire, seen to fail: stale generated code, and a change that an older device cannot read."""
 
 import shutil
 import subprocess
