@@ -39,7 +39,7 @@ $(VENV)/.bootstrap: $(REQ)/bootstrap.txt
 	@[ -n '$(PYTHON)' ] || { echo 'setup: no Python 3.11 that can make a virtual environment; install python3 and' \
 	    'python3-venv, or name one: make setup PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(LOCKED) $(PY) -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }; \
-	    $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	    $(PY) -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(VENV)/.requirements: $(REQ)/dev.txt $(VENV)/.bootstrap
@@ -64,8 +64,9 @@ $(VENV)/.fuzz: $(REQ)/fuzz.txt $(VENV)/.requirements
 	@touch $@
 
 .PHONY: lab
-lab: ## install from Debian what tests of real operating-system parts need (root; the only target that calls apt)
+lab: $(VENV)/.members ## install from Debian what tests of real operating-system parts need (root; the only target with apt)
 	@packaging/dev/install-lab packaging/lab/packages.txt
+	@if [ "$$(id -u)" -eq 0 ]; then $(PY) packaging/lab/build.py tree; fi
 
 # --- see it work -----------------------------------------------------------------------------------------------------
 
@@ -88,7 +89,8 @@ bench: $(VENV)/.members $(VENV)/.test-extras ## measure the performance goals, o
 chaos: $(VENV)/.members $(VENV)/.test-extras ## run the long fault suite: kill -9, full disks, lying disks, broken links
 	@$(PYTEST) -m chaos --timeout 7200 $(ARGS)
 
-laptop: $(VENV)/.members $(VENV)/.test-extras ## run the tests that boot a virtual laptop (needs `make lab`)
+laptop: $(VENV)/.members $(VENV)/.test-extras ## run the tests that boot a virtual laptop (needs `make lab`; builds it once)
+	@$(PY) packaging/lab/build.py laptop
 	@$(PYTEST) -m laptop --timeout 1800 $(ARGS)
 
 fuzz: $(VENV)/.members $(VENV)/.fuzz ## run each fuzz target of tests/fuzz for FUZZ_SECONDS (60)
@@ -117,7 +119,7 @@ lint-types: $(VENV)/.members
 
 lint-imports: $(VENV)/.members
 	@echo '  lint      imports run one way (import-linter)'
-	@$(BIN)/lint-imports --cache-dir .cache/import-linter >.cache/import-linter.txt 2>&1 || { cat .cache/import-linter.txt >&2; exit 1; }
+	@said=$$($(BIN)/lint-imports --cache-dir .cache/import-linter 2>&1) || { echo "$$said" >&2; exit 1; }
 
 lint-wire: $(VENV)/.members
 	@echo '  lint      wire (buf), generated code'
