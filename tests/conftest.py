@@ -3,11 +3,16 @@
 Marks, time limit and import mode are set in the root's pyproject.toml.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from support.requirements import Evidence, RequirementError, check_ids, load
+
+if TYPE_CHECKING:
+    from support.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 PROVED = ROOT / ".cache" / "requirements-proved.json"
@@ -69,3 +74,20 @@ def _narrowed(config: pytest.Config) -> bool:
     given = config.option
     other_marks = given.markexpr != "not chaos and not bench and not laptop"
     return bool(given.keyword or given.file_or_dir or given.collectonly or other_marks)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[Postgres]":
+    """One PostgreSQL server for the whole run (one per worker of xdist)."""
+    from support.postgres import (
+        running_postgres,
+    )  # here, so that tests without it do not wait for its imports
+
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: "Postgres") -> str:
+    """The SQLAlchemy URL of an empty PostgreSQL database of this test's own."""
+    return postgres.new_database()
