@@ -22,6 +22,12 @@ LOCK_FILES = {
     "yarn.lock",
     "pnpm-lock.yaml",
 }
+DESCRIBED_ELSEWHERE = (
+    "tests/unit/",
+    "tests/property/",
+    "tests/golden/",
+    "tests/contracts/",
+)  # by tests/README.md
 SOURCES = ("proto/", "policies/", "agent/", "collector/", "tests/", "packaging/")
 
 # Put together from parts, so that this file passes its own check.
@@ -103,6 +109,8 @@ def readme_in_every_code_folder(files: list[Path]) -> Iterator[str]:
     present = set(files)
     folders = {path.parent for path in files if path.suffix == ".py" and str(path).startswith(SOURCES)}
     for folder in sorted(folders):
+        if f"{folder}/".startswith(DESCRIBED_ELSEWHERE):
+            continue
         top_package = folder.parent.name == "src"  # covered by the README of its distribution
         own = folder.parent.parent / "README.md" if top_package else folder / "README.md"
         if own not in present and folder / "README.md" not in present:

@@ -66,6 +66,15 @@ def test_each_rule_names_file_line_and_remedy(repository: Path, name: str, text:
     assert finding in done.stderr
 
 
+def test_the_kinds_of_tests_are_described_in_one_place(repository: Path) -> None:
+    (repository / "tests/unit/spool").mkdir(parents=True)
+    (repository / "tests/unit/spool/test_spool.py").touch()
+    assert check(repository).returncode == 0
+    (repository / "tests/fakes").mkdir()
+    (repository / "tests/fakes/clock.py").touch()
+    assert "tests/fakes/README.md: missing" in check(repository).stderr
+
+
 def test_what_git_ignores_is_nobody_s_business(repository: Path) -> None:
     (repository / ".gitignore").write_text("/build/\n")
     (repository / "build").mkdir()
