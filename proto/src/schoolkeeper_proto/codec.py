@@ -323,8 +323,21 @@ def value_classes() -> tuple[type, ...]:
     return tuple(found)
 
 
+def kind_number(kind: str) -> int:
+    """The number of a kind on the wire, under which narrow rows file it; raises ``KeyError``. 0 is unrecognised."""
+    return _NUMBER_OF_KIND[kind]
+
+
+def kind_name(number: int) -> str:
+    """The stable name of a kind's number; ``unrecognised`` for one that this side does not know."""
+    return _KIND_OF_NUMBER.get(number, model.Unrecognised.KIND)
+
+
 _KIND_OF_FIELD: dict[str, str] = {}
+_NUMBER_OF_KIND: dict[str, int] = {model.Unrecognised.KIND: 0}
 for _class in model.BODY_CLASSES:
     for _member in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields:
         if _member.message_type is not None and _member.message_type.name == _class.__name__:
             _KIND_OF_FIELD[_member.name] = _class.KIND
+            _NUMBER_OF_KIND[_class.KIND] = _member.number
+_KIND_OF_NUMBER = {number: kind for kind, number in _NUMBER_OF_KIND.items()}
