@@ -192,10 +192,12 @@ def signers(data: bytes, keys: dict[str, bytes], role: Role) -> frozenset[str]:
     message = canonical_json(document["signed"])
     found = set()
     for entry in document["signatures"]:
+        if not isinstance(entry, dict):
+            raise TrustRefused("malformed", "a signature is no object")
         key_id = entry.get("keyid")
         if key_id in role.key_ids and key_id in keys and _valid(keys[key_id], entry.get("sig"), message):
             found.add(key_id)
-    return frozenset(found) if len({keys[k] for k in found}) == len(found) else _one_each(found, keys)
+    return _one_each(found, keys)
 
 
 def _one_each(found: set[str], keys: dict[str, bytes]) -> frozenset[str]:
@@ -234,7 +236,7 @@ def _document(data: bytes, kind: str | None) -> dict[str, Any]:
         document = json.loads(data)
         found = document["signed"]["_type"]
         if not isinstance(document["signatures"], list):
-            raise TypeError("signatures is no list")  # noqa: TRY004, TRY301
+            raise TypeError("signatures is no list")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrustRefused("malformed", f"signed metadata cannot be read: {error!r}") from error
     if kind is not None and found != kind:

@@ -1,0 +1,1 @@
+"""Officers: key files, signing, and the program they use."""
