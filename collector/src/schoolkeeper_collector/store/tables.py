@@ -248,8 +248,13 @@ frames = Table(
     Column("first_sequence", BigInteger, nullable=False),
     Column("count", Integer, nullable=False),
     Column("root", LargeBinary(32), nullable=False),
+    # The lane's chain before and after this frame.
+    Column("previous", LargeBinary(32), nullable=False),
     Column("chain", LargeBinary(32), nullable=False),
     Column("leaf_index", BigInteger, nullable=False),
+    # Commitments of its events, 32 bytes each, where they lie in blobs of several retention classes: when one
+    # class expires, the others can still be proved.
+    Column("leaves", LargeBinary),
     PrimaryKeyConstraint("school_id", "device_no", "epoch", "lane", "first_sequence"),
 )
 
@@ -297,6 +302,9 @@ evictions = Table(
     Column("frames", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
     Column("evicted_ms", BigInteger, nullable=False),
+    # The lane's chain before and after what was evicted; empty where a part of it was stored after all.
+    Column("chain_before", LargeBinary(32), nullable=False),
+    Column("chain_after", LargeBinary(32), nullable=False),
     Column("leaf_index", BigInteger, nullable=False),
     PrimaryKeyConstraint("school_id", "device_no", "epoch", "lane", "first_sequence"),
 )
@@ -342,7 +350,7 @@ collector_facts = Table(
     Column("fact_no", BigKey, primary_key=True, autoincrement=True),
     _school(),
     Column("device_no", BigInteger),
-    # "gap.opened", "gap.closed", "chain.broken", "conflict", "clone", "frame.refused", "device.silent", ...
+    # "gap.opened", "gap.closed", "chain.broken", "conflict", "clone.seen", "frame.refused", "device.silent", ...
     Column("kind", String(64), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     # JSON object of plain fields that rules may use.

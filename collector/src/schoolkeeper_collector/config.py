@@ -1,0 +1,87 @@
+"""The collector's settings: built-in defaults, then the TOML file, then ``SCHOOLKEEPER_*`` variables.
+
+The file is ``/etc/schoolkeeper/collector.toml``, or what ``SCHOOLKEEPER_CONFIG`` names. A key that is not listed
+here is refused by name, so that a typing mistake is not silently a default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+DEFAULT_CONFIG = Path("/etc/schoolkeeper/collector.toml")
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; names file or variable, the setting and the remedy."""
+
+
+class Settings(BaseSettings):
+    """Addresses are ``host:port``; sizes in bytes, durations in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="SCHOOLKEEPER_", extra="forbid", frozen=True)
+
+    state_dir: Path = Path("/var/lib/schoolkeeper-collector")
+    database_url: str = ""
+    keystore_url: str = ""
+    enrol_listen: str = "0.0.0.0:7443"
+    uplink_listen: str = "0.0.0.0:7444"
+    console_listen: str = "127.0.0.1:8443"
+    health_listen: str = "127.0.0.1:9464"
+
+    log_level: str = "info"
+
+    max_batch_bytes: int = Field(default=1 << 20, ge=1 << 16, le=4 << 20)
+    max_frames: int = Field(default=512, ge=1, le=4096)
+    window_batches: int = Field(default=4, ge=1, le=64)
+    heartbeat_seconds: int = Field(default=60, ge=5, le=3600)
+    in_flight_bytes: int = Field(default=64 << 20, ge=4 << 20)
+    daily_bytes_critical: int = Field(default=256 << 20, ge=1 << 20)
+    daily_bytes_normal: int = Field(default=1 << 30, ge=1 << 20)
+    daily_bytes_bulk: int = Field(default=1 << 30, ge=1 << 20)
+
+    @property
+    def store_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.state_dir}/collector.db"
+
+    @property
+    def keys_url(self) -> str:
+        return self.keystore_url or f"sqlite:///{self.state_dir}/keystore.db"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = config_file()
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file))
+
+
+def config_file() -> Path:
+    return Path(os.environ.get("SCHOOLKEEPER_CONFIG", DEFAULT_CONFIG))
+
+
+def load_settings() -> Settings:
+    """Raises ``ConfigError`` naming every setting that does not fit."""
+    try:
+        return Settings()
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{config_file()}: not TOML: {error}") from error
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise ConfigError(
+            f"settings in {config_file()} or SCHOOLKEEPER_* variables do not fit:\n" + "\n".join(lines)
+        ) from error
