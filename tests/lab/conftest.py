@@ -5,10 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from support.lab.available import need
+from support.lab.golden_state import golden_state
 from support.lab.network import LabNetwork
 from support.lab.nspawn import TOOLS as NSPAWN_TOOLS
 from support.lab.nspawn import Laptop
 from support.lab.tree import laptop_tree
+from support.lab.virtual_laptop import TOOLS as VIRTUAL_TOOLS
+from support.lab.virtual_laptop import VirtualLaptop
 
 
 @pytest.fixture
@@ -27,3 +30,11 @@ def laptop(can_boot_laptops: None) -> Iterator[Laptop]:
 def network(can_boot_laptops: None) -> Iterator[LabNetwork]:
     with LabNetwork() as joined:
         yield joined
+
+
+@pytest.fixture
+def virtual_laptop() -> Iterator[VirtualLaptop]:
+    """A virtual laptop, restored from its golden state."""
+    need(tools=VIRTUAL_TOOLS, built=lambda: golden_state().is_built, what="the virtual laptop")
+    with VirtualLaptop() as restored:
+        yield restored

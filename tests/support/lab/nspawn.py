@@ -108,7 +108,7 @@ class Laptop:
         """Copy a file or a folder of this machine to the path ``destination`` inside; root owns the copy."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
-            archive.add(source, arcname=Path(destination).name, filter=_owned_by_root)
+            archive.add(source, arcname=Path(destination).name, filter=owned_by_root)
         parent = shlex.quote(str(Path(destination).parent))
         self.sh(f"mkdir -p {parent} && tar -xf - -C {parent}", 120, stdin=packed.getvalue()).check()
 
@@ -189,7 +189,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+def owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A filter for ``tarfile``: whoever owns the file here, root owns it in the laptop."""
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
     return member

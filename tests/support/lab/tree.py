@@ -75,14 +75,9 @@ def _make_it_a_laptop(root: Path) -> None:
     (root / "etc/fstab").write_text("")
     # Empty and not missing: systemd makes an id at each boot and does not take the boot for the very first one.
     (root / "etc/machine-id").write_text("")
-    units = root / "etc/systemd/system"
-    for unit in _MASKED_UNITS:
-        (units / unit).unlink(missing_ok=True)
-        (units / unit).symlink_to("/dev/null")
-    for unit in _NOT_ENABLED:
-        for wanted in units.glob(f"*.wants/{unit}"):
-            wanted.unlink()
-    (units / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
+    run_tool(["systemctl", f"--root={root}", "--quiet", "set-default", "multi-user.target"])
+    run_tool(["systemctl", f"--root={root}", "--quiet", "mask", *_MASKED_UNITS])
+    run_tool(["systemctl", f"--root={root}", "--quiet", "disable", *_NOT_ENABLED])
 
 
 def _forget_where_it_came_from(root: Path) -> None:
