@@ -75,7 +75,11 @@ def check_passphrase(passphrase: str) -> None:
 def save_keys(path: Path, keys: OfficerKeys, passphrase: str | None) -> None:
     """Writes a new file that only its owner may read; raises ``KeyFileError`` when it exists already."""
     secret = keys.signing.private_bytes_raw() + keys.sealing.private_bytes_raw()
-    head = {"officer": keys.officer, "duty": keys.duty.value if keys.duty else "", "version": 1}
+    head: dict[str, object] = {
+        "officer": keys.officer,
+        "duty": keys.duty.value if keys.duty else "",
+        "version": 1,
+    }
     if passphrase is None:
         body = {**head, "protection": "NONE - DEMONSTRATION ONLY", "secret": secret.hex()}
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def sign_staged(folder: Path, keys: OfficerKeys) -> list[Change]:
     signed = sign_metadata(staged, keys, root)
     temporary = staged_path.with_suffix(".new")
     temporary.write_bytes(signed)
-    os.replace(temporary, staged_path)
+    temporary.replace(staged_path)
     return found
 
 

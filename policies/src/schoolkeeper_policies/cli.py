@@ -1,0 +1,73 @@
+"""``schoolkeeper-policy``: check, test and compile policy packs. Exit 0 done, 1 mistakes were found, 2 wrong use."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from schoolkeeper_policies.compile import compile_pack
+from schoolkeeper_policies.parse import load_pack, pack_names
+from schoolkeeper_policies.problems import PolicyError
+
+app = typer.Typer(
+    help="Check, test and compile the school's policy.", no_args_is_help=True, add_completion=False
+)
+Pack = Annotated[str, typer.Argument(help="A folder, or the name of a pack that comes with the product.")]
+
+
+def main() -> None:
+    app()
+
+
+@app.command()
+def check(pack: Pack) -> None:
+    """Say every mistake in the pack, with file, line and column."""
+    try:
+        found = load_pack(pack)
+    except PolicyError as error:
+        _fail(error)
+    rules = len(found.applications) + len(found.media) + (found.screen is not None)
+    typer.echo(f"{found.about.name}: {rules} rules, {len(found.groups)} groups")
+
+
+@app.command(name="compile")
+def compile_(
+    pack: Pack,
+    group: Annotated[str, typer.Option(help="The group of devices to compile for.")],
+    school: Annotated[str, typer.Option(help="The school's id.")],
+    out: Annotated[Path, typer.Option(help="Where to write the bundle.")],
+    version: Annotated[int, typer.Option(help="The bundle's version; devices take only higher ones.", min=1)],
+) -> None:
+    """Compile one group's bundle, with a new pseudonym key, to look at it; publishing is not done here."""
+    try:
+        data = compile_pack(
+            pack,
+            school_id=school,
+            group=group,
+            version=version,
+            compiled_at_unix_ms=time.time_ns() // 1_000_000,
+            pseudonym_key=secrets.token_bytes(32),
+        )
+    except PolicyError as error:
+        _fail(error)
+    out.write_bytes(data)
+    typer.echo(f"{out}: {len(data)} bytes")
+
+
+@app.command()
+def packs() -> None:
+    """List the packs that come with the product."""
+    for name in pack_names():
+        typer.echo(name)
+
+
+def _fail(error: PolicyError) -> NoReturn:
+    for problem in error.problems:
+        typer.echo(str(problem), err=True)
+    mistakes = len(error.problems)
+    typer.echo(f"{mistakes} mistake{'s' if mistakes != 1 else ''}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,84 @@
+"""Reads a pack: every file, every mistake with file, line, column, reason and remedy."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+from schoolkeeper_policies import model
+from schoolkeeper_policies.checks import check_whole
+from schoolkeeper_policies.problems import PolicyError, Position, Problem
+from schoolkeeper_policies.source import Source, read
+from schoolkeeper_policies.validate import validate
+
+
+def pack_names() -> list[str]:
+    """The packs that come with the product."""
+    root = resources.files("schoolkeeper_policies") / "packs"
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[:1].isalpha())
+
+
+def pack_folder(name_or_path: str | Path) -> Path:
+    """The folder of a shipped pack, or the given folder; raises ``PolicyError`` naming the shipped ones."""
+    if isinstance(name_or_path, str) and name_or_path in pack_names():
+        return Path(str(resources.files("schoolkeeper_policies") / "packs" / name_or_path))
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path.resolve()
+    raise PolicyError(
+        [
+            Problem(
+                position=Position(file=str(name_or_path)),
+                reason="there is no such pack",
+                remedy=f"give a folder, or one of: {', '.join(pack_names())}",
+            )
+        ]
+    )
+
+
+def read_file(path: Path, root: Path) -> Source:
+    """One YAML file of the pack in ``root``, named as the pack's reader would; raises ``PolicyError``."""
+    name = str(path.relative_to(root.parent))
+    try:
+        return read(path.read_text(encoding="utf-8"), file=name)
+    except UnicodeDecodeError as error:
+        at = Position(file=name)
+        problem = Problem(position=at, reason=f"not UTF-8 at byte {error.start}", remedy="save it as UTF-8")
+        raise PolicyError([problem]) from error
+
+
+def load_pack(name_or_path: str | Path) -> model.Pack:
+    """The whole pack without its detection rules; raises ``PolicyError`` with every mistake in every file."""
+    root = pack_folder(name_or_path)
+    digest = hashlib.sha256()
+    problems: list[Problem] = []
+    files: list[tuple[Source, model.PackFile]] = []
+    for path in sorted(root.glob("*.yaml")):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        try:
+            source = read_file(path, root)
+            files.append((source, validate(model.PackFile, source)))
+        except PolicyError as error:
+            problems.extend(error.problems)
+    problems.extend(check_whole(files, root.name, complete=not problems))
+    if problems:
+        raise PolicyError(problems)
+    return _merged([file for _, file in files], digest.digest())
+
+
+def _merged(files: list[model.PackFile], source_hash: bytes) -> model.Pack:
+    def single(name: str) -> object:
+        return next((value for file in files if (value := getattr(file, name)) is not None), None)
+
+    def gathered(name: str) -> tuple[object, ...]:
+        return tuple(item for file in files for item in getattr(file, name))
+
+    return model.Pack.model_validate(
+        {
+            "about": single("pack"),
+            **{name: single(name) for name in ("school", "screen", "collection", "notice")},
+            **{name: gathered(name) for name in ("groups", "applications", "media", "posture")},
+            "source_hash": source_hash,
+        }
+    )
