@@ -1,10 +1,12 @@
 """The nspawn laptop is a real one: it boots, people sign in, its screen locks, its network is its own."""
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+from support.lab.cache import REPOSITORY
 from support.lab.desktop import sign_in
 from support.lab.network import GATEWAY_ADDRESS, LabNetwork
 from support.lab.nspawn import Laptop
@@ -57,6 +59,18 @@ def test_nothing_that_happens_in_a_laptop_stays(laptop: Laptop, tmp_path: Path) 
     with Laptop() as another:
         assert another.sh("ls /srv/copied /etc/deep").rc != 0
         assert another.sh("python3 -c 'import sys; print(sys.version_info[:2])'").out == "(3, 11)\n"
+
+
+def test_runs_the_agent_of_this_checkout(can_boot_laptops: None) -> None:
+    python = Path(sys.prefix) / "bin" / "python"
+    if not python.resolve().is_relative_to("/usr/bin"):
+        pytest.skip(f"{python} is not made from Debian's Python, which is the one that the laptop has")
+    with Laptop(read_only=[REPOSITORY]) as laptop:
+        assert (
+            laptop.sh(f"{python} -c 'import schoolkeeper_agent as a; print(a.__name__)'").out
+            == "schoolkeeper_agent\n"
+        )
+        assert laptop.sh(f"touch {REPOSITORY}/written").rc != 0
 
 
 def test_network_reaches_what_is_offered_and_nothing_else(network: LabNetwork) -> None:

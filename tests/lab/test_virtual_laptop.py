@@ -9,6 +9,7 @@ import pytest
 
 from support.lab.commands import run_tool
 from support.lab.desktop import sign_in
+from support.lab.product import PYTHON, bring_agent
 from support.lab.virtual_laptop import COLLECTOR_ADDRESS, VirtualLaptop
 
 pytestmark = [pytest.mark.laptop, pytest.mark.timeout(240)]
@@ -118,3 +119,9 @@ def test_screen_locks_here_too(virtual_laptop: VirtualLaptop) -> None:
     virtual_laptop.sh(f"loginctl lock-session {desktop.session}").check()
     desktop.wait_for("LockedHint", "yes", timeout=30)
     assert desktop.keyboard_is_grabbed()
+
+
+def test_runs_the_agent_of_this_checkout(virtual_laptop: VirtualLaptop, tmp_path: Path) -> None:
+    bring_agent(virtual_laptop, tmp_path)
+    imports = "import schoolkeeper_agent as a, schoolkeeper_proto.sealing; print(a.__name__)"
+    assert virtual_laptop.sh(f"{PYTHON} -c '{imports}'").out == "schoolkeeper_agent\n"

@@ -102,9 +102,9 @@ class VirtualLaptop:
         )
         return Plugged(name=name, device=self._wait_for_device(f"/dev/disk/by-id/usb-*_{serial}-0:0"))
 
-    def attach_disk(self, image: Path, *, serial: str) -> Plugged:
+    def attach_disk(self, image: Path, *, serial: str, read_only: bool = False) -> Plugged:
         """Attach a fixed disk with the content of ``image``."""
-        name = self._add_image(image, read_only=False)
+        name = self._add_image(image, read_only)
         self._running.qmp.run(
             "device_add", driver="virtio-blk-pci", id=name, drive=f"{name}-image", serial=serial
         )
