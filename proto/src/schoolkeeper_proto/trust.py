@@ -164,6 +164,14 @@ def read_groups(data: bytes, parent: TargetsView) -> TargetsView:
     return view
 
 
+def expiry_of(data: bytes) -> int:
+    """When any signed metadata expires, Unix milliseconds; its signatures are not looked at."""
+    try:
+        return _unix_ms(str(_document(data, None)["signed"]["expires"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrustRefused("malformed", f"the metadata names no expiry: {error!r}") from error
+
+
 def check_target(view: TargetsView, name: str, data: bytes) -> None:
     """Raises ``TrustRefused`` unless ``data`` is the target that the metadata promises."""
     entry = view.targets.get(name)

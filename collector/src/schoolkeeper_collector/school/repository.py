@@ -1,0 +1,286 @@
+"""The published trust repository: files that every device may fetch, changed only in whole, checked steps.
+
+``metadata/N.root.json``, ``N.targets.json``, ``N.groups.json``, ``N.snapshot.json`` are written once; replacing
+``metadata/timestamp.json`` publishes the set. What a device would refuse is refused here first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from schoolkeeper_collector.school import roots
+from schoolkeeper_collector.school.files import SchoolPaths, write_file
+from schoolkeeper_proto import policy, trust
+from schoolkeeper_proto.codec import decode, encode
+
+_NAME = re.compile(r"(?:metadata|targets)/(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_KEPT_VERSIONS = 32
+REFRESH_WITHIN_MS = 7 * 86_400_000
+"""Snapshot and timestamp live 14 days and are signed anew in the second half."""
+
+
+class NotPublished(LookupError):
+    """No such file in the repository; devices ask for the next root this way and expect it."""
+
+
+class RepositoryError(Exception):
+    """Something that may not be published, or a repository that is not there; says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What is in force now. ``bundles``: group -> (SHA-256, version)."""
+
+    root_version: int
+    targets_version: int
+    timestamp_version: int
+    snapshot_version: int
+    groups_version: int
+    expires_unix_ms: int
+    key_statement: bytes
+    bundles: dict[str, tuple[bytes, int]]
+
+    @property
+    def key_statement_hash(self) -> bytes:
+        return hashlib.sha256(self.key_statement).digest()
+
+
+class Repository:
+    """One per state directory; several processes may write, one at a time."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._paths = SchoolPaths(state_dir)
+        self._cached: tuple[bytes, Published] | None = None
+
+    def read_file(self, name: str) -> bytes:
+        """A published file by its name, for example ``metadata/timestamp.json``. Raises ``NotPublished``."""
+        if not _NAME.fullmatch(name) or len(name) > 300:
+            raise NotPublished(f"not the name of a published file: {name[:100]!r}")
+        try:
+            return (self._paths.state_dir / "trust" / name).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise NotPublished(f"{name} is not published") from error
+
+    def root_chain(self) -> list[bytes]:
+        """Every root from version 1 on."""
+        chain: list[bytes] = []
+        while True:
+            try:
+                chain.append(self.read_file(f"metadata/{len(chain) + 1}.root.json"))
+            except NotPublished:
+                break
+        if not chain:
+            raise RepositoryError(
+                f"{self._paths.metadata} holds no root: run `schoolkeeper-collector init`, or restore it from backup"
+            )
+        return chain
+
+    def metadata_files(self) -> dict[str, bytes]:
+        """The current non-root metadata by file name, as `EnrolResponse.metadata` carries it."""
+        now = self.current()
+        names = [
+            "metadata/timestamp.json",
+            f"metadata/{now.snapshot_version}.snapshot.json",
+            f"metadata/{now.targets_version}.targets.json",
+            f"metadata/{now.groups_version}.groups.json",
+        ]
+        return {name: self.read_file(name) for name in names}
+
+    def target_files(self, group: str) -> dict[str, bytes]:
+        """Key statement, group map and the group's bundle by file name. Raises ``RepositoryError``: no bundle."""
+        targets, groups = self._views()
+        found = {}
+        for view, name in (
+            (targets, trust.KEYS_TARGET),
+            (groups, trust.GROUPS_TARGET),
+            (targets, trust.bundle_target(group)),
+        ):
+            entry = view.targets.get(name)
+            if entry is None:
+                raise RepositoryError(
+                    f"no signed bundle for the group {group!r}: "
+                    f"stage one with `schoolkeeper-collector stage --group {group}`, have two officers sign, publish"
+                )
+            file_name = f"targets/{trust.target_file_name(name, entry.sha256)}"
+            found[file_name] = self.read_file(file_name)
+        return found
+
+    def groups(self) -> tuple[str, ...]:
+        """Groups that have a signed bundle."""
+        return tuple(sorted(self.current().bundles))
+
+    def current(self) -> Published:
+        """What is published now; read again only when the timestamp changed."""
+        timestamp = self.read_file("metadata/timestamp.json")
+        if self._cached is not None and self._cached[0] == timestamp:
+            return self._cached[1]
+        published = self._read_current(timestamp)
+        self._cached = (timestamp, published)
+        return published
+
+    def group_map(self) -> policy.GroupMap:
+        _, groups = self._views()
+        name = trust.target_file_name(trust.GROUPS_TARGET, groups.targets[trust.GROUPS_TARGET].sha256)
+        return decode(policy.GroupMap, self.read_file(f"targets/{name}"))
+
+    def publish_root(self, data: bytes) -> None:
+        """Adds a root that its forerunner and itself signed; the first needs only itself."""
+        with self._locked():
+            try:
+                chain = self.root_chain()
+            except RepositoryError:
+                chain = []
+            pinned = hashlib.sha256((chain or [data])[0]).digest()
+            view = trust.check_root_chain([*chain, data], pinned)
+            write_file(self._paths.metadata / f"{view.version}.root.json", data)
+
+    def publish_targets(
+        self, data: bytes, files: dict[str, bytes], online: Ed25519PrivateKey, now_ms: int
+    ) -> Published:
+        """Publishes officers' signed targets with the files they name (name -> bytes).
+
+        Raises ``TrustRefused`` for what a device would refuse, ``RepositoryError`` for a version that does not follow.
+        """
+        with self._locked():
+            root = trust.read_root(self.root_chain()[-1])
+            view = trust.read_targets(data, root)
+            before = self._current_or_none()
+            if before is not None and view.version != before.targets_version + 1:
+                raise RepositoryError(
+                    f"these targets are version {view.version}, {before.targets_version} is in force: stage anew"
+                )
+            for name in view.targets:
+                if name in files:
+                    trust.check_target(view, name, files[name])
+                else:
+                    self.read_file(self._target_path(view, name))
+            for name, content in files.items():
+                write_file(self._paths.state_dir / "trust" / self._target_path(view, name), content)
+            write_file(self._paths.metadata / f"{view.version}.targets.json", data)
+            if before is None:
+                school_id = decode(policy.KeyStatement, files[trust.KEYS_TARGET]).school_id
+                self._write_groups(policy.GroupMap(school_id=school_id, version=1), 1, online, now_ms)
+            groups_version = before.groups_version if before else 1
+            return self._seal(view.version, groups_version, before, online, now_ms)
+
+    def publish_groups(
+        self, assignments: dict[bytes, str], school_id: str, online: Ed25519PrivateKey, now_ms: int
+    ) -> Published:
+        """Publishes device -> group, the same file for every device; nothing is written when nothing changed."""
+        with self._locked():
+            before = self.current()
+            entries = tuple(
+                policy.GroupAssignment(device_id=device_id, group=group)
+                for device_id, group in sorted(assignments.items())
+            )
+            held = self.group_map()
+            if held.assignments == entries:
+                return before
+            version = before.groups_version + 1
+            made = policy.GroupMap(school_id=school_id, version=version, assignments=entries)
+            self._write_groups(made, version, online, now_ms)
+            return self._seal(before.targets_version, version, before, online, now_ms)
+
+    def refresh(self, online: Ed25519PrivateKey, now_ms: int, *, force: bool = False) -> Published:
+        """Signs snapshot and timestamp anew when they are in their second half; call it daily."""
+        with self._locked():
+            now = self.current()
+            if not force and now.expires_unix_ms - now_ms > REFRESH_WITHIN_MS:
+                return now
+            return self._seal(now.targets_version, now.groups_version, now, online, now_ms)
+
+    def _seal(
+        self, targets: int, groups: int, before: Published | None, online: Ed25519PrivateKey, now_ms: int
+    ) -> Published:
+        parts = {
+            "targets": self.read_file(f"metadata/{targets}.targets.json"),
+            "groups": self.read_file(f"metadata/{groups}.groups.json"),
+        }
+        version = before.snapshot_version + 1 if before else 1
+        snapshot = roots.make_snapshot(version=version, parts=parts, online=online, now_ms=now_ms)
+        write_file(self._paths.metadata / f"{version}.snapshot.json", snapshot)
+        stamp = roots.make_timestamp(
+            version=before.timestamp_version + 1 if before else 1,
+            snapshot=snapshot,
+            online=online,
+            now_ms=now_ms,
+        )
+        write_file(self._paths.metadata / "timestamp.json", stamp)
+        self._forget_old(version, groups)
+        return self.current()
+
+    def _write_groups(
+        self, made: policy.GroupMap, version: int, online: Ed25519PrivateKey, now_ms: int
+    ) -> None:
+        content = encode(made)
+        data = roots.make_groups(version=version, group_map=content, online=online, now_ms=now_ms)
+        name = trust.target_file_name(trust.GROUPS_TARGET, hashlib.sha256(content).hexdigest())
+        write_file(self._paths.targets / name, content)
+        write_file(self._paths.metadata / f"{version}.groups.json", data)
+
+    def _forget_old(self, snapshot: int, groups: int) -> None:
+        """A device in the middle of an update may still need the last few; older ones never."""
+        for kind, newest in (("snapshot", snapshot), ("groups", groups)):
+            (self._paths.metadata / f"{newest - _KEPT_VERSIONS}.{kind}.json").unlink(missing_ok=True)
+        maps = sorted((self._paths.targets / "groups").glob("*.map"), key=lambda p: p.stat().st_mtime)
+        for path in maps[: -2 * _KEPT_VERSIONS]:
+            path.unlink(missing_ok=True)
+
+    def _current_or_none(self) -> Published | None:
+        try:
+            return self.current()
+        except NotPublished:
+            return None
+
+    def _views(self) -> tuple[trust.TargetsView, trust.TargetsView]:
+        now = self.current()
+        root = trust.read_root(self.root_chain()[-1])
+        targets = trust.read_targets(self.read_file(f"metadata/{now.targets_version}.targets.json"), root)
+        groups = trust.read_groups(self.read_file(f"metadata/{now.groups_version}.groups.json"), targets)
+        return targets, groups
+
+    def _read_current(self, timestamp: bytes) -> Published:
+        signed = json.loads(timestamp)["signed"]
+        snapshot_version = int(signed["meta"]["snapshot.json"]["version"])
+        snapshot = json.loads(self.read_file(f"metadata/{snapshot_version}.snapshot.json"))["signed"]
+        targets_version = int(snapshot["meta"]["targets.json"]["version"])
+        chain = self.root_chain()
+        root = trust.read_root(chain[-1])
+        view = trust.read_targets(self.read_file(f"metadata/{targets_version}.targets.json"), root)
+        bundles = {}
+        for name, entry in view.targets.items():
+            folder, _, group = name.partition("/")
+            if folder == "bundles":
+                content = decode(policy.PolicyBundle, self.read_file(self._target_path(view, name)))
+                manifest = decode(policy.BundleManifest, content.manifest)
+                bundles[group] = (bytes.fromhex(entry.sha256), manifest.version)
+        return Published(
+            root_version=len(chain),
+            targets_version=targets_version,
+            timestamp_version=int(signed["version"]),
+            snapshot_version=snapshot_version,
+            groups_version=int(snapshot["meta"]["groups.json"]["version"]),
+            expires_unix_ms=trust.expiry_of(timestamp),
+            key_statement=self.read_file(self._target_path(view, trust.KEYS_TARGET)),
+            bundles=bundles,
+        )
+
+    @staticmethod
+    def _target_path(view: trust.TargetsView, name: str) -> str:
+        return f"targets/{trust.target_file_name(name, view.targets[name].sha256)}"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._paths.lock.parent.mkdir(parents=True, exist_ok=True)
+        with self._paths.lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

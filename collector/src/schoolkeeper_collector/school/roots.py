@@ -1,0 +1,126 @@
+"""The signed metadata of a school (The Update Framework, by python-tuf): what is made at `init` and on every change.
+
+``root``: two of three offline keys. ``targets``: two officers, and a device also asks for both duties. ``groups``
+(delegated), ``snapshot``, ``timestamp``: the collector's online key. Pure: keys and values in, bytes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from securesystemslib.signer import CryptoSigner, SSlibKey
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+
+from schoolkeeper_proto import trust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfficerPublic:
+    officer: str
+    duty: trust.Duty
+    signing_key: bytes
+    """Raw Ed25519 public key."""
+
+
+def make_root(
+    *,
+    version: int,
+    root_keys: list[bytes],
+    officers: list[OfficerPublic],
+    online_key: bytes,
+    now_ms: int,
+) -> bytes:
+    """Unsigned root metadata over raw Ed25519 public keys."""
+    root = Root(version=version, expires=_until(now_ms, trust.ROOT_DAYS), consistent_snapshot=True)
+    for raw in root_keys:
+        root.add_key(_public(raw), "root")
+    root.roles["root"].threshold = 2
+    duties = {}
+    for officer in officers:
+        key = _public(officer.signing_key)
+        root.add_key(key, "targets")
+        duties[key.keyid] = {"officer": officer.officer, "duty": officer.duty.value}
+    root.roles["targets"].threshold = 2
+    for role in ("snapshot", "timestamp"):
+        root.add_key(_public(online_key), role)
+    root.unrecognized_fields[trust.DUTIES_FIELD] = duties
+    return Metadata(root).to_bytes()
+
+
+def make_targets(*, version: int, files: dict[str, bytes], online_key: bytes, now_ms: int) -> bytes:
+    """Unsigned targets over ``files`` (name -> bytes), delegating the assignment of devices to the online key."""
+    key = _public(online_key)
+    role = DelegatedRole(
+        trust.GROUPS_ROLE, [key.keyid], threshold=1, terminating=True, paths=[trust.GROUPS_TARGET]
+    )
+    targets = Targets(
+        version=version,
+        expires=_until(now_ms, trust.TARGETS_DAYS),
+        targets=_targets(files),
+        delegations=Delegations({key.keyid: key}, {trust.GROUPS_ROLE: role}),
+    )
+    return Metadata(targets).to_bytes()
+
+
+def make_groups(*, version: int, group_map: bytes, online: Ed25519PrivateKey, now_ms: int) -> bytes:
+    targets = Targets(
+        version=version,
+        expires=_until(now_ms, trust.TARGETS_DAYS),
+        targets=_targets({trust.GROUPS_TARGET: group_map}),
+    )
+    return sign(Metadata(targets).to_bytes(), online)
+
+
+def make_snapshot(*, version: int, parts: dict[str, bytes], online: Ed25519PrivateKey, now_ms: int) -> bytes:
+    """``parts``: role name -> metadata bytes that this snapshot fixes."""
+    snapshot = Snapshot(version=version, expires=_until(now_ms, trust.TIMESTAMP_DAYS))
+    snapshot.meta = {f"{name}.json": _meta(data) for name, data in parts.items()}
+    return sign(Metadata(snapshot).to_bytes(), online)
+
+
+def make_timestamp(*, version: int, snapshot: bytes, online: Ed25519PrivateKey, now_ms: int) -> bytes:
+    timestamp = Timestamp(version=version, expires=_until(now_ms, trust.TIMESTAMP_DAYS))
+    timestamp.snapshot_meta = _meta(snapshot)
+    return sign(Metadata(timestamp).to_bytes(), online)
+
+
+def sign(data: bytes, *keys: Ed25519PrivateKey) -> bytes:
+    """Adds one signature per key."""
+    metadata: Metadata[Root] = Metadata.from_bytes(data)
+    for key in keys:
+        metadata.sign(CryptoSigner(key), append=True)
+    return metadata.to_bytes()
+
+
+def version_of(data: bytes) -> int:
+    metadata: Metadata[Root] = Metadata.from_bytes(data)
+    return metadata.signed.version
+
+
+def _public(raw: bytes) -> SSlibKey:
+    return SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(raw))
+
+
+def _targets(files: dict[str, bytes]) -> dict[str, TargetFile]:
+    return {name: TargetFile.from_data(name, data, ["sha256"]) for name, data in files.items()}
+
+
+def _meta(data: bytes) -> MetaFile:
+    return MetaFile.from_data(version_of(data), data, ["sha256"])
+
+
+def _until(now_ms: int, days: int) -> datetime:
+    start = datetime.fromtimestamp(now_ms // 1000, tz=UTC)
+    return start + timedelta(days=days)
