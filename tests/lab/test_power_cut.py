@@ -1,4 +1,4 @@
-"""The power-cut test tells a program that flushes from one that does not."""
+"""The power-cut test tells a program that flushes from one that does not, and sees what is torn in the middle."""
 
 from pathlib import Path
 
@@ -10,27 +10,40 @@ from support.lab.write_recording import MARK, RECORDED, Recording, record_writes
 
 pytestmark = [pytest.mark.laptop, pytest.mark.timeout(240)]
 
-LINES = 12
-PROGRAM = """
-import os, subprocess
-with open("{folder}/journal", "ab") as journal:
-    flush = {flush}
-    folder = os.open("{folder}", os.O_RDONLY)
-    for number in range({lines}):
+TIMES = 12
+APPENDS = """
+with open("journal", "ab") as journal:
+    for number in range(times):
         journal.write(b"line %d\\n" % number)
         journal.flush()
-        if flush:
-            os.fsync(journal.fileno())
-            os.fsync(folder)
-        subprocess.run(["{mark}", str(number)], check=True)
+        promise(journal, number)
+"""
+OVERWRITES = """
+with open("record", "w+b") as record:
+    for number in range(times):
+        record.seek(0)
+        record.write(bytes([number]) * 16384)
+        record.flush()
+        promise(record, number)
+"""
+PROGRAM = f"""
+import os, subprocess
+os.chdir("{RECORDED}")
+times = {TIMES}
+folder = os.open(".", os.O_RDONLY)
+
+def promise(file, number):
+    if FLUSH:
+        os.fsync(file.fileno())
+        os.fsync(folder)
+    subprocess.run(["{MARK}", str(number)], check=True)
 """
 
 
-def record(laptop: VirtualLaptop, folder: Path, *, flush: bool) -> Recording:
-    program = PROGRAM.format(folder=RECORDED, flush=flush, lines=LINES, mark=MARK)
-    laptop.put("/run/program.py", program.encode())
+def record(laptop: VirtualLaptop, folder: Path, program: str, *, flush: bool = True) -> Recording:
+    laptop.put("/run/program.py", f"FLUSH = {flush}\n{PROGRAM}{program}".encode())
     with record_writes(laptop, folder) as recording:
-        laptop.sh("python3 /run/program.py").check()
+        laptop.sh("cd / && python3 /run/program.py").check()
     return recording
 
 
@@ -41,24 +54,35 @@ def every_promised_line_is_there(moment: PowerCut, mounted: Path) -> None:
     assert found[: len(promised)] == promised
 
 
+def record_is_whole(moment: PowerCut, mounted: Path) -> None:
+    whole = mounted / "record"
+    assert not whole.exists() or len(set(whole.read_bytes())) < 2
+
+
 def test_program_that_flushes_keeps_its_promises(virtual_laptop: VirtualLaptop, tmp_path: Path) -> None:
-    recording = record(virtual_laptop, tmp_path, flush=True)
-    causes: set[Cause] = set()
-    most_promised = 0
+    recording = record(virtual_laptop, tmp_path, APPENDS)
+    moments: list[PowerCut] = []
 
     def check(moment: PowerCut, mounted: Path) -> None:
-        nonlocal most_promised
-        causes.add(moment.cause)
-        most_promised = max(most_promised, len(moment.promised))
+        moments.append(moment)
         every_promised_line_is_there(moment, mounted)
 
-    assert replay_to_every_flush(recording, check) > 3 * LINES
-    assert causes == set(Cause)
-    assert most_promised > LINES  # the target adds a mark of its own at the end
+    assert replay_to_every_flush(recording, check) == len(moments) > 3 * TIMES
+    assert {moment.cause for moment in moments} == set(Cause)
+    assert set(moments[-1].promised) > {str(number) for number in range(TIMES)}
 
 
 def test_program_that_does_not_flush_is_caught(virtual_laptop: VirtualLaptop, tmp_path: Path) -> None:
-    recording = record(virtual_laptop, tmp_path, flush=False)
+    recording = record(virtual_laptop, tmp_path, APPENDS, flush=False)
     with pytest.raises(AssertionError) as caught:
         replay_to_every_flush(recording, every_promised_line_is_there)
     assert "power cut after a mark" in str(caught.value.__notes__)
+
+
+def test_program_that_overwrites_in_place_is_caught(virtual_laptop: VirtualLaptop, tmp_path: Path) -> None:
+    """It flushes, so only a cut between two flushes can show that old and new are mixed."""
+    recording = record(virtual_laptop, tmp_path, OVERWRITES)
+    replay_to_every_flush(recording, record_is_whole, torn_seed=None)
+    with pytest.raises(AssertionError) as caught:
+        replay_to_every_flush(recording, record_is_whole)
+    assert "power cut between two flushes" in str(caught.value.__notes__)
