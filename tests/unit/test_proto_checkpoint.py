@@ -71,3 +71,13 @@ def test_verifier_keys_are_read_back_even_with_a_plus_in_their_base64() -> None:
         assert cp.parse_verifier_key(cp.verifier_key("a.example", public)) == ("a.example", public)
     with pytest.raises(cp.CheckpointError):
         cp.parse_verifier_key("a.example+00000000+" + "A" * 44)
+
+
+def test_base64_with_a_letter_outside_ascii_is_a_named_error() -> None:
+    """Found by the fuzzer: the standard library raises another error for it than for other bad base64."""
+    note = cp.sign(POINT, KEY)
+    body, _, tail = note.rpartition(" ")
+    with pytest.raises(cp.CheckpointError, match="not a note signature"):
+        cp.verify(f"{body} é{tail}", [PUBLIC])
+    with pytest.raises(cp.CheckpointError, match="root is not base64"):
+        cp.parse(note.replace("\n70\n", "\n70\né", 1))

@@ -7,7 +7,6 @@ names the school and the ledger's *generation*: a restore from backup opens the 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ def parse_verifier_key(text: str) -> tuple[str, bytes]:
     try:
         name, key_id, encoded = parts
         raw = base64.b64decode(encoded, validate=True)
-    except (ValueError, binascii.Error) as error:
+    except ValueError as error:
         raise CheckpointError(f"not a verifier key: {text[:80]!r}") from error
     if raw[:1] != _ED25519 or len(raw) != 33 or note_key_id(name, raw[1:]).hex() != key_id:
         raise CheckpointError(f"not an Ed25519 verifier key, or its id does not match: {text[:80]!r}")
@@ -118,7 +117,7 @@ def _parse(note: str) -> tuple[Checkpoint, bytes, list[tuple[str, bytes]]]:
         raise CheckpointError(f"not a checkpoint: bad origin or size {size[:40]!r}")
     try:
         root = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise CheckpointError("not a checkpoint: the root is not base64") from error
     if len(root) != 32:
         raise CheckpointError(f"not a checkpoint: the root has {len(root)} bytes, not 32")
@@ -135,5 +134,5 @@ def _signature(line: str) -> tuple[str, bytes]:
         raise CheckpointError(f"not a note signature: {line[:60]!r}")
     try:
         return parts[1], base64.b64decode(parts[2], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise CheckpointError(f"not a note signature: {line[:60]!r}") from error

@@ -1,0 +1,240 @@
+"""Compiled rules for applications: what a policy says of one program, here, now, for this person.
+
+**Stricter wins**: of all rules in force that match, the strictest decides, whatever their order; without any,
+``otherwise`` does. A rule on trial (mode observe or warn) can only add an observation or a warning, never loosen.
+A condition that cannot be told (unknown place or person) holds for a rule stricter than ``otherwise``, and does not
+for one that is weaker.
+
+The cost of a decision does not depend on the number of rules that do not concern the program: exact texts are
+dictionary keys, patterns a tree, and what was found for a program is remembered.
+
+Everything is plain tuples and text, so that a table can be written as JSON for the exec responder, which imports
+this module and nothing else of the project; the service decides with the same code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from schoolkeeper_proto.conditions import (
+    Circumstances,
+    Condition,
+    ConditionMistake,
+    ZoneClock,
+    compile_condition,
+    holds,
+)
+from schoolkeeper_proto.patterns import PatternMistake, PatternTree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from schoolkeeper_proto.policy import ApplicationRule, ApplicationsSection, RuleText
+
+STRICTNESS = {"allow": 0, "observe": 1, "warn": 2, "read-only": 3, "block": 4, "block-and-raise": 5}
+_CAP = {"observe": "observe", "warn": "warn"}
+_FORMAT = 1
+_REMEMBERED = 4096
+
+Row = tuple[str, str, str, "Condition | None", tuple[tuple[str, str], ...]]
+"""Rule id, decision, mode, condition, matches as (by, text)."""
+
+
+class TableMistake(ValueError):
+    """A rule that cannot be compiled; the message names the rule and the remedy. The table in force stays."""
+
+
+class Verdict:
+    """``decision`` is what to do; ``asked`` what the rule says itself, which differs while it is on trial.
+
+    ``rule_id`` is empty when no rule decided. ``steady`` means that neither user, time nor place could change it.
+    """
+
+    __slots__ = ("asked", "decision", "rule_id", "steady")
+
+    def __init__(self, decision: str, asked: str, rule_id: str, *, steady: bool) -> None:
+        self.decision = decision
+        self.asked = asked
+        self.rule_id = rule_id
+        self.steady = steady
+
+    @property
+    def refuses(self) -> bool:
+        return STRICTNESS[self.decision] >= STRICTNESS["block"]
+
+    def __repr__(self) -> str:
+        return (
+            f"Verdict({self.decision!r}, asked={self.asked!r}, rule={self.rule_id!r}, steady={self.steady})"
+        )
+
+
+class ApplicationTable:
+    """A whole applications section, compiled."""
+
+    def __init__(self, rows: Sequence[Row], otherwise: str) -> None:
+        self._rows = tuple(rows)
+        self._otherwise = otherwise
+        self._clock = ZoneClock()
+        self._exact: dict[tuple[str, str], list[int]] = {}
+        patterns = []
+        for number, row in enumerate(self._rows):
+            for by, text in row[4]:
+                if by == "path-pattern":
+                    patterns.append((text, number))
+                else:
+                    self._exact.setdefault((by, text), []).append(number)
+        self._patterns = PatternTree(patterns)
+        self._has_patterns = bool(patterns)
+        used = {by for by, _ in self._exact}
+        self.needs_sha256 = "sha256" in used
+        self.needs_package = "package" in used
+        self.needs_user = any(row[3] is not None and row[3][2] for row in self._rows)
+        self._found: dict[tuple[str, str, str], tuple[int, ...]] = {}
+
+    @property
+    def exact_paths(self) -> tuple[str, ...]:
+        """The paths that rules name exactly: a driver can also recognise the files behind them."""
+        return tuple(text for by, text in self._exact if by == "path")
+
+    def decide(
+        self, path: str, circumstances: Circumstances, *, sha256: str = "", package: str = "", alias: str = ""
+    ) -> Verdict:
+        """The verdict on a program. ``sha256`` is lower-case hexadecimal, or empty when not known.
+
+        ``alias`` is a path that a rule names and behind which the same file lies, if a driver found that out.
+        """
+        numbers = self._matching(path, sha256, package)
+        if alias and alias != path:
+            numbers = tuple({*numbers, *self._matching(alias, sha256, package)})
+        if not numbers:
+            return Verdict(self._otherwise, self._otherwise, "", steady=True)
+        return self._weigh(numbers, circumstances)
+
+    def _matching(self, path: str, sha256: str, package: str) -> tuple[int, ...]:
+        key = (path, sha256, package)
+        known = self._found.get(key)
+        if known is not None:
+            return known
+        name = path.rpartition("/")[2]
+        keys = (("path", path), ("file-name", name), ("sha256", sha256), ("package", package))
+        found = {number for one in keys if one[1] for number in self._exact.get(one, ())}
+        if self._has_patterns:
+            found |= self._patterns.find(path)
+        if len(self._found) >= _REMEMBERED:
+            self._found.clear()
+        answer = self._found[key] = tuple(sorted(found))
+        return answer
+
+    def _weigh(self, numbers: tuple[int, ...], circumstances: Circumstances) -> Verdict:
+        least = STRICTNESS[self._otherwise]
+        steady = True
+        holding = []
+        for number in numbers:
+            rule_id, decision, mode, condition, _ = self._rows[number]
+            steady = steady and condition is None
+            answer = holds(condition, circumstances, self._clock)
+            if answer is None:
+                answer = STRICTNESS[decision] > least
+            if answer:
+                holding.append((decision, mode, rule_id))
+        return _strictest(holding, self._otherwise, steady=steady)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``from_json`` reads."""
+        return {"format": _FORMAT, "otherwise": self._otherwise, "rules": self._rows}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ApplicationTable:
+        """The table that was written; raises ``TableMistake`` when it is not one."""
+        try:
+            if data["format"] != _FORMAT:
+                raise TableMistake(
+                    f"the table's format is {data['format']}, not {_FORMAT}: restart the agent"
+                )
+            rows = [_row_from_json(entry) for entry in data["rules"]]
+            otherwise = data["otherwise"]
+            _check_decisions(rows, otherwise)
+            return cls(rows, otherwise)
+        except (KeyError, TypeError, ValueError, PatternMistake) as error:
+            raise TableMistake(f"the table of applications cannot be read: {error!r}") from error
+
+
+def _check_decisions(rows: Sequence[Row], otherwise: str) -> None:
+    for decision in (otherwise, *(row[1] for row in rows)):
+        if decision not in STRICTNESS:
+            raise TableMistake(f"the decision {decision!r} is not known: update the agent")
+
+
+def _row_from_json(entry: list[Any]) -> Row:
+    rule_id, decision, mode, condition, matches = entry
+    if condition is not None:
+        times, places, groups, zone = condition
+        condition = (tuple((a, b, c) for a, b, c in times), tuple(places), tuple(groups), zone)
+    return rule_id, decision, mode, condition, tuple((by, text) for by, text in matches)
+
+
+def _strictest(holding: list[tuple[str, str, str]], otherwise: str, *, steady: bool) -> Verdict:
+    best = (STRICTNESS[otherwise], otherwise, otherwise, "")
+    in_force = [(decision, rule_id) for decision, mode, rule_id in holding if mode not in _CAP]
+    if in_force:
+        # The rule's id makes the choice between equals the same whatever the order of rules.
+        decision, rule_id = min(in_force, key=lambda one: (-STRICTNESS[one[0]], one[1]))
+        best = (STRICTNESS[decision], decision, decision, rule_id)
+    for decision, mode, rule_id in sorted(holding, key=lambda one: (-STRICTNESS[one[0]], one[2])):
+        if mode in _CAP and STRICTNESS[decision] >= STRICTNESS[_CAP[mode]]:
+            capped = _CAP[mode]
+            if STRICTNESS[capped] > best[0]:
+                best = (STRICTNESS[capped], capped, decision, rule_id)
+    return Verdict(best[1], best[2], best[3], steady=steady)
+
+
+def compile_applications(section: ApplicationsSection) -> ApplicationTable:
+    """Compiles a section whole; raises ``TableMistake`` and changes nothing."""
+    rows = [_compile_rule(rule) for rule in section.rules]
+    otherwise = str(section.otherwise)
+    if otherwise == "unspecified":
+        otherwise = "allow"
+    _check_decisions(rows, otherwise)
+    try:
+        return ApplicationTable(rows, otherwise)
+    except PatternMistake as error:
+        raise TableMistake(f"section 'applications': {error}") from error
+
+
+def _compile_rule(rule: ApplicationRule) -> Row:
+    where = f"rule {rule.text.rule_id!r}"
+    if not rule.text.rule_id or str(rule.decision) == "unspecified":
+        raise TableMistake(
+            f"{where}: it needs an id and a decision (allow, observe, warn, block, block-and-raise)"
+        )
+    if not rule.matches:
+        raise TableMistake(
+            f"{where}: it names no application; give at least one path, pattern, name, hash or package"
+        )
+    try:
+        condition = compile_condition(rule.when)
+    except ConditionMistake as error:
+        raise TableMistake(f"{where}: {error}") from error
+    matches = tuple(
+        (str(match.by), _checked_text(str(match.by), match.text, where)) for match in rule.matches
+    )
+    return rule.text.rule_id, str(rule.decision), mode_of(rule.text), condition, matches
+
+
+def mode_of(text: RuleText) -> str:
+    """A mode that this agent does not know counts as in force: the stricter reading."""
+    return str(text.mode) if str(text.mode) in _CAP else "enforce"
+
+
+def _checked_text(by: str, text: str, where: str) -> str:
+    if by == "unspecified":
+        raise TableMistake(f"{where}: a way of matching that this agent does not know: update the agent")
+    if by == "path" and not text.startswith("/"):
+        raise TableMistake(f"{where}: {text!r} is not an absolute path; use a file name or start with '/'")
+    if by == "file-name" and (not text or "/" in text):
+        raise TableMistake(f"{where}: {text!r} is not a file's name; use a path for what holds a '/'")
+    if by == "sha256" and (len(text) != 64 or text.strip("0123456789abcdef")):
+        raise TableMistake(f"{where}: {text!r} is not a SHA-256 in 64 lower-case hexadecimal digits")
+    if not text:
+        raise TableMistake(f"{where}: an empty text matches nothing; leave it out")
+    return text
