@@ -7,7 +7,6 @@ python packaging/dev/draft_migration.py "what changes"    # later: one more
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from alembic import command
 

@@ -41,7 +41,8 @@ def check_schema(store: Store) -> None:
         if found != wanted:
             raise SchemaError(
                 f"the {name} database at {engine.url.render_as_string(hide_password=True)} has schema "
-                f"{found or 'none'}, this version needs {wanted}: run `schoolkeeper-collector migrate`, or `init` for a new school"
+                f"{found or 'none'}, this version needs {wanted}: run `schoolkeeper-collector migrate`, "
+                "or `init` for a new school"
             )
 
 
