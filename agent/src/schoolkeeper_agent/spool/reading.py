@@ -1,0 +1,196 @@
+"""Reads for sending and for saying how things stand."""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+
+from schoolkeeper_agent.spool import schema
+from schoolkeeper_agent.spool.contract import (
+    LaneUsage,
+    Reading,
+    StoredEviction,
+    StoredFrame,
+    Usage,
+    Wanted,
+)
+from schoolkeeper_proto import codec, wire
+from schoolkeeper_proto.wire import LANES
+
+MAX_EVICTIONS = 64
+
+
+def read(database: sqlite3.Connection, wanted: Wanted) -> tuple[Reading | None, list[int]]:
+    """The next batch's content, and the numbers of frames whose bytes the disk has damaged."""
+    numbers, epoch_no = _choose(database, wanted)
+    if epoch_no is None:
+        row = database.execute(
+            "SELECT epoch_no, eviction_no FROM evictions WHERE reported <= 0 ORDER BY eviction_no"
+        ).fetchall()
+        waiting = [epoch for epoch, number in row if number not in wanted.skip_evictions]
+        if not waiting:
+            return None, []
+        epoch_no = waiting[0]
+    frames: list[StoredFrame] = []
+    segments: dict[bytes, wire.Segment] = {}
+    damaged: list[int] = []
+    epoch, school_id, device_id = database.execute(
+        "SELECT epoch, school_id, device_id FROM epochs WHERE epoch_no = ?", (epoch_no,)
+    ).fetchone()
+    for number in numbers:
+        _frame(database, number, bytes(epoch), frames, segments, damaged)
+    found = Reading(
+        epoch=bytes(epoch),
+        school_id=school_id,
+        device_id=bytes(device_id),
+        frames=tuple(sorted(frames, key=lambda f: (LANES.index(f.lane), f.first_sequence))),
+        segments=tuple(segments.values()),
+        evictions=_evictions(database, epoch_no, wanted),
+    )
+    return found, damaged
+
+
+def _choose(database: sqlite3.Connection, wanted: Wanted) -> tuple[list[int], int | None]:
+    """Numbers of the frames to send: the first one found names the epoch, the rest fill up to the limits."""
+    chosen: list[int] = []
+    epoch_no: int | None = None
+    budget = wanted.max_bytes
+    for lane in LANES:
+        if lane not in wanted.lanes:
+            continue
+        rows = database.execute(
+            "SELECT frame_no, epoch_no, cost FROM frames WHERE state = ? AND lane = ? ORDER BY frame_no",
+            (schema.PENDING, schema.LANE_NUMBER[lane]),
+        )
+        for number, epoch, cost in rows:
+            if number in wanted.skip or (epoch_no is not None and epoch != epoch_no):
+                continue
+            if chosen and (cost > budget or len(chosen) >= wanted.max_frames):
+                return chosen, epoch_no
+            epoch_no = epoch
+            chosen.append(number)
+            budget -= cost
+    return chosen, epoch_no
+
+
+def _frame(
+    database: sqlite3.Connection,
+    number: int,
+    epoch: bytes,
+    frames: list[StoredFrame],
+    segments: dict[bytes, wire.Segment],
+    damaged: list[int],
+) -> None:
+    lane, first, count, crc, chain, header, ciphertext, encoded = database.execute(
+        "SELECT f.lane, f.first_sequence, f.count, f.crc, f.chain, f.header, f.ciphertext, s.encoded"
+        " FROM frames f LEFT JOIN segments s USING (segment_no) WHERE f.frame_no = ?",
+        (number,),
+    ).fetchone()
+    if encoded is None or zlib.crc32(ciphertext, zlib.crc32(header)) != crc:
+        damaged.append(number)
+        return
+    decoded = codec.decode(wire.FrameHeader, header)
+    frames.append(
+        StoredFrame(
+            number=number,
+            epoch=epoch,
+            lane=schema.lane_of(lane),
+            first_sequence=first,
+            count=count,
+            root=decoded.root,
+            previous=decoded.previous,
+            chain=bytes(chain),
+            segment_id=decoded.segment_id,
+            frame=wire.Frame(header=bytes(header), ciphertext=bytes(ciphertext)),
+        )
+    )
+    if decoded.segment_id not in segments:
+        segments[decoded.segment_id] = codec.decode(wire.Segment, encoded)
+
+
+def _evictions(database: sqlite3.Connection, epoch_no: int, wanted: Wanted) -> tuple[StoredEviction, ...]:
+    rows = database.execute(
+        "SELECT eviction_no, lane, first_sequence, events, frames, chain_before, chain_after, reason, evicted_ms"
+        " FROM evictions WHERE reported <= 0 AND epoch_no = ? ORDER BY eviction_no",
+        (epoch_no,),
+    ).fetchall()
+    found = [
+        StoredEviction(
+            number=number,
+            record=wire.EvictionRecord(
+                lane=schema.lane_of(lane),
+                first_sequence=first,
+                events=events,
+                frames=frames,
+                chain_before=bytes(before),
+                chain_after=bytes(after),
+                reason=reason,
+                evicted_at_unix_ms=max(0, at),
+            ),
+        )
+        for number, lane, first, events, frames, before, after, reason, at in rows
+        if number not in wanted.skip_evictions
+    ]
+    return tuple(found[:MAX_EVICTIONS])
+
+
+def cursors(database: sqlite3.Connection) -> tuple[wire.LaneCursor, ...]:
+    """Each lane of each epoch that still has something to send, and of the latest epoch."""
+    rows = database.execute(
+        "SELECT e.epoch, l.lane, l.next_sequence, l.chain,"
+        " (SELECT min(f.first_sequence) FROM frames f"
+        " WHERE f.epoch_no = l.epoch_no AND f.lane = l.lane AND f.state = ?)"
+        " FROM lanes l JOIN epochs e USING (epoch_no)"
+        " WHERE l.epoch_no = (SELECT max(epoch_no) FROM epochs)"
+        " OR EXISTS (SELECT 1 FROM frames f WHERE f.epoch_no = l.epoch_no AND f.state = ?)"
+        " ORDER BY l.epoch_no, l.lane",
+        (schema.PENDING, schema.PENDING),
+    )
+    return tuple(
+        wire.LaneCursor(
+            epoch=bytes(epoch),
+            lane=schema.lane_of(lane),
+            oldest_sequence=next_sequence if oldest is None else oldest,
+            next_sequence=next_sequence,
+            chain=bytes(chain),
+        )
+        for epoch, lane, next_sequence, chain, oldest in rows
+    )
+
+
+def usage(database: sqlite3.Connection, room_bytes: int, used: int) -> Usage:
+    counters = dict(database.execute("SELECT name, value FROM counters").fetchall())
+    rows = database.execute(
+        "SELECT state, lane, count(*), sum(count), sum(cost) FROM frames GROUP BY state, lane"
+    ).fetchall()
+    table = {(state, lane): (frames, events, size) for state, lane, frames, events, size in rows}
+    oldest: dict[int, int] = {}
+    for number in schema.LANE_OF:
+        row = database.execute(
+            "SELECT written_ms FROM frames WHERE state = ? AND lane = ? ORDER BY frame_no LIMIT 1",
+            (schema.PENDING, number),
+        ).fetchone()
+        if row:
+            oldest[number] = row[0]
+    (epochs,) = database.execute("SELECT count(*) FROM epochs").fetchone()
+    return Usage(
+        room_bytes=room_bytes,
+        used_bytes=used,
+        lanes=tuple(
+            LaneUsage(
+                lane=lane,
+                pending_frames=table.get((schema.PENDING, number), (0, 0, 0))[0],
+                pending_events=table.get((schema.PENDING, number), (0, 0, 0))[1],
+                pending_bytes=table.get((schema.PENDING, number), (0, 0, 0))[2],
+                oldest_unix_ms=oldest.get(number),
+            )
+            for lane, number in schema.LANE_NUMBER.items()
+        ),
+        delivered_frames=sum(v[0] for (state, _), v in table.items() if state == schema.DELIVERED),
+        delivered_bytes=sum(v[2] for (state, _), v in table.items() if state == schema.DELIVERED),
+        set_aside_frames=sum(v[0] for (state, _), v in table.items() if state == schema.SET_ASIDE),
+        evicted_events=counters.get("evicted_events", 0),
+        set_aside_events=counters.get("set_aside_events", 0),
+        lost_events=counters.get("lost_events", 0),
+        epochs=epochs,
+    )

@@ -1,0 +1,356 @@
+"""The spool on SQLite. One thread at a time; every change is one transaction and durable when the call returns.
+
+The way of an append: seal in memory, make room, write frames and lane head, commit (which syncs the log). When the
+disk fails in the middle of a commit nobody knows the outcome: the database is opened anew and the lane's head says.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from schoolkeeper_agent.clock import Moment
+from schoolkeeper_agent.spool import epochs, eviction, reading, room, schema, settling
+from schoolkeeper_agent.spool.contract import (
+    Appended,
+    IngestTarget,
+    Owner,
+    Reading,
+    Settlement,
+    SpoolDamaged,
+    SpoolRefused,
+    SpoolUnwritable,
+    Usage,
+    Wanted,
+)
+from schoolkeeper_agent.spool.framing import check_events, cut_into_frames
+from schoolkeeper_agent.spool.intervals import Intervals
+from schoolkeeper_agent.spool.keys import SegmentKeeper
+from schoolkeeper_proto import wire
+from schoolkeeper_proto.codec import encode
+from schoolkeeper_proto.sealing import SealedFrame, SegmentSealer
+from schoolkeeper_proto.wire import Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    next_sequence: int
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Doubt:
+    """An append whose commit failed with an unknown outcome; the caller was told that nothing was kept."""
+
+    lane: Lane
+    before: _Head
+    after: _Head
+
+
+class SqliteSpool:
+    """See ``contract.Spool``. Make one with ``opening.open_spool``."""
+
+    def __init__(
+        self, database: sqlite3.Connection, path: Path, owner: Owner, target: IngestTarget, room_bytes: int
+    ) -> None:
+        self._database: sqlite3.Connection | None = database
+        self._path = path
+        self._owner = owner
+        self._room = room_bytes
+        self._keeper = SegmentKeeper(owner, target)
+        self._doubt: _Doubt | None = None
+        self._written_segments: dict[bytes, int] = {}
+        self._pinned = Intervals()
+        self._load()
+
+    # ---- what it is ---------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> bytes:
+        return self._current.epoch
+
+    @property
+    def epoch_because(self) -> str:
+        return self._current.because
+
+    def note(self, name: str) -> bytes:
+        with self._guarded() as database:
+            row = database.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return bytes(row[0]) if row else b""
+
+    def usage(self) -> Usage:
+        with self._guarded() as database:
+            return reading.usage(database, self._room, self._used)
+
+    def cursors(self) -> tuple[wire.LaneCursor, ...]:
+        with self._guarded() as database:
+            return reading.cursors(database)
+
+    # ---- writing ------------------------------------------------------------------------------------
+
+    def append(self, lane: Lane, events: Sequence[bytes], now: Moment) -> Appended:
+        check_events(lane, events)
+        self._ready()
+        before = self._heads[lane]
+        sealer, sealed = self._seal(lane, before, events, now)
+        needed = sum(room.cost(item.frame.header, item.frame.ciphertext) for item in sealed)
+        if needed > self._room:
+            raise SpoolRefused(
+                f"{len(events)} events take {needed} bytes, the spool's room is {self._room}: raise spool.room_bytes"
+            )
+        after = _Head(next_sequence=before.next_sequence + len(events), chain=sealed[-1].chain)
+        plan = eviction.Plan(room=self._room, used=self._used, needed=needed, lane=lane, pinned=self._pinned)
+        try:
+            with self._change() as database:
+                freed = eviction.make_room(database, plan, now)
+                self._write(database, lane, sealer, sealed, now)
+                self._write_head(database, lane, after)
+        except SpoolUnwritable:
+            if not self._outcome(_Doubt(lane=lane, before=before, after=after)):
+                raise
+            freed = eviction.Freed()
+            self._reload_used()
+        else:
+            self._used += needed - freed.bytes
+        self._heads[lane] = after
+        return Appended(
+            lane=lane,
+            first_sequence=before.next_sequence,
+            events=len(events),
+            frames=len(sealed),
+            evicted=freed.records,
+        )
+
+    def settle(self, settlement: Settlement, now: Moment) -> None:
+        with self._change() as database:
+            settling.settle(database, settlement, now)
+        settled = {*settlement.delivered, *(number for number, _ in settlement.set_aside)}
+        self._pinned = self._pinned.without(settled)
+
+    def read(self, wanted: Wanted) -> Reading | None:
+        self._pinned = wanted.skip
+        with self._guarded() as database:
+            found, damaged = reading.read(database, wanted)
+        if damaged:
+            reason = "damaged on this device's disk"
+            with self._change() as database:
+                settling.set_aside(database, tuple((number, reason) for number in damaged), 0)
+            return self.read(wanted)
+        if found is None:
+            return None
+        self._pinned = self._pinned.union(Intervals.of(frame.number for frame in found.frames))
+        if found.evictions:
+            with self._change() as database:
+                eviction.close_records(database, tuple(item.number for item in found.evictions))
+        return found
+
+    def new_epoch(self, because: str, now: Moment) -> bytes:
+        with self._change() as database:
+            epochs.open_new(database, self._owner, because, now)
+        self._keeper.forget()
+        self._load()
+        return self.epoch
+
+    def send_again(self, held: Sequence[wire.HeldRange]) -> int:
+        with self._change() as database:
+            return settling.send_again(database, held)
+
+    def count_lost(self, events: int) -> None:
+        with self._change() as database:
+            settling.count(database, "lost_events", events)
+
+    def tidy(self, now: Moment) -> None:
+        self._keeper.forget_old(now)
+        with self._guarded() as database:
+            due = eviction.old_delivered(database, now)
+        if due:
+            with self._change() as database:
+                eviction.delete_delivered(database, now)
+            self._reload_used()
+
+    def retarget(self, target: IngestTarget) -> None:
+        self._keeper.retarget(target)
+
+    def close(self) -> None:
+        self._keeper.forget()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    # ---- inside -------------------------------------------------------------------------------------
+
+    def _seal(
+        self, lane: Lane, head: _Head, events: Sequence[bytes], now: Moment
+    ) -> tuple[SegmentSealer, list[SealedFrame]]:
+        sealer = self._keeper.sealer(self.epoch, now)
+        sequence, chain = head.next_sequence, head.chain
+        sealed = []
+        for part in cut_into_frames(events):
+            item = sealer.seal(lane, sequence, chain, part)
+            sealed.append(item)
+            sequence, chain = sequence + len(part), item.chain
+        return sealer, sealed
+
+    def _write(
+        self,
+        database: sqlite3.Connection,
+        lane: Lane,
+        sealer: SegmentSealer,
+        sealed: list[SealedFrame],
+        now: Moment,
+    ) -> None:
+        segment_no = self._segment(database, sealer)
+        database.executemany(
+            "INSERT INTO frames (epoch_no, lane, first_sequence, count, state, cost, written_ms, segment_no, crc,"
+            " chain, header, ciphertext) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    self._current.number,
+                    schema.LANE_NUMBER[lane],
+                    item.header.first_sequence,
+                    item.header.count,
+                    schema.PENDING,
+                    room.cost(item.frame.header, item.frame.ciphertext),
+                    now.wall_ms,
+                    segment_no,
+                    zlib.crc32(item.frame.ciphertext, zlib.crc32(item.frame.header)),
+                    item.chain,
+                    item.frame.header,
+                    item.frame.ciphertext,
+                )
+                for item in sealed
+            ],
+        )
+
+    def _segment(self, database: sqlite3.Connection, sealer: SegmentSealer) -> int:
+        """The segment's row, written with its first frame and again if eviction emptied it in between."""
+        segment = sealer.segment
+        row = database.execute(
+            "SELECT segment_no FROM segments WHERE segment_id = ?", (segment.segment_id,)
+        ).fetchone()
+        if row:
+            return int(row[0])
+        cursor = database.execute(
+            "INSERT INTO segments (segment_id, epoch_no, encoded) VALUES (?, ?, ?)",
+            (segment.segment_id, self._current.number, encode(segment)),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _write_head(self, database: sqlite3.Connection, lane: Lane, head: _Head) -> None:
+        database.execute(
+            "UPDATE lanes SET next_sequence = ?, chain = ? WHERE epoch_no = ? AND lane = ?",
+            (head.next_sequence, head.chain, self._current.number, schema.LANE_NUMBER[lane]),
+        )
+
+    def _load(self) -> None:
+        database = self._open()
+        self._current = epochs.current(database)
+        rows = database.execute(
+            "SELECT lane, next_sequence, chain FROM lanes WHERE epoch_no = ?", (self._current.number,)
+        )
+        self._heads = {
+            schema.lane_of(lane): _Head(next_sequence=next_sequence, chain=bytes(chain))
+            for lane, next_sequence, chain in rows
+        }
+        self._reload_used()
+
+    def _reload_used(self) -> None:
+        (used,) = self._open().execute("SELECT coalesce(sum(cost), 0) FROM frames").fetchone()
+        self._used = int(used)
+
+    # ---- a disk that fails --------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise SpoolUnwritable(f"the spool {self._path} is closed")
+        return self._database
+
+    def _ready(self) -> None:
+        """Opens the database anew after a failure, and undoes what a caller was told had not happened."""
+        if self._database is None or self._doubt is not None:
+            self._reopen()
+            doubt, self._doubt = self._doubt, None
+            if doubt is not None and self._heads[doubt.lane] == doubt.after:
+                self._undo(doubt)
+
+    def _reopen(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        try:
+            database = schema.connect(self._path)
+        except sqlite3.Error as error:
+            raise _named(error, self._path) from error
+        try:
+            # After a failed sync the log's pages may be clean in memory and missing on the disk: copying them
+            # into the database writes and syncs them anew.
+            busy, _, _ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise SpoolUnwritable(f"the spool {self._path} is in use by another process")
+            self._database = database
+            self._load()
+        except (sqlite3.Error, SpoolUnwritable) as error:
+            self._database = None
+            database.close()
+            if isinstance(error, sqlite3.Error):
+                raise _named(error, self._path) from error
+            raise
+
+    def _outcome(self, doubt: _Doubt) -> bool:
+        """Whether an append whose commit failed was kept after all. False also when that is not known yet."""
+        self._doubt = doubt
+        try:
+            self._reopen()
+        except SpoolUnwritable:
+            return False
+        self._doubt = None
+        return self._heads[doubt.lane] == doubt.after
+
+    def _undo(self, doubt: _Doubt) -> None:
+        with self._change() as database:
+            database.execute(
+                "DELETE FROM frames WHERE epoch_no = ? AND lane = ? AND first_sequence >= ?",
+                (self._current.number, schema.LANE_NUMBER[doubt.lane], doubt.before.next_sequence),
+            )
+            self._write_head(database, doubt.lane, doubt.before)
+        self._heads[doubt.lane] = doubt.before
+        self._reload_used()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[sqlite3.Connection]:
+        if self._database is None:
+            self._ready()
+        try:
+            yield self._open()
+        except sqlite3.Error as error:
+            raise _named(error, self._path) from error
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or, when this raises, none of it that the caller need know of."""
+        if self._database is None:
+            self._ready()
+        database = self._open()
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            yield database
+            database.execute("COMMIT")
+        except sqlite3.Error as error:
+            schema.roll_back(database)
+            raise _named(error, self._path) from error
+        except BaseException:
+            schema.roll_back(database)
+            raise
+
+
+def _named(error: sqlite3.Error, path: Path) -> SpoolUnwritable | SpoolDamaged:
+    if schema.is_damage(error):
+        return SpoolDamaged(f"the spool {path} is damaged: {error}")
+    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    return SpoolUnwritable(
+        f"the spool {path} cannot be written: {error} ({name}); is the disk full or failing?"
+    )
