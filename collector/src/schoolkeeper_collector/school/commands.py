@@ -1,0 +1,264 @@
+"""``init``, ``stage``, ``publish`` and ``refresh``: a school's roots from the command line."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from schoolkeeper_collector.config import ConfigError, Settings, load_settings
+from schoolkeeper_collector.console.access import Role
+from schoolkeeper_collector.console.accounts import create_account
+from schoolkeeper_collector.school import staging
+from schoolkeeper_collector.school.bundles import compile_bundle
+from schoolkeeper_collector.school.init import FOUR_OFFICERS, InitError, InitOptions, InitResult, init_school
+from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys, write_tls
+from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
+from schoolkeeper_collector.school.statement import with_addresses
+from schoolkeeper_collector.store.database import Store, StoreUrlError
+from schoolkeeper_policies.officer.keyfile import KeyFileError
+from schoolkeeper_policies.problems import PolicyError
+from schoolkeeper_proto import policy, trust
+from schoolkeeper_proto.codec import decode, encode
+
+T = TypeVar("T")
+_FAULTS = (
+    ConfigError,
+    InitError,
+    KeyFileError,
+    KeysError,
+    NotPublished,
+    PolicyError,
+    RepositoryError,
+    StoreUrlError,
+    trust.TrustRefused,
+    PermissionError,
+)
+FIRST_ACCOUNTS = (
+    ("dsl", "Designated safeguarding lead", Role.DSL),
+    ("head", "Head", Role.HEAD),
+    ("technician", "Technician", Role.TECHNICIAN),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the collector's program."""
+    app.command("init")(init)
+    app.command("stage")(stage)
+    app.command("publish")(publish)
+    app.command("refresh")(refresh)
+
+
+def init(
+    school_id: Annotated[str, typer.Option(help="Short name of the school, for example westgate.example.")],
+    name: Annotated[str, typer.Option(help="The school's name as people read it.")],
+    address: Annotated[
+        list[str], typer.Option(help="Name or IP address devices reach this machine under; repeat.")
+    ],
+    group: Annotated[list[str], typer.Option(help="A group of devices; repeat.")] = [  # noqa: B006 - typer copies it
+        "ks2-laptops",
+        "staff-laptops",
+    ],
+    pack: Annotated[str, typer.Option(help="Policy pack: a name, or a folder.")] = "default",
+    time_zone: Annotated[str, typer.Option(help="IANA name of the school's time zone.")] = "Europe/London",
+    uplink_port: Annotated[int, typer.Option(min=1, max=65535)] = 7444,
+    enrol_port: Annotated[int, typer.Option(min=1, max=65535)] = 7443,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="File with the first passphrase of the offline keys.")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="No passphrases. Never for a real school.")] = False,
+) -> None:
+    """Make a school: roots of trust, keys, certificates, policy, database, first accounts, data-protection sheet."""
+
+    def work() -> InitResult:
+        settings = load_settings()
+        options = InitOptions(
+            state_dir=settings.state_dir,
+            database_url=settings.store_url,
+            keystore_url=settings.keys_url,
+            school_id=school_id,
+            school_name=name,
+            hosts=tuple(address),
+            now_ms=now_ms(),
+            time_zone=time_zone,
+            uplink_port=uplink_port,
+            enrol_port=enrol_port,
+            groups=tuple(group),
+            pack=pack,
+            passphrase=None if demo else _passphrase(passphrase_file),
+        )
+        if demo:
+            _shout()
+        result = init_school(options, first_accounts)
+        _hand_over(settings)
+        return result
+
+    _print_result(_guarded(work), demo=demo)
+
+
+def stage(
+    group: Annotated[list[str], typer.Option(help="Compile this group's bundle anew; repeat.")] = [],  # noqa: B006
+    pack: Annotated[str, typer.Option(help="Policy pack: a name, or a folder.")] = "default",
+    address: Annotated[
+        list[str], typer.Option(help="Move: HOST:UPLINK:ENROL, in order of preference; repeat.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Prepare a change of policy or addresses for the officers to sign."""
+
+    def work() -> Path:
+        settings, keys = _school()
+        repository = Repository(settings.state_dir)
+        held = repository.current()
+        now = now_ms()
+        changed = {}
+        for each in group:
+            version = held.bundles.get(each, (b"", 0))[1] + 1
+            changed[trust.bundle_target(each)] = compile_bundle(
+                pack, keys, group=each, version=version, now_ms=now
+            )
+        if address:
+            moved = with_addresses(decode(policy.KeyStatement, held.key_statement), *_addresses(address), now)
+            changed[trust.KEYS_TARGET] = encode(moved)
+        if not changed:
+            raise RepositoryError("nothing to stage: name a --group or an --address")
+        folder = staging.stage(settings.state_dir, keys, changed, now)
+        if address:
+            old = decode(policy.KeyStatement, held.key_statement).uplink_addresses
+            hosts = [_host(text, 2) for text in address] + [_host(text, 1) for text in old]
+            write_tls(settings.state_dir, keys.ca_key, keys.ca_certificate, tuple(dict.fromkeys(hosts)))
+        return folder
+
+    folder = _guarded(work)
+    typer.echo(f"Staged in {folder}. One technical and one safeguarding officer run:\n")
+    typer.echo(
+        f"  schoolkeeper-officer sign {folder} --key THEIR-KEY-FILE\n\nthen: schoolkeeper-collector publish"
+    )
+
+
+def publish() -> None:
+    """Publish what two officers signed; refused when a device would refuse it."""
+
+    def work() -> str:
+        settings, keys = _school()
+        done = staging.publish_staged(settings.state_dir, keys, now_ms())
+        bundles = ", ".join(f"{group} {version}" for group, (_, version) in sorted(done.bundles.items()))
+        return f"Published targets {done.targets_version}; bundles: {bundles}"
+
+    typer.echo(_guarded(work))
+
+
+def refresh() -> None:
+    """Sign snapshot and timestamp anew now; the running collector does it by itself."""
+
+    def work() -> str:
+        settings, keys = _school()
+        done = Repository(settings.state_dir).refresh(keys.online, now_ms(), force=True)
+        return f"Timestamp {done.timestamp_version} holds until {_date(done.expires_unix_ms)}"
+
+    typer.echo(_guarded(work))
+
+
+def first_accounts(store: Store, keys: ServiceKeys, now: int) -> tuple[str, ...]:
+    """One account per role; each person sets their own second factor and password at the first sign-in."""
+    lines = []
+    with store.write() as connection:
+        for login, display_name, role in FIRST_ACCOUNTS:
+            made = create_account(
+                connection,
+                school_id=keys.school_id,
+                login=login,
+                display_name=display_name,
+                role=role,
+                console_key=keys.console_key,
+                now_ms=now,
+            )
+            lines.append(f"{login:12} first password: {made.password}")
+    return tuple(lines)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _school() -> tuple[Settings, ServiceKeys]:
+    settings = load_settings()
+    return settings, load_keys(settings.state_dir)
+
+
+def _guarded(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except _FAULTS as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _passphrase(file: Path | None) -> str:
+    if file is not None:
+        try:
+            return file.read_text().rstrip("\n")
+        except OSError as error:
+            raise InitError(f"the passphrase file {file} cannot be read: {error.strerror}") from error
+    first = getpass.getpass("Passphrase for the offline keys (four or more words): ")
+    if getpass.getpass("Once more: ") != first:
+        raise InitError("the two passphrases differ: nothing was made")
+    return first
+
+
+def _addresses(texts: list[str]) -> tuple[list[str], list[str]]:
+    uplink, enrol = [], []
+    for text in texts:
+        host, first, second = (*text.rsplit(":", 2), "", "")[:3]
+        if not (host and first.isdecimal() and second.isdecimal()):
+            raise InitError(
+                f"{text!r} is not HOST:UPLINK-PORT:ENROL-PORT, for example sk.school.example:7444:7443"
+            )
+        uplink.append(f"{host}:{first}")
+        enrol.append(f"{host}:{second}")
+    return uplink, enrol
+
+
+def _host(text: str, ports: int) -> str:
+    return text.rsplit(":", ports)[0].strip("[]")
+
+
+def _hand_over(settings: Settings) -> None:
+    """Run by root for a service of another user: what it needs belongs to that user, the offline part to root."""
+    owner = settings.state_dir.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return
+    for path in settings.state_dir.rglob("*"):
+        if "offline" not in path.relative_to(settings.state_dir).parts:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _shout() -> None:
+    line = "!" * 78
+    typer.secho(
+        f"{line}\nDEMONSTRATION: every key lies unprotected on this machine, offline and officers' keys too.\n"
+        f"Whoever reads this disk can make policy. Never enrol a real device into this school.\n{line}",
+        fg=typer.colors.RED,
+        bold=True,
+        err=True,
+    )
+
+
+def _print_result(result: InitResult, *, demo: bool) -> None:
+    typer.echo(f"School     {result.school_id}\nRoot hash  {result.root_sha256.hex()}")
+    typer.echo(f"Officers   {', '.join(spec.name for spec in FOUR_OFFICERS)}")
+    typer.echo(
+        f"Offline    {result.offline}"
+        + ("" if demo else "  <- move it off this machine today: see its README")
+    )
+    typer.echo(f"To fill in {result.data_protection}\n\nFirst sign-ins (shown once):")
+    for line in result.accounts:
+        typer.echo(f"  {line}")
+
+
+def _date(unix_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(unix_ms // 1000))

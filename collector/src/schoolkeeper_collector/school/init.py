@@ -1,0 +1,232 @@
+"""``init``: a whole school in one go, or nothing of it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import insert, select
+
+from schoolkeeper_collector.school import roots, texts
+from schoolkeeper_collector.school.bundles import compile_bundle
+from schoolkeeper_collector.school.files import SchoolPaths, write_file
+from schoolkeeper_collector.school.keys import ServiceKeys, ingest_key_id, load_keys, make_keys
+from schoolkeeper_collector.school.repository import Repository
+from schoolkeeper_collector.school.statement import make_statement
+from schoolkeeper_collector.store.database import Store, open_store
+from schoolkeeper_collector.store.migrate import migrate
+from schoolkeeper_collector.store.tables import schools
+from schoolkeeper_policies.officer import keyfile
+from schoolkeeper_proto import model, sealing, trust
+from schoolkeeper_proto.codec import encode
+from schoolkeeper_proto.names import check_group, check_school_id
+
+_MOVED = ("offline", "trust", "keys")
+
+
+class InitError(Exception):
+    """No school was made; says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfficerSpec:
+    """``title`` is the word in the key statement: "dsl", "head", "technician", ..."""
+
+    name: str
+    title: str
+    duty: trust.Duty
+
+
+FOUR_OFFICERS = (
+    OfficerSpec(name="technician", title="technician", duty=trust.Duty.TECHNICAL),
+    OfficerSpec(name="second-technician", title="technician", duty=trust.Duty.TECHNICAL),
+    OfficerSpec(name="dsl", title="dsl", duty=trust.Duty.SAFEGUARDING),
+    OfficerSpec(name="head", title="head", duty=trust.Duty.SAFEGUARDING),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitOptions:
+    """``hosts``: names or addresses under which devices reach the collector, the first one preferred.
+
+    ``passphrase`` None leaves the offline keys unprotected: for the demonstration and tests only.
+    """
+
+    state_dir: Path
+    database_url: str
+    keystore_url: str
+    school_id: str
+    school_name: str
+    hosts: tuple[str, ...]
+    now_ms: int
+    time_zone: str = "Europe/London"
+    uplink_port: int = 7444
+    enrol_port: int = 7443
+    groups: tuple[str, ...] = ("ks2-laptops", "staff-laptops")
+    pack: str = "default"
+    officers: tuple[OfficerSpec, ...] = FOUR_OFFICERS
+    passphrase: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitResult:
+    school_id: str
+    root_sha256: bytes
+    keys: ServiceKeys
+    offline: Path
+    data_protection: Path
+    accounts: tuple[str, ...]
+    """What to print about first accounts: one line each, with sign-ins that are shown only once."""
+
+
+AddAccounts = Callable[[Store, ServiceKeys, int], tuple[str, ...]]
+"""Makes the first console accounts; returns a line about each to print."""
+
+
+def init_school(options: InitOptions, add_accounts: AddAccounts | None = None) -> InitResult:
+    """Makes the school. Raises ``InitError`` and leaves no part behind when it cannot."""
+    _check(options)
+    options.state_dir.mkdir(parents=True, exist_ok=True)
+    migrate(options.database_url, options.keystore_url)
+    store = open_store(options.database_url, options.keystore_url)
+    building = Path(tempfile.mkdtemp(prefix=".init-", dir=options.state_dir))
+    moved: list[Path] = []
+    try:
+        with store.read() as connection:
+            held = connection.execute(select(schools.c.school_id)).scalar()
+        if held is not None:
+            raise InitError(f"the database holds the school {held!r} already: choose another database_url")
+        root = _build(building, options)
+        for name in _MOVED:
+            target = options.state_dir / name
+            (building / name).rename(target)
+            moved.append(target)
+        keys = load_keys(options.state_dir)
+        with store.write() as connection:
+            connection.execute(insert(schools).values(_school_row(options)))
+        lines = add_accounts(store, keys, options.now_ms) if add_accounts else ()
+    except BaseException:
+        for path in moved:
+            shutil.rmtree(path)
+        raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        store.close()
+    sheet = options.state_dir / "data-protection.md"
+    if not sheet.exists():
+        write_file(sheet, texts.data_protection(options.school_name, options.time_zone).encode())
+    return InitResult(
+        school_id=options.school_id,
+        root_sha256=root,
+        keys=keys,
+        offline=SchoolPaths(options.state_dir).offline,
+        data_protection=sheet,
+        accounts=lines,
+    )
+
+
+def _check(options: InitOptions) -> None:
+    try:
+        check_school_id(options.school_id)
+        for group in options.groups:
+            check_group(group)
+        if options.passphrase is not None:
+            keyfile.check_passphrase(options.passphrase)
+    except ValueError as error:
+        raise InitError(str(error)) from error
+    if not options.hosts or not options.groups:
+        raise InitError("at least one --address and one --group are needed")
+    duties = {officer.duty for officer in options.officers}
+    if len({officer.name for officer in options.officers}) < 4 or duties != set(trust.Duty):
+        raise InitError("at least four officers are needed, technical and safeguarding among them")
+    for name in _MOVED:
+        path = options.state_dir / name
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InitError(
+                f"{path} exists: this is a school already. "
+                "To begin a new one choose another state_dir; nothing was changed"
+            )
+
+
+def _school_row(options: InitOptions) -> dict[str, object]:
+    return {
+        "school_id": options.school_id,
+        "name": options.school_name,
+        "generation": 1,
+        "time_zone": options.time_zone,
+        "created_ms": options.now_ms,
+    }
+
+
+def _build(folder: Path, options: InitOptions) -> bytes:
+    """Everything but the database, under ``folder``; returns the hash of the first root."""
+    keys = make_keys(folder, options.school_id, options.hosts)
+    offline = SchoolPaths(folder).offline
+    offline.mkdir(mode=0o700)
+    root_keys = [keyfile.new_keys(f"root-{n}", None) for n in (1, 2, 3)]
+    officers = {spec: keyfile.new_keys(spec.name, spec.duty) for spec in options.officers}
+    for officer in (*root_keys, *officers.values()):
+        (offline / officer.officer).mkdir()
+        keyfile.save_keys(offline / officer.officer / f"{officer.officer}.key", officer, options.passphrase)
+    online = keys.online.public_key().public_bytes_raw()
+    unsigned = roots.make_root(
+        version=1,
+        root_keys=[k.signing.public_key().public_bytes_raw() for k in root_keys],
+        officers=[
+            roots.OfficerPublic(
+                officer=spec.name, duty=spec.duty, signing_key=k.signing.public_key().public_bytes_raw()
+            )
+            for spec, k in officers.items()
+        ],
+        online_key=online,
+        now_ms=options.now_ms,
+    )
+    root = roots.sign(unsigned, *(k.signing for k in root_keys))
+    repository = Repository(folder)
+    repository.publish_root(root)
+    statement = make_statement(
+        keys,
+        school_name=options.school_name,
+        officers=[k.public((spec.title,)) for spec, k in officers.items()],
+        uplink=[join_address(h, options.uplink_port) for h in options.hosts],
+        enrolment=[join_address(h, options.enrol_port) for h in options.hosts],
+        now_ms=options.now_ms,
+    )
+    files = {trust.KEYS_TARGET: encode(statement)}
+    for group in options.groups:
+        files[trust.bundle_target(group)] = compile_bundle(
+            options.pack, keys, group=group, version=1, now_ms=options.now_ms
+        )
+    targets = roots.make_targets(version=1, files=files, online_key=online, now_ms=options.now_ms)
+    signed = roots.sign(targets, *(k.signing for k in _one_of_each_duty(officers)))
+    repository.publish_targets(signed, files, keys.online, options.now_ms)
+    _escrow(keys, list(officers.values()), offline)
+    write_file(offline / "root.json", root)
+    write_file(offline / "README.md", texts.offline_readme(options, protected=options.passphrase is not None))
+    return trust.sha256(root)
+
+
+def _one_of_each_duty(officers: dict[OfficerSpec, keyfile.OfficerKeys]) -> list[keyfile.OfficerKeys]:
+    return [next(k for spec, k in officers.items() if spec.duty is duty) for duty in trust.Duty]
+
+
+def _escrow(keys: ServiceKeys, officers: list[keyfile.OfficerKeys], offline: Path) -> None:
+    """The ingest key, so that any two officers together can open what devices still hold if the collector is lost."""
+    recipients = [sealing.Recipient(name=k.officer, public_key=k.sealing.public_key()) for k in officers]
+    for key in keys.ingest.values():
+        key_id = ingest_key_id(key)
+        context = sealing.FieldContext(
+            binding=sealing.Binding(school_id=keys.school_id, device_id=bytes(16), epoch=bytes(16)),
+            event_id=key_id[:16],
+            category="escrow",
+        )
+        field = sealing.seal_field(key.private_bytes_raw(), model.SealingScheme.ANY_TWO, recipients, context)
+        write_file(offline / "escrow" / f"ingest-{key_id.hex()}.sealed", encode(field))
+
+
+def join_address(host: str, port: int) -> str:
+    """``host:port``, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,70 @@
+"""The key statement: the school's working keys and addresses, which officers sign as the target ``keys``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from schoolkeeper_collector.school import certificates
+from schoolkeeper_collector.school.keys import ServiceKeys
+from schoolkeeper_proto import checkpoint, policy
+from schoolkeeper_proto.statements import key_id_of
+
+INGEST_KEY_DAYS = 400
+_DAY_MS = 86_400_000
+
+
+def make_statement(
+    keys: ServiceKeys,
+    *,
+    school_name: str,
+    officers: Sequence[policy.OfficerKey],
+    uplink: Sequence[str],
+    enrolment: Sequence[str],
+    now_ms: int,
+) -> policy.KeyStatement:
+    """The first statement of a school; addresses are ``host:port``, tried in this order."""
+    ingest = keys.ingest[keys.ingest_newest]
+    ledger = keys.ledger.public_key()
+    command = keys.command.public_key
+    return policy.KeyStatement(
+        school_id=keys.school_id,
+        school_name=school_name,
+        version=1,
+        issued_unix_ms=now_ms,
+        ca_certificates=(certificates.der(keys.ca_certificate),),
+        ingest_keys=(
+            policy.IngestKey(
+                key_id=keys.ingest_newest,
+                kem="X25519",
+                public_key=ingest.public_key().public_bytes_raw(),
+                not_before_unix_ms=0,
+                advertised_until_unix_ms=now_ms + INGEST_KEY_DAYS * _DAY_MS,
+            ),
+        ),
+        ledger_keys=(
+            policy.VerificationKey(
+                key_id=key_id_of(ledger), public_key=ledger.public_bytes_raw(), generation=1
+            ),
+        ),
+        command_keys=(
+            policy.VerificationKey(key_id=keys.command.key_id, public_key=command.public_bytes_raw()),
+        ),
+        officers=tuple(officers),
+        uplink_addresses=tuple(uplink),
+        enrolment_addresses=tuple(enrolment),
+        ledger_origin=checkpoint.origin_of(keys.school_id, 1),
+    )
+
+
+def with_addresses(
+    held: policy.KeyStatement, uplink: Sequence[str], enrolment: Sequence[str], now_ms: int
+) -> policy.KeyStatement:
+    """The next statement, with other addresses: a signed move. Keep the old ones in it until all devices came."""
+    return replace(
+        held,
+        version=held.version + 1,
+        issued_unix_ms=now_ms,
+        uplink_addresses=tuple(uplink),
+        enrolment_addresses=tuple(enrolment),
+    )
