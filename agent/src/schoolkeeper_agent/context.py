@@ -1,0 +1,27 @@
+"""What sensors and enforcers are built with. Folders are arguments, so that a test can point them at its own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schoolkeeper_proto.bundle import OpenBundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Where things lie and what this process may do.
+
+    ``exec_mounts`` None means every real file system; a tuple of mount points limits the exec responder to them.
+    ``root_pid`` limits the process sensor of audit mode to one process tree (0: every process it may read).
+    """
+
+    bundle: OpenBundle
+    run_dir: Path
+    has_root: bool = field(default_factory=lambda: os.geteuid() == 0)
+    proc_root: Path = Path("/proc")
+    sys_root: Path = Path("/sys")
+    exec_mounts: tuple[Path, ...] | None = None
+    root_pid: int = 0
+    system_bus: str = "unix:path=/run/dbus/system_bus_socket"

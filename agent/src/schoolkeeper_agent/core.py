@@ -1,0 +1,170 @@
+"""The core: what is seen goes in, what is to be done comes out. Pure: no input, no output, no clock of its own.
+
+``handle(state, observation, now)`` returns the next state and the effects in the order in which the runtime performs
+them. ``now`` is Unix time in milliseconds. What an enforcer did comes back as ``ActionDone``, and only then is it
+written down as done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from schoolkeeper_agent import applications, media, observations, screen, usage
+from schoolkeeper_agent.collection import may_record
+from schoolkeeper_agent.decisions import Effects, lane_of, record
+from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
+from schoolkeeper_agent.observations import Observation
+from schoolkeeper_agent.seams import Effect, Enforce, Record
+from schoolkeeper_agent.state import CoreState, PostureState
+from schoolkeeper_proto import model
+from schoolkeeper_proto.bundle import OpenBundle
+
+__all__ = ["CoreState", "handle", "initial", "lane_of"]
+
+
+def initial(
+    policy: OpenBundle,
+    *,
+    run_id: bytes,
+    able: frozenset[str] = frozenset(),
+    place: model.Place = model.Place.UNKNOWN,
+) -> CoreState:
+    """The state before the first observation.
+
+    ``able`` names the enforcers that can act here (``applications``, ``media``, ``screen``); what none of them can do
+    is observed and written down as not enforced. ``run_id``: random bytes, new at each start of the service.
+    Raises ``TableMistake`` when the policy cannot be compiled.
+    """
+    return CoreState.compiled(policy, run_id=run_id, able=able, place=place)
+
+
+def handle(state: CoreState, observation: Observation, now: int) -> tuple[CoreState, Effects]:
+    """One step. Events that nobody was told of, and those kept for the school's own network, are left out here."""
+    state, effects = _handle(state, observation, now)
+    return state, tuple(effect for effect in effects if _wanted(state, effect))
+
+
+def _wanted(state: CoreState, effect: Effect) -> bool:
+    return not isinstance(effect, Record) or may_record(effect.body.KIND, state.policy, state.place)
+
+
+def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, Effects]:  # noqa: C901 - one per kind
+    match seen:
+        case observations.Noted():
+            return state, (record(seen.body, seen.severity),)
+        case observations.Tick():
+            return _tick(state, now)
+        case observations.PolicySwapped():
+            return _swap(state, seen, now)
+        case observations.PolicyRejected():
+            refused = model.PolicyRefused(
+                bundle_hash=seen.bundle_hash, bundle_version=seen.bundle_version, reason=seen.reason
+            )
+            return state, (record(refused, model.Severity.HIGH),)
+        case observations.PlaceSeen():
+            return _place(state, seen)
+        case observations.ProcessStarted():
+            return applications.started(state, seen, now)
+        case observations.ProcessEnded():
+            return replace(state, usage=usage.ended(state.usage, seen.process_id, now)), ()
+        case observations.ExecutionJudged():
+            return applications.judged(state, seen)
+        case observations.GuardUp() | observations.GuardDown():
+            return applications.guard_changed(state, seen, now)
+        case observations.Missed():
+            gap = model.Gap(
+                what=seen.what, from_unix_ms=seen.from_unix_ms, to_unix_ms=seen.to_unix_ms, count=seen.count,
+                count_known=seen.count_known,
+            )  # fmt: skip
+            return state, (record(gap, model.Severity.MEDIUM),)
+        case observations.MediumArrived():
+            return media.arrived(state, seen, now)
+        case observations.MediumLeft():
+            return media.left(state, seen)
+        case observations.MediumInUse():
+            return media.in_use(state, seen)
+        case observations.SessionSeen():
+            return screen.session_seen(state, seen, now)
+        case observations.SessionGone():
+            return screen.session_gone(state, seen)
+        case observations.ClockStepped():
+            direction = "forward" if seen.step_milliseconds >= 0 else "backward"
+            changed = model.ClockChanged(step_milliseconds=seen.step_milliseconds, direction=direction)
+            return state, (record(changed, model.Severity.MEDIUM),)
+        case observations.PostureRead():
+            return posture(state, seen, now)
+        case observations.SensorDown():
+            failed = model.SensorFailed(sensor=seen.sensor, error=seen.error, restarts=seen.restarts)
+            return state, (record(failed, model.Severity.MEDIUM),)
+        case observations.SensorUp():
+            recovered = model.SensorRecovered(sensor=seen.sensor, down_milliseconds=seen.down_milliseconds)
+            return state, (record(recovered),)
+        case observations.ActionDone():
+            return _done(state, seen, now)
+        case _:
+            assert_never(seen)
+
+
+def _tick(state: CoreState, now: int) -> tuple[CoreState, Effects]:
+    counted, told = usage.hand_over(state.usage, state.run_id, now)
+    return replace(state, usage=counted), tuple(record(body, user=user) for body, user in told)
+
+
+def _swap(state: CoreState, seen: observations.PolicySwapped, now: int) -> tuple[CoreState, Effects]:
+    """The whole table changes in one step; what is plugged in is judged again by the new one."""
+    state = state.with_policy(seen.bundle)
+    applied = model.PolicyApplied(
+        bundle_hash=seen.bundle.hash,
+        bundle_version=seen.bundle.manifest.version,
+        not_enforceable=seen.not_enforceable,
+    )
+    effects: list[Effect] = [record(applied)]
+    if "applications" in state.able:
+        guard = GuardApplications(section=seen.bundle.applications, place=str(state.place))
+        effects.append(Enforce(enforcer="applications", action=guard))
+    for held in state.media.values():
+        state, more = media.decide(state, held, now)
+        effects += more
+    return state, tuple(effects)
+
+
+def _place(state: CoreState, seen: observations.PlaceSeen) -> tuple[CoreState, Effects]:
+    moved = seen.place is not state.place
+    state = replace(state, place=seen.place)
+    effects: list[Effect] = [
+        record(model.NetworkChanged(medium=seen.medium, network_hash=seen.network_hash, place=seen.place))
+    ]
+    if moved and "applications" in state.able:
+        effects.append(Enforce(enforcer="applications", action=refresh(state)))
+    return state, tuple(effects)
+
+
+def refresh(state: CoreState) -> RefreshApplications:
+    """What the guard must know anew when place or people changed."""
+    return screen.refresh(state)
+
+
+def posture(state: CoreState, seen: observations.PostureRead, now: int) -> tuple[CoreState, Effects]:
+    """Reports a change at once and an unchanged result too: ``evaluated_at`` shows that it is not stale."""
+    before = state.posture.get(seen.check)
+    since = before.since_unix_ms if before is not None and before.result is seen.result else now
+    told = model.Posture(
+        check=seen.check, result=seen.result, since_unix_ms=since, evaluated_at_unix_ms=now, evidence=seen.evidence,
+        unknown_because=seen.unknown_because,
+    )  # fmt: skip
+    kept = {**state.posture, seen.check: PostureState(result=seen.result, since_unix_ms=since)}
+    severity = model.Severity.LOW if seen.result is model.PostureResult.FAIL else model.Severity.INFORMATIONAL
+    return replace(state, posture=kept), (record(told, severity),)
+
+
+def _done(state: CoreState, seen: observations.ActionDone, now: int) -> tuple[CoreState, Effects]:
+    outcome = seen.outcome
+    if outcome.enforcer == "media":
+        return media.done(state, outcome)
+    if outcome.enforcer == "screen":
+        return screen.done(state, outcome, now)
+    if outcome.succeeded:
+        return state, ()
+    failed = model.SensorFailed(sensor=f"enforcer {outcome.enforcer}", error=outcome.detail)
+    return state, (record(failed, model.Severity.HIGH),)

@@ -1,0 +1,98 @@
+"""From a rule's verdict to what is done, written down and said: pure, the core's second half."""
+
+from __future__ import annotations
+
+from schoolkeeper_agent.seams import Effect, Record, Tell
+from schoolkeeper_proto import model
+from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.policy import RuleText
+from schoolkeeper_proto.wire import Lane
+
+CRITICAL_KINDS = frozenset(
+    {
+        model.PersonReport.KIND,
+        model.AgentTampered.KIND,
+        model.AgentKilled.KIND,
+        model.LockFailed.KIND,
+        model.FilterBypass.KIND,
+        model.Canary.KIND,
+    }
+)
+BULK_KINDS = frozenset({model.ApplicationUsage.KIND, model.SiteUsage.KIND})
+_ASK = "If you need it, ask your teacher or the school's technician."
+
+
+def lane_of(body: model.Body) -> Lane:
+    """Critical is sent first and evicted last; block-and-raise makes any refusal critical."""
+    if body.KIND in CRITICAL_KINDS:
+        return Lane.CRITICAL
+    rule = getattr(body, "rule", None)
+    if isinstance(rule, model.RuleRef) and rule.decision is model.DecisionKind.BLOCK_AND_RAISE:
+        return Lane.CRITICAL
+    return Lane.BULK if body.KIND in BULK_KINDS else Lane.NORMAL
+
+
+def severity_of(text: RuleText | None, decision: model.DecisionKind) -> model.Severity:
+    """A rule's own severity; block-and-raise is at least high."""
+    order = list(model.Severity)
+    own = text.severity if text is not None else model.Severity.INFORMATIONAL
+    if own is model.Severity.UNSPECIFIED:
+        own = model.Severity.LOW
+    if decision is model.DecisionKind.BLOCK_AND_RAISE:
+        return max(own, model.Severity.HIGH, key=order.index)
+    if decision in (model.DecisionKind.ALLOW, model.DecisionKind.OBSERVE):
+        return model.Severity.INFORMATIONAL
+    return own
+
+
+def record(
+    body: model.Body,
+    severity: model.Severity = model.Severity.INFORMATIONAL,
+    user: model.UserRef | None = None,
+) -> Record:
+    return Record(body=body, lane=lane_of(body), severity=severity, user=user)
+
+
+def rule_ref(text: RuleText | None, asked: model.DecisionKind, *, enforced: bool) -> model.RuleRef | None:
+    if text is None:
+        return None
+    return model.RuleRef(
+        rule_id=text.rule_id, source=", ".join(text.source), decision=asked, enforced=enforced
+    )
+
+
+def texts_of(bundle: OpenBundle) -> dict[str, RuleText]:
+    """Every rule's words, by rule id."""
+    texts = [rule.text for rule in bundle.applications.rules] + [rule.text for rule in bundle.media.rules]
+    if bundle.screen is not None:
+        texts.append(bundle.screen.text)
+    return {text.rule_id: text for text in texts}
+
+
+def tell_refused(what: str, text: RuleText | None, session_id: str = "") -> Tell:
+    """Plain words to the person refused: what, why, and what they can do."""
+    return _tell(f"{what} is not allowed here", text, session_id)
+
+
+def tell_warned(what: str, text: RuleText | None, session_id: str = "") -> Tell:
+    return _tell(f"Please do not use {what}", text, session_id)
+
+
+def tell_read_only(what: str, text: RuleText | None, session_id: str = "") -> Tell:
+    return _tell(f"{what} can only be read here", text, session_id)
+
+
+def _tell(title: str, text: RuleText | None, session_id: str) -> Tell:
+    if text is None:
+        return Tell(title=title, text=_ASK, session_id=session_id)
+    words = [
+        part for part in (text.description, text.why and f"Why: {text.why}", text.resolution or _ASK) if part
+    ]
+    return Tell(title=title, text="\n".join(words), rule_id=text.rule_id, session_id=session_id)
+
+
+def name_of(path: str) -> str:
+    return path.rpartition("/")[2] or path
+
+
+Effects = tuple[Effect, ...]

@@ -1,0 +1,44 @@
+"""What the core can ask of an enforcer: one frozen class per action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schoolkeeper_proto.policy import ApplicationsSection, MediaAccess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardApplications:
+    """Decide every execution by these rules from now on (enforcer ``applications``)."""
+
+    section: ApplicationsSection
+    place: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshApplications:
+    """Place or people changed: forget what was remembered of them (enforcer ``applications``)."""
+
+    place: str = "unknown"
+    groups: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """User id -> groups, of everybody signed in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitMedium:
+    """Block a medium or make it read-only (enforcer ``media``)."""
+
+    kernel_name: str
+    access: MediaAccess
+    rule_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockSession:
+    """Lock a screen, and say so only when logind shows it locked (enforcer ``screen``)."""
+
+    session_id: str
+    rule_id: str = ""
+
+
+Action = GuardApplications | RefreshApplications | LimitMedium | LockSession

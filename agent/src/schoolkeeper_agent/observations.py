@@ -1,0 +1,227 @@
+"""What sensors, enforcers and the runtime tell the core: one frozen class per kind of observation.
+
+Times named ``*_unix_ms`` are Unix time in milliseconds. Accounts are names of the operating system; the core turns
+them into pseudonyms, and no observation leaves the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schoolkeeper_agent.seams import Outcome
+from schoolkeeper_proto import model
+from schoolkeeper_proto.bundle import OpenBundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """A fact that needs no decision (agent started, heartbeat, evicted, canary): recorded as it is."""
+
+    body: model.Body
+    severity: model.Severity = model.Severity.INFORMATIONAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """Time went on. The runtime sends one every minute or so: usage is handed over, conditions change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySwapped:
+    """A bundle that was checked whole is in force from now on."""
+
+    bundle: OpenBundle
+    not_enforceable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRejected:
+    """A bundle was refused whole; the one in force stays."""
+
+    bundle_hash: bytes = b""
+    bundle_version: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceSeen:
+    """The network changed: ``network_hash`` is a keyed hash of the gateway, ``medium`` wired, wireless or none."""
+
+    place: model.Place
+    medium: str = ""
+    network_hash: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStarted:
+    """A program was executed. ``already_running``: it was found when the sensor started.
+
+    ``groups`` None: the account's groups are not known.
+    """
+
+    process_id: int
+    path: str
+    parent_process_id: int = 0
+    account: str = ""
+    user_id: int = -1
+    groups: frozenset[str] | None = None
+    sha256: bytes = b""
+    package: str = ""
+    already_running: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessEnded:
+    process_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionJudged:
+    """The exec responder answered the kernel with something else than a plain allow.
+
+    ``decision`` is what it did, ``asked`` what the rule asked for; ``reason`` says why without a rule (too slow).
+    """
+
+    path: str
+    decision: model.DecisionKind
+    asked: model.DecisionKind
+    rule_id: str = ""
+    reason: str = ""
+    process_id: int = 0
+    account: str = ""
+    user_id: int = -1
+    sha256: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardUp:
+    """An enforcer that answers the kernel is in place; ``down_milliseconds`` is 0 at its first start."""
+
+    enforcer: str
+    down_milliseconds: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardDown:
+    """It is gone and the kernel allows: what runs from now on is judged afterwards."""
+
+    enforcer: str
+    reason: str
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """Something could not be seen or handed over; ``count`` is a figure only if ``count_known``."""
+
+    what: str
+    from_unix_ms: int
+    to_unix_ms: int
+    count: int = 0
+    count_known: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediumArrived:
+    """A removable medium is there and its content was recognised. ``account`` is who sits at the screen."""
+
+    medium: model.Medium
+    account: str = ""
+    user_id: int = -1
+    groups: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediumLeft:
+    kernel_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediumInUse:
+    """One of its file systems was mounted."""
+
+    kernel_name: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSeen:
+    """A session as logind shows it now; sent at each change, and every few seconds while it is idle and open.
+
+    ``idle_since_unix_ms`` is 0 while somebody is active.
+    """
+
+    session_id: str
+    account: str
+    user_id: int
+    session_type: str = ""
+    locked: bool = False
+    idle_since_unix_ms: int = 0
+    groups: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionGone:
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockStepped:
+    """The wall clock was set: positive is forward."""
+
+    step_milliseconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostureRead:
+    """One check, read now. Unknown always says why (T-43)."""
+
+    check: str
+    result: model.PostureResult
+    evidence: str = ""
+    unknown_because: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorDown:
+    sensor: str
+    error: str
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorUp:
+    sensor: str
+    down_milliseconds: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionDone:
+    """What became of an ``Enforce``."""
+
+    outcome: Outcome
+
+
+Observation = (
+    Noted
+    | Tick
+    | PolicySwapped
+    | PolicyRejected
+    | PlaceSeen
+    | ProcessStarted
+    | ProcessEnded
+    | ExecutionJudged
+    | GuardUp
+    | GuardDown
+    | Missed
+    | MediumArrived
+    | MediumLeft
+    | MediumInUse
+    | SessionSeen
+    | SessionGone
+    | ClockStepped
+    | PostureRead
+    | SensorDown
+    | SensorUp
+    | ActionDone
+)

@@ -1,0 +1,176 @@
+"""What the core makes of sessions: signed in and out, locked, idle; and the lock after idle time (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from schoolkeeper_agent import observations
+from schoolkeeper_agent.decisions import Effects, record, rule_ref, severity_of
+from schoolkeeper_agent.enforcers.actions import LockSession, RefreshApplications
+from schoolkeeper_agent.people import user_of
+from schoolkeeper_agent.seams import Effect, Enforce, Outcome, Tell
+from schoolkeeper_agent.state import CoreState, HeldSession, PostureState
+from schoolkeeper_proto import model
+from schoolkeeper_proto.conditions import ZoneClock, compile_condition, holds
+from schoolkeeper_proto.matching import mode_of
+from schoolkeeper_proto.policy import ScreenSection
+
+ENFORCER = "screen"
+RETRY_MS = 30_000
+"""A screen that would not lock is tried again after this, and reported once per time it was left idle."""
+
+
+def session_seen(state: CoreState, seen: observations.SessionSeen, now: int) -> tuple[CoreState, Effects]:
+    before = state.sessions.get(seen.session_id)
+    held = _held(before, seen)
+    effects: list[Effect] = []
+    user = user_of(seen.account, seen.user_id, state.policy.collection)
+    if before is None:
+        signed_in = model.SignedIn(session_id=seen.session_id, session_type=seen.session_type)
+        effects.append(record(signed_in, user=user))
+    effects += _lock_changes(before, held, user)
+    if held.idle and (before is None or not before.idle):
+        idle_seconds = max(0, now - seen.idle_since_unix_ms) // 1000
+        idle = model.SessionIdle(session_id=seen.session_id, idle_seconds=idle_seconds)
+        effects.append(record(idle, user=user))
+    held, asked = _lock_if_due(state, held, seen, now)
+    effects += asked
+    state = replace(state, sessions={**state.sessions, held.session_id: held})
+    if before is None and "applications" in state.able:
+        effects.append(Enforce(enforcer="applications", action=refresh(state)))
+    return state, tuple(effects)
+
+
+def session_gone(state: CoreState, seen: observations.SessionGone) -> tuple[CoreState, Effects]:
+    held = state.sessions.get(seen.session_id)
+    if held is None:
+        return state, ()
+    rest = {name: other for name, other in state.sessions.items() if name != seen.session_id}
+    state = replace(state, sessions=rest)
+    user = user_of(held.account, held.user_id, state.policy.collection)
+    effects: list[Effect] = [record(model.SignedOut(session_id=seen.session_id), user=user)]
+    if "applications" in state.able:
+        effects.append(Enforce(enforcer="applications", action=refresh(state)))
+    return state, tuple(effects)
+
+
+def refresh(state: CoreState) -> RefreshApplications:
+    """Place and groups of everybody signed in, for the guard."""
+    groups = {held.user_id: held.groups for held in state.sessions.values() if held.groups is not None}
+    pairs = tuple((user_id, tuple(sorted(names))) for user_id, names in sorted(groups.items()))
+    return RefreshApplications(place=str(state.place), groups=pairs)
+
+
+def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effects]:
+    """Locked is only what logind shows as locked; all else is a failure, critical, and said."""
+    action = outcome.action
+    assert isinstance(action, LockSession)
+    held = state.sessions.get(action.session_id)
+    text = state.texts.get(action.rule_id)
+    rule = rule_ref(text, model.DecisionKind.BLOCK, enforced=outcome.succeeded)
+    user = user_of(held.account, held.user_id, state.policy.collection) if held is not None else None
+    result = model.PostureResult.PASS if outcome.succeeded else model.PostureResult.FAIL
+    state, told = _posture(state, result, outcome.detail, now)
+    if outcome.succeeded:
+        if held is not None:
+            state = replace(
+                state,
+                sessions={
+                    **state.sessions,
+                    held.session_id: replace(held, locked=True, asked_unix_ms=0, failures=0),
+                },
+            )
+        locked = model.SessionLocked(session_id=action.session_id, cause="idle", verified=True, rule=rule)
+        return state, (record(locked, user=user), *told)
+    first = held is None or held.failures == 0
+    if held is not None:
+        state = replace(
+            state, sessions={**state.sessions, held.session_id: replace(held, failures=held.failures + 1)}
+        )
+    if not first:
+        return state, ()
+    failed = model.LockFailed(session_id=action.session_id, detail=outcome.detail, rule=rule)
+    severity = max(
+        severity_of(text, model.DecisionKind.BLOCK), model.Severity.MEDIUM, key=list(model.Severity).index
+    )
+    return state, (record(failed, severity, user), *told)
+
+
+def _posture(
+    state: CoreState, result: model.PostureResult, detail: str, now: int
+) -> tuple[CoreState, Effects]:
+    """The check 'lock' is what was seen to happen, not what a setting promises."""
+    before = state.posture.get("lock")
+    since = before.since_unix_ms if before is not None and before.result is result else now
+    body = model.Posture(
+        check="lock", result=result, since_unix_ms=since, evaluated_at_unix_ms=now, evidence=detail
+    )
+    kept = {**state.posture, "lock": PostureState(result=result, since_unix_ms=since)}
+    return replace(state, posture=kept), (record(body),)
+
+
+def _held(before: HeldSession | None, seen: observations.SessionSeen) -> HeldSession:
+    idle = seen.idle_since_unix_ms > 0
+    fresh = HeldSession(session_id=seen.session_id, account=seen.account, user_id=seen.user_id)
+    held = replace(
+        before or fresh,
+        session_type=seen.session_type,
+        locked=seen.locked,
+        idle=idle,
+        groups=seen.groups,
+    )
+    if seen.locked or not idle:
+        return replace(held, asked_unix_ms=0, warned=False, failures=0 if not idle else held.failures)
+    return held
+
+
+def _lock_changes(before: HeldSession | None, held: HeldSession, user: model.UserRef) -> tuple[Effect, ...]:
+    was_locked = before is not None and before.locked
+    if before is not None and before.asked_unix_ms and not before.failures:
+        return ()  # the core asked for it: the outcome tells, with its rule
+    if held.locked and not was_locked:
+        return (record(model.SessionLocked(session_id=held.session_id, verified=True), user=user),)
+    if was_locked and not held.locked:
+        return (record(model.SessionUnlocked(session_id=held.session_id), user=user),)
+    return ()
+
+
+def _lock_if_due(
+    state: CoreState, held: HeldSession, seen: observations.SessionSeen, now: int
+) -> tuple[HeldSession, tuple[Effect, ...]]:
+    section = state.policy.screen
+    if section is None or section.idle_lock_seconds <= 0 or not held.idle or held.locked:
+        return held, ()
+    mode = mode_of(section.text)
+    if ENFORCER not in state.able or mode == "observe" or not _applies(state, section, held, now):
+        return held, ()
+    idle_ms = now - seen.idle_since_unix_ms
+    lock_ms = section.idle_lock_seconds * 1000
+    if idle_ms < lock_ms:
+        return _warn_if_due(section, held, idle_ms)
+    if mode == "warn" or (held.asked_unix_ms and now - held.asked_unix_ms < RETRY_MS):
+        return held, ()
+    action = LockSession(session_id=held.session_id, rule_id=section.text.rule_id)
+    return replace(held, asked_unix_ms=now), (Enforce(enforcer=ENFORCER, action=action),)
+
+
+def _warn_if_due(
+    section: ScreenSection, held: HeldSession, idle_ms: int
+) -> tuple[HeldSession, tuple[Effect, ...]]:
+    if section.warn_seconds <= 0 or held.warned:
+        return held, ()
+    if idle_ms < (section.idle_lock_seconds - section.warn_seconds) * 1000:
+        return held, ()
+    tell = Tell(
+        title="The screen locks soon",
+        text=f"In {section.warn_seconds} seconds, unless you move the mouse or press a key.",
+        rule_id=section.text.rule_id,
+        session_id=held.session_id,
+    )
+    return replace(held, warned=True), (tell,)
+
+
+def _applies(state: CoreState, section: ScreenSection, held: HeldSession, now: int) -> bool:
+    # Locking is the stricter side: what cannot be told counts as applying.
+    answer = holds(compile_condition(section.when), state.circumstances(held.groups, now), ZoneClock())
+    return answer is not False

@@ -1,0 +1,100 @@
+"""What the core remembers between two observations. Frozen: each step makes a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from schoolkeeper_agent.decisions import texts_of
+from schoolkeeper_agent.usage import Usage, empty
+from schoolkeeper_proto import model
+from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.conditions import Circumstances
+from schoolkeeper_proto.matching import ApplicationTable, compile_applications
+from schoolkeeper_proto.media_matching import MediaTable, MediaVerdict
+from schoolkeeper_proto.policy import RuleText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldMedium:
+    """A medium that is plugged in, who sat there then, and what was decided."""
+
+    medium: model.Medium
+    account: str = ""
+    user_id: int = -1
+    groups: frozenset[str] | None = None
+    verdict: MediaVerdict | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldSession:
+    """A session; ``asked_unix_ms`` is when the core last asked to lock it (0: not since it was unlocked)."""
+
+    session_id: str
+    account: str
+    user_id: int
+    session_type: str = ""
+    locked: bool = False
+    idle: bool = False
+    groups: frozenset[str] | None = None
+    asked_unix_ms: int = 0
+    warned: bool = False
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostureState:
+    result: model.PostureResult
+    since_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreState:
+    """``able`` names enforcers that can act here, ``guarding`` says whether executions are decided right now.
+
+    ``run_id`` is random and new at each start of the service: aggregates of two runs never replace each other.
+    """
+
+    policy: OpenBundle
+    applications: ApplicationTable
+    media_table: MediaTable
+    texts: dict[str, RuleText]
+    run_id: bytes
+    able: frozenset[str] = frozenset()
+    place: model.Place = model.Place.UNKNOWN
+    guarding: bool = False
+    unguarded_since_unix_ms: int = 0
+    media: dict[str, HeldMedium] = field(default_factory=dict)
+    sessions: dict[str, HeldSession] = field(default_factory=dict)
+    posture: dict[str, PostureState] = field(default_factory=dict)
+    usage: Usage = field(default_factory=empty)
+
+    @classmethod
+    def compiled(cls, policy: OpenBundle, *, run_id: bytes, able: frozenset[str], place: model.Place) -> Self:
+        return cls(
+            policy=policy,
+            applications=compile_applications(policy.applications),
+            media_table=MediaTable(policy.media),
+            texts=texts_of(policy),
+            run_id=run_id,
+            able=able,
+            place=place,
+        )
+
+    def with_policy(self, policy: OpenBundle) -> Self:
+        """Compiled whole, then swapped; raises ``TableMistake`` and leaves this state as it is."""
+        new = type(self).compiled(policy, run_id=self.run_id, able=self.able, place=self.place)
+        return replace(
+            self,
+            policy=policy,
+            applications=new.applications,
+            media_table=new.media_table,
+            texts=new.texts,
+        )
+
+    def circumstances(self, groups: frozenset[str] | None, now: int) -> Circumstances:
+        return Circumstances(now_ms=now, place=str(self.place), groups=groups)
+
+    def session_of(self, user_id: int) -> str:
+        """The id of a session of this account, or empty: then every screen is told."""
+        return next((held.session_id for held in self.sessions.values() if held.user_id == user_id), "")
