@@ -279,7 +279,7 @@ class MemorySpool:
             victims.append(item)
             freed += item.cost
         if freed < must:
-            raise SpoolUnwritable("full of more important events")
+            raise SpoolUnwritable("full of more important events: raise spool.room_bytes")
         records = [self._evict(item, now) for item in victims]
         return tuple(record for record in records if record is not None)
 

@@ -136,8 +136,8 @@ def _frames(old: sqlite3.Connection, promised: dict[int, tuple[int, int]] | None
     while misses < _BLIND_STEPS:
         for row in _readable(
             old,
-            f"SELECT {_COLUMNS} FROM frames NOT INDEXED WHERE frame_no > ? ORDER BY frame_no",
-            last,  # noqa: S608
+            f"SELECT {_COLUMNS} FROM frames NOT INDEXED WHERE frame_no > ? ORDER BY frame_no",  # noqa: S608
+            last,
         ):
             last, misses = row[0], 0
             yield row

@@ -46,6 +46,7 @@ class _Head:
 class _Doubt:
     """An append whose commit failed with an unknown outcome; the caller was told that nothing was kept."""
 
+    epoch_no: int
     lane: Lane
     before: _Head
     after: _Head
@@ -108,9 +109,11 @@ class SqliteSpool:
             with self._change() as database:
                 freed = eviction.make_room(database, plan, now)
                 self._write(database, lane, sealer, sealed, now)
-                self._write_head(database, lane, after)
+                self._write_head(database, self._current.number, lane, after)
         except SpoolUnwritable:
-            if not self._outcome(_Doubt(lane=lane, before=before, after=after)):
+            if not self._outcome(
+                _Doubt(epoch_no=self._current.number, lane=lane, before=before, after=after)
+            ):
                 raise
             freed = eviction.Freed()
             self._reload_used()
@@ -240,10 +243,10 @@ class SqliteSpool:
         )
         return int(cursor.lastrowid or 0)
 
-    def _write_head(self, database: sqlite3.Connection, lane: Lane, head: _Head) -> None:
+    def _write_head(self, database: sqlite3.Connection, epoch_no: int, lane: Lane, head: _Head) -> None:
         database.execute(
             "UPDATE lanes SET next_sequence = ?, chain = ? WHERE epoch_no = ? AND lane = ?",
-            (head.next_sequence, head.chain, self._current.number, schema.LANE_NUMBER[lane]),
+            (head.next_sequence, head.chain, epoch_no, schema.LANE_NUMBER[lane]),
         )
 
     def _load(self) -> None:
@@ -273,9 +276,9 @@ class SqliteSpool:
         """Opens the database anew after a failure, and undoes what a caller was told had not happened."""
         if self._database is None or self._doubt is not None:
             self._reopen()
-            doubt, self._doubt = self._doubt, None
-            if doubt is not None and self._heads[doubt.lane] == doubt.after:
-                self._undo(doubt)
+            if self._doubt is not None and self._was_kept(self._doubt):
+                self._undo(self._doubt)
+            self._doubt = None
 
     def _reopen(self) -> None:
         if self._database is not None:
@@ -307,18 +310,35 @@ class SqliteSpool:
             self._reopen()
         except SpoolUnwritable:
             return False
+        kept = self._was_kept(doubt)
         self._doubt = None
-        return self._heads[doubt.lane] == doubt.after
+        return kept
+
+    def _was_kept(self, doubt: _Doubt) -> bool:
+        row = (
+            self._open()
+            .execute(
+                "SELECT chain FROM lanes WHERE epoch_no = ? AND lane = ?",
+                (doubt.epoch_no, schema.LANE_NUMBER[doubt.lane]),
+            )
+            .fetchone()
+        )
+        return row is not None and bytes(row[0]) == doubt.after.chain
 
     def _undo(self, doubt: _Doubt) -> None:
         with self._change() as database:
             database.execute(
                 "DELETE FROM frames WHERE epoch_no = ? AND lane = ? AND first_sequence >= ?",
-                (self._current.number, schema.LANE_NUMBER[doubt.lane], doubt.before.next_sequence),
+                (doubt.epoch_no, schema.LANE_NUMBER[doubt.lane], doubt.before.next_sequence),
             )
-            self._write_head(database, doubt.lane, doubt.before)
-        self._heads[doubt.lane] = doubt.before
-        self._reload_used()
+            self._write_head(database, doubt.epoch_no, doubt.lane, doubt.before)
+        self._load()
+
+    def _close_in_doubt(self, error: sqlite3.Error) -> None:
+        """After an I/O error only the file itself can say what was kept: the next use opens it anew."""
+        if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF == sqlite3.SQLITE_IOERR and self._database:
+            self._database.close()
+            self._database = None
 
     @contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
@@ -341,6 +361,7 @@ class SqliteSpool:
             database.execute("COMMIT")
         except sqlite3.Error as error:
             schema.roll_back(database)
+            self._close_in_doubt(error)
             raise _named(error, self._path) from error
         except BaseException:
             schema.roll_back(database)
