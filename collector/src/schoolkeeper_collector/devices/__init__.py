@@ -1,0 +1,1 @@
+"""Devices: enrolment tokens, certificates, the enrolment service, and the fleet's commands."""

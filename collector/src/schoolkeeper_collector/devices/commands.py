@@ -1,0 +1,257 @@
+"""``token`` and ``device``: what a technician does to the fleet from the command line."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+import typer
+from sqlalchemy import select
+
+from schoolkeeper_collector.config import ConfigError, Settings, load_settings
+from schoolkeeper_collector.devices import fleet, tokens
+from schoolkeeper_collector.school import certificates
+from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
+from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
+from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
+from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_collector.store.tables import devices
+
+T = TypeVar("T")
+_FAULTS = (
+    ConfigError,
+    KeysError,
+    NotPublished,
+    RepositoryError,
+    SchemaError,
+    StoreUrlError,
+    PermissionError,
+    fleet.DeviceError,
+    tokens.TokenError,
+)
+_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+MAX_LIFETIME_DAYS = 90
+
+token_app = typer.Typer(help="Enrolment tokens.", no_args_is_help=True)
+device_app = typer.Typer(help="Enrolled devices.", no_args_is_help=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Collector:
+    settings: Settings
+    keys: ServiceKeys
+    repository: Repository
+    store: Store
+
+    @property
+    def school_id(self) -> str:
+        return self.keys.school_id
+
+    def publish_groups(self) -> None:
+        with self.store.read() as connection:
+            groups = fleet.active_groups(connection, self.school_id)
+        self.repository.publish_groups(groups, self.school_id, self.keys.online, _now_ms())
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(token_app, name="token")
+    app.add_typer(device_app, name="device")
+
+
+@token_app.command("create")
+def token_create(
+    group: Annotated[str, typer.Option(help="The group that devices with this token join.")],
+    uses: Annotated[int, typer.Option(help="How many devices may use it.")] = 1,
+    expires: Annotated[str, typer.Option(help="How long it holds: 30m, 12h, 7d, 2w.")] = "7d",
+) -> None:
+    """Print a token that pins this school's root and certificate authority. It is shown only once."""
+
+    def work() -> str:
+        lifetime = parse_lifetime(expires)
+        with _collector() as collector:
+            known = collector.repository.groups()
+            if group not in known:
+                raise RepositoryError(
+                    f"the group {group!r} has no signed bundle; groups that have one: {', '.join(known)}. "
+                    f"For a new one: `schoolkeeper-collector stage --group {group}`, two signatures, publish"
+                )
+            with collector.store.write() as connection:
+                token = tokens.create_token(
+                    connection,
+                    school_id=collector.school_id,
+                    group=group,
+                    uses=uses,
+                    lifetime_ms=lifetime,
+                    root_sha256=hashlib.sha256(collector.repository.root_chain()[0]).digest(),
+                    ca_sha256=hashlib.sha256(certificates.der(collector.keys.ca_certificate)).digest(),
+                    created_by=_actor(),
+                    now_ms=_now_ms(),
+                )
+        return token.text()
+
+    typer.echo(_guarded(work))
+
+
+@token_app.command("list")
+def token_list() -> None:
+    """List tokens and how much of each is used."""
+
+    def work() -> list[str]:
+        now = _now_ms()
+        with _collector() as collector, collector.store.read() as connection:
+            return [
+                f"{t.token_id}  {t.state(now).value:8} {t.uses:4}/{t.uses_allowed:<4} {_date(t.expires_ms)}  "
+                f"{t.group}  by {t.created_by}"
+                for t in tokens.list_tokens(connection, collector.school_id)
+            ]
+
+    for line in _guarded(work) or ["no tokens"]:
+        typer.echo(line)
+
+
+@token_app.command("revoke")
+def token_revoke(token_id: str) -> None:
+    """End a token; devices that used it stay."""
+
+    def work() -> None:
+        with _collector() as collector, collector.store.write() as connection:
+            tokens.revoke_token(
+                connection,
+                school_id=collector.school_id,
+                token_id=token_id,
+                actor=_actor(),
+                now_ms=_now_ms(),
+            )
+
+    _guarded(work)
+    typer.echo(f"Token {token_id} is revoked.")
+
+
+@device_app.command("list")
+def device_list() -> None:
+    """List devices: id, status, group, host name, serial, and which others have the same serial."""
+
+    def work() -> list[str]:
+        with _collector() as collector, collector.store.read() as connection:
+            rows = connection.execute(
+                select(devices)
+                .where(devices.c.school_id == collector.school_id)
+                .order_by(devices.c.device_no)
+            ).all()
+        lines = []
+        for row in rows:
+            seen = _date(row.last_contact_ms) if row.last_contact_ms else "never seen"
+            same = f"  same serial as {bytes(row.same_serial_as).hex()}" if row.same_serial_as else ""
+            mark = "  SIMULATED" if row.simulated else ""
+            lines.append(
+                f"{bytes(row.device_id).hex()}  {row.status:8} {row.device_group:16} {row.hostname:24} "
+                f"{row.serial:16} {seen}{same}{mark}"
+            )
+        return lines
+
+    for line in _guarded(work) or ["no devices"]:
+        typer.echo(line)
+
+
+@device_app.command("revoke")
+def device_revoke(
+    device: Annotated[str, typer.Argument(help="Id (or its beginning), host name or serial.")],
+    reason: Annotated[str, typer.Option(help="Goes into the ledger: no personal data.")],
+) -> None:
+    """End a device: its connections close within seconds and its certificates are refused."""
+
+    def work() -> bytes:
+        with _collector() as collector:
+            with collector.store.write() as connection:
+                device_id = fleet.find_device(connection, collector.school_id, device)
+                fleet.revoke(
+                    connection,
+                    school_id=collector.school_id,
+                    device_id=device_id,
+                    actor=_actor(),
+                    reason=reason,
+                    now_ms=_now_ms(),
+                )
+            collector.publish_groups()
+        return device_id
+
+    typer.echo(f"Device {_guarded(work).hex()} is revoked.")
+
+
+@device_app.command("join")
+def device_join(
+    old: Annotated[str, typer.Argument(help="The device as it was enrolled before.")],
+    new: Annotated[str, typer.Argument(help="The device it is enrolled as now.")],
+) -> None:
+    """State that two devices are one machine: the old one ends, its history counts as the new one's."""
+
+    def work() -> tuple[bytes, bytes]:
+        with _collector() as collector:
+            with collector.store.write() as connection:
+                first = fleet.find_device(connection, collector.school_id, old)
+                second = fleet.find_device(connection, collector.school_id, new)
+                fleet.join(
+                    connection,
+                    school_id=collector.school_id,
+                    old=first,
+                    new=second,
+                    actor=_actor(),
+                    now_ms=_now_ms(),
+                )
+            collector.publish_groups()
+        return first, second
+
+    first, second = _guarded(work)
+    typer.echo(f"Device {first.hex()} is joined into {second.hex()}.")
+
+
+def parse_lifetime(text: str) -> int:
+    """Milliseconds of ``7d`` and the like; raises ``TokenError``."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([mhdw])", text.strip())
+    if match is None:
+        raise tokens.TokenError(f"--expires {text!r} is not a time like 30m, 12h, 7d or 2w")
+    found = int(match[1]) * _UNITS_MS[match[2]]
+    if found > MAX_LIFETIME_DAYS * _UNITS_MS["d"]:
+        raise tokens.TokenError(f"--expires {text}: a token may hold {MAX_LIFETIME_DAYS} days at most")
+    return found
+
+
+@contextmanager
+def _collector() -> Iterator[_Collector]:
+    settings = load_settings()
+    keys = load_keys(settings.state_dir)
+    store = open_store(settings.store_url, settings.keys_url)
+    try:
+        check_schema(store)
+        yield _Collector(settings, keys, Repository(settings.state_dir), store)
+    finally:
+        store.close()
+
+
+def _guarded(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except _FAULTS as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _actor() -> str:
+    try:
+        return f"shell:{getpass.getuser()}"[:64]
+    except (KeyError, OSError):
+        return "shell:unknown"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _date(unix_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(unix_ms // 1000))
