@@ -12,9 +12,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from support.lab.cache import LabError
-from support.lab.golden_state import build_golden_state
-from support.lab.tree import build_laptop_tree
+from support.lab.golden_state import build_golden_state, golden_state
+from support.lab.tree import build_laptop_tree, laptop_tree
 
+_FOLDERS = {"tree": laptop_tree, "laptop": golden_state}
 _BUILDERS = {"tree": build_laptop_tree, "laptop": build_golden_state}
 
 
@@ -23,8 +24,9 @@ def main() -> int:
     parser.add_argument("what", choices=_BUILDERS)
     what = parser.parse_args().what
     started = time.monotonic()
-    print(f"  lab       {what}: a few minutes the first time", flush=True)
     try:
+        if not _FOLDERS[what]().is_built:
+            print(f"  lab       building the {what}: about two minutes", flush=True)
         path = _BUILDERS[what]()
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
