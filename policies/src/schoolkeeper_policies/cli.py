@@ -9,9 +9,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from schoolkeeper_policies import model
 from schoolkeeper_policies.compile import compile_pack
+from schoolkeeper_policies.detection.load import load_rules
+from schoolkeeper_policies.detection.ruleset import RuleSet
+from schoolkeeper_policies.detection.trial import run_tests
 from schoolkeeper_policies.parse import load_pack, pack_names
-from schoolkeeper_policies.problems import PolicyError
+from schoolkeeper_policies.problems import PolicyError, Problem
 
 app = typer.Typer(
     help="Check, test and compile the school's policy.", no_args_is_help=True, add_completion=False
@@ -26,12 +30,25 @@ def main() -> None:
 @app.command()
 def check(pack: Pack) -> None:
     """Say every mistake in the pack, with file, line and column."""
+    found, detection = _load(pack)
+    rules = len(found.applications) + len(found.media) + (found.screen is not None)
+    typer.echo(
+        f"{found.about.name}: {rules} rules, {len(found.groups)} groups, {len(detection.rules)} detection rules"
+    )
+
+
+@app.command()
+def test(pack: Pack) -> None:
+    """Run the tests inside the pack's detection rules."""
     try:
-        found = load_pack(pack)
+        count, failures = run_tests(load_rules(pack))
     except PolicyError as error:
         _fail(error)
-    rules = len(found.applications) + len(found.media) + (found.screen is not None)
-    typer.echo(f"{found.about.name}: {rules} rules, {len(found.groups)} groups")
+    for failure in failures:
+        typer.echo(str(failure), err=True)
+    typer.echo(f"{count} tests, {len(failures)} failed")
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command(name="compile")
@@ -63,6 +80,24 @@ def packs() -> None:
     """List the packs that come with the product."""
     for name in pack_names():
         typer.echo(name)
+
+
+def _load(pack: str) -> tuple[model.Pack, RuleSet]:
+    """Both halves of a pack, or every mistake of both."""
+    problems: set[Problem] = set()
+    found: model.Pack | None = None
+    detection: RuleSet | None = None
+    try:
+        found = load_pack(pack)
+    except PolicyError as error:
+        problems.update(error.problems)
+    try:
+        detection = load_rules(pack)
+    except PolicyError as error:
+        problems.update(error.problems)
+    if found is None or detection is None:
+        _fail(PolicyError(list(problems)))
+    return found, detection
 
 
 def _fail(error: PolicyError) -> NoReturn:

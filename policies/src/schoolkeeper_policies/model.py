@@ -70,6 +70,8 @@ class School(_Strict):
     hours: tuple[Hours, ...] = Field(min_length=1)
     terms: tuple[Term, ...] = ()
     closed: tuple[date, ...] = ()
+    # After so much school time without a word from it, a device is called silent.
+    silent_after_minutes: int = Field(default=240, ge=5, le=10_000)
 
 
 class Group(_Strict):
@@ -203,6 +205,8 @@ class About(_Strict):
     name: GroupName
     description: Text
     other_groups: Literal["rules-for-all", "refuse"] = "refuse"
+    # Detection rules of another pack that hold here, too.
+    detection_from: GroupName | None = None
 
 
 class PackFile(_Strict):

@@ -21,7 +21,7 @@ from schoolkeeper_policies.problems import PolicyError, Position, Problem
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 Path = tuple[str | int, ...]
 
-MAX_BYTES: Final = 1 << 20
+MAX_CHARACTERS: Final = 1 << 20
 MAX_DEPTH: Final = 32
 _TAG: Final = "tag:yaml.org,2002:"
 _NOT_PLAIN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
@@ -52,29 +52,38 @@ class Source:
 
 def read(text: str, *, file: str) -> Source:
     """The one document of ``text``; raises ``PolicyError`` naming the place of what is not of the subset."""
-    if len(text) > MAX_BYTES:
-        raise _refused(
-            Position(file=file),
-            f"the file has more than {MAX_BYTES} characters",
-            "split it into several files",
-        )
+    documents = read_all(text, file=file)
+    if len(documents) > 1:
+        raise _refused(documents[1].at(()), "a second document", "one file holds one document; remove '---'")
+    return documents[0] if documents else Source(file=file)
+
+
+def read_all(text: str, *, file: str) -> list[Source]:
+    """Every document of ``text``, in order (a file of detection rules may hold several); raises ``PolicyError``."""
+    if len(text) > MAX_CHARACTERS:
+        reason = f"the file has more than {MAX_CHARACTERS} characters"
+        raise _refused(Position(file=file), reason, "split it into several files")
     if found := _NOT_PLAIN.search(text):
         line = text.count("\n", 0, found.start()) + 1
+        column = found.start() - text.rfind("\n", 0, found.start())
         raise _refused(
-            Position(file=file, line=line, column=1), "an invisible control character", "remove it"
+            Position(file=file, line=line, column=column), "an invisible control character", "remove it"
         )
+    documents = []
     try:
-        node = YAML(typ="safe", pure=True).compose(StringIO(text))
+        for node in YAML(typ="safe", pure=True).compose_all(StringIO(text)):
+            source = Source(file=file)
+            source.value = _Reader(source).value(node, ())
+            documents.append(source)
     except MarkedYAMLError as error:
         raise _refused(
             _of_mark(file, error.problem_mark), error.problem or "no YAML", _hint(error)
         ) from error
+    except PolicyError:
+        raise
     except (YAMLError, ValueError, RecursionError) as error:
         raise _refused(Position(file=file), f"no YAML: {error}", "check the file's indentation") from error
-    source = Source(file=file)
-    if node is not None:
-        source.value = _Reader(source).value(node, ())
-    return source
+    return documents
 
 
 class _Reader:
@@ -160,8 +169,6 @@ def _hint(error: MarkedYAMLError) -> str:
         return "indent with spaces"
     if "mapping values are not allowed" in said:
         return "put a text that holds ': ' in quotes"
-    if "single document" in said:
-        return "one file holds one document; remove '---'"
     return "check quotes and indentation from here upwards"
 
 
