@@ -23,10 +23,11 @@ def test_boots_with_systemd_as_process_one(laptop: Laptop) -> None:
 
 
 def test_idle_screen_locks_and_logind_says_so(laptop: Laptop) -> None:
-    desktop = sign_in(laptop, idle_after=2)
+    desktop = sign_in(laptop)
     assert desktop.properties()["LockedHint"] == "no"
     assert not desktop.keyboard_is_grabbed()
 
+    desktop.lock_after(2)
     desktop.wait_for("LockedHint", "yes")
 
     assert desktop.properties()["IdleHint"] == "yes"
@@ -34,7 +35,8 @@ def test_idle_screen_locks_and_logind_says_so(laptop: Laptop) -> None:
 
 
 def test_screen_without_a_locker_does_not_count_as_locked(laptop: Laptop) -> None:
-    desktop = sign_in(laptop, idle_after=1, locker=False)
+    desktop = sign_in(laptop, locker=False)
+    desktop.lock_after(1)
     laptop.sh(f"sleep 2; loginctl lock-session {desktop.session}; sleep 0.5")
     assert desktop.properties()["LockedHint"] == "no"
     assert not desktop.keyboard_is_grabbed()

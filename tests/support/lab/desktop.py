@@ -19,7 +19,7 @@ _POLL = 0.1
 _DESKTOP = """#!/bin/sh
 Xvfb {display} -screen 0 640x480x24 -nolisten tcp -noreset &
 until xset q >/dev/null 2>&1; do sleep 0.05; done
-xset s {idle} {idle}
+xset s 0 0
 {locker}
 exec sleep infinity
 """
@@ -82,6 +82,10 @@ class Desktop:
         """Whether a program has the keyboard to itself, as a locker must."""
         return self.run(f"python3 {_GRAB}").rc == 0
 
+    def lock_after(self, seconds: int) -> None:
+        """From now on call the screen saver after so many seconds without input (0: never)."""
+        self.run(f"xset s {seconds} {seconds}").check()
+
     def move_mouse(self) -> None:
         """A sign of life."""
         self.run("xdotool mousemove_relative 1 1").check()
@@ -95,14 +99,13 @@ class Desktop:
         self.machine.sh(f"systemctl stop {_UNIT.format(user=self.user)}").check()
 
 
-def sign_in(machine: Machine, *, user: str = PUPIL, idle_after: int = 0, locker: bool = True) -> Desktop:
-    """Sign a person in to a desktop.
+def sign_in(machine: Machine, *, user: str = PUPIL, locker: bool = True) -> Desktop:
+    """Sign a person in to a desktop whose screen stays on (see ``Desktop.lock_after``).
 
     Args:
-        idle_after: seconds without input until the X server calls its screen saver (0: never).
         locker: whether a locker follows the screen saver and logind's lock signal.
     """
-    script = _DESKTOP.format(display=DISPLAY, idle=idle_after, locker=_LOCKER if locker else "")
+    script = _DESKTOP.format(display=DISPLAY, locker=_LOCKER if locker else "")
     machine.put(_SCRIPT, script.encode(), 0o755)
     machine.put(_GRAB, _TRY_TO_GRAB.encode())
     machine.sh(
