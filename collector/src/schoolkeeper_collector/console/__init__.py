@@ -1,0 +1,1 @@
+"""The console: small server-rendered pages, one front page per role."""

@@ -1,0 +1,102 @@
+"""The console as a process: ``python -m schoolkeeper_collector.console``. `schoolkeeper-collector run` supervises it.
+
+It speaks TLS with the collector's own certificate, except on a loopback address: there a browser on the same machine,
+or a proxy that ends TLS, is the only one that reaches it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import ssl
+import sys
+import tempfile
+from pathlib import Path
+
+import uvicorn
+
+from schoolkeeper_collector.config import ConfigError, Settings, load_settings
+from schoolkeeper_collector.console.app import NoSchool, create_app, options_of
+from schoolkeeper_collector.incidents.cases import CaseFile
+from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
+from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
+from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+
+
+def main() -> int:
+    """Serve until told to stop; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        settings = load_settings()
+        keys = load_keys(settings.state_dir)
+        store = open_store(settings.store_url, settings.keys_url)
+        check_schema(store)
+        server = make_server(settings, keys, store)
+    except (ConfigError, KeysError, NoSchool, SchemaError, StoreUrlError, OSError) as error:
+        sys.stderr.write(f"error: console: {error}\n")
+        return 1
+    try:
+        server.run()
+    finally:
+        store.close()
+    return 0 if server.started else 1
+
+
+def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.Server:
+    """Build the server for the settings' address; raises ConfigError for one that is none."""
+    host, port = split_address(settings.console_listen)
+    secure = not is_loopback(host)
+    options = options_of(store, console_key=keys.console_key, secure=secure)
+    config = uvicorn.Config(
+        create_app(options, store, CaseFile(store)),
+        host=host,
+        port=port,
+        # Addresses of pages name items, and lines of an access log name people's addresses: the ledger has the reads.
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+        limit_concurrency=200,
+        lifespan="off",
+    )
+    if secure:
+        config.load()
+        config.ssl = tls_context(keys)
+    return uvicorn.Server(config)
+
+
+def tls_context(keys: ServiceKeys) -> ssl.SSLContext:
+    """Return a server context with the enrolment listener's certificate; its key touches only a private folder."""
+    pair = keys.tls["enrol"]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with tempfile.TemporaryDirectory() as folder:
+        chain, key = Path(folder) / "chain.pem", Path(folder) / "key.pem"
+        chain.write_bytes(pair.chain)
+        key.touch(mode=0o600)
+        key.write_bytes(pair.key)
+        context.load_cert_chain(chain, key)
+    return context
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split host:port; raises ConfigError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(
+            f"console_listen = {address!r} is no address; write host:port, for example 127.0.0.1:8443"
+        )
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

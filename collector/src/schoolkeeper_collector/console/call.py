@@ -1,0 +1,80 @@
+"""What a handler gets: the request, who asks, and the parts of the console. Built once per request by ``gate.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+
+from schoolkeeper_collector.console.access import AUDIENCE, Stage
+from schoolkeeper_collector.console.accounts import Account
+from schoolkeeper_collector.console.words import Language
+from schoolkeeper_collector.incidents.cases import Cases
+from schoolkeeper_collector.incidents.model import Viewer
+
+if TYPE_CHECKING:
+    from schoolkeeper_collector.console.pages.rendering import Renderer
+    from schoolkeeper_collector.store.database import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the console must know of its school. ``console_key``: 32 bytes; ``secure``: it speaks TLS."""
+
+    school_id: str
+    school_name: str
+    zone: ZoneInfo
+    console_key: bytes = field(repr=False)
+    secure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """The parts that every page uses. ``clock`` gives Unix milliseconds."""
+
+    options: Options
+    store: Store
+    cases: Cases
+    renderer: Renderer
+    clock: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request of one person. ``form`` holds the last value of each field of a POST."""
+
+    console: Console
+    request: Request
+    stage: Stage
+    account: Account | None
+    language: Language
+    form: Mapping[str, str]
+    token: str
+    """The session's opaque token; empty without one."""
+    now_ms: int
+
+    @property
+    def viewer(self) -> Viewer:
+        """Who looks; only pages for signed-in accounts may ask."""
+        account = self.person
+        return Viewer(
+            school_id=account.school_id, account_id=account.account_id, audience=AUDIENCE[account.role]
+        )
+
+    @property
+    def person(self) -> Account:
+        """The account behind the session; the gate lets no request without one to a page that asks."""
+        assert self.account is not None
+        return self.account
+
+    @property
+    def address(self) -> str:
+        """The address that the connection comes from; never one that a header claims."""
+        return self.request.client.host if self.request.client else ""
+
+    def say(self, text: str) -> str:
+        """Return a sentence in the visitor's language."""
+        return self.language.gettext(text)

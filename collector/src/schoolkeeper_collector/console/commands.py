@@ -1,0 +1,237 @@
+"""``account``, ``people`` and ``asset``: who may sign in, and the two registers, from the collector's command line."""
+
+from __future__ import annotations
+
+import getpass
+import hmac
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from schoolkeeper_collector.config import ConfigError, load_settings
+from schoolkeeper_collector.console import accounts, registers
+from schoolkeeper_collector.console.access import Role
+from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
+from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
+from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+
+T = TypeVar("T")
+PSEUDONYM_BYTES = 16
+_FAULTS = (
+    ConfigError,
+    KeysError,
+    SchemaError,
+    StoreUrlError,
+    accounts.AccountError,
+    registers.RegisterError,
+    OSError,
+)
+
+account_app = typer.Typer(help="Who may sign in to the console.", no_args_is_help=True)
+people_app = typer.Typer(help="The register of people.", no_args_is_help=True)
+asset_app = typer.Typer(
+    help="The asset register: the denominator of every count of devices.", no_args_is_help=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _School:
+    store: Store
+    keys: ServiceKeys
+
+    @property
+    def school_id(self) -> str:
+        return self.keys.school_id
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the collector's program."""
+    app.add_typer(account_app, name="account")
+    app.add_typer(people_app, name="people")
+    app.add_typer(asset_app, name="asset")
+
+
+def pseudonym_of(pseudonym_key: bytes, account_name: str) -> bytes:
+    """Return the pseudonym that every device of the school gives this account (see event.proto, UserRef)."""
+    return hmac.digest(pseudonym_key, account_name.encode(), "sha256")[:PSEUDONYM_BYTES]
+
+
+@account_app.command("create")
+def account_create(
+    login: Annotated[str, typer.Argument(help="The name to sign in with.")],
+    role: Annotated[Role, typer.Option(help="What the account may see.")],
+    name: Annotated[str, typer.Option(help="What to call the person on a page.")],
+    email: Annotated[str, typer.Option(help="Where notices go; they hold no personal detail.")] = "",
+    person: Annotated[
+        str,
+        typer.Option(help="The person's account name in the register: nobody sees an item about themselves."),
+    ] = "",
+) -> None:
+    """Make an account and print its first password, once."""
+
+    def work(school: _School) -> accounts.NewAccount:
+        with school.store.write() as connection:
+            return accounts.create_account(
+                connection,
+                school_id=school.school_id,
+                login=login,
+                display_name=name,
+                role=role,
+                console_key=school.keys.console_key,
+                now_ms=_now_ms(),
+                email=email,
+                person_account_name=person,
+                actor=_actor(),
+            )
+
+    made = _guarded(work)
+    typer.echo(f"{made.account.login} ({made.account.role}) is made.")
+    _first_sign_in(made)
+    if role is not Role.TECHNICIAN and not person:
+        typer.echo("Without --person the console cannot tell which items are about this person.", err=True)
+
+
+@account_app.command("list")
+def account_list() -> None:
+    """List accounts: sign-in name, role, state, name."""
+
+    def work(school: _School) -> list[accounts.Account]:
+        with school.store.read() as connection:
+            return accounts.all_accounts(connection, school.school_id)
+
+    for account in _guarded(work):
+        typer.echo(f"{account.login:24} {account.role:11} {_state(account):22} {account.display_name}")
+
+
+@account_app.command("disable")
+def account_disable(login: Annotated[str, typer.Argument(help="The name to sign in with.")]) -> None:
+    """Close an account at once; what it wrote stays."""
+
+    def work(school: _School) -> accounts.Account:
+        with school.store.write() as connection:
+            return accounts.disable_account(
+                connection, school_id=school.school_id, login=login, now_ms=_now_ms(), actor=_actor()
+            )
+
+    typer.echo(f"{_guarded(work).login} can no longer sign in, and its sessions have ended.")
+
+
+@account_app.command("reset")
+def account_reset(login: Annotated[str, typer.Argument(help="The name to sign in with.")]) -> None:
+    """Give an account a new first password and a new second factor, and open it again."""
+
+    def work(school: _School) -> accounts.NewAccount:
+        with school.store.write() as connection:
+            return accounts.reset_account(
+                connection,
+                school_id=school.school_id,
+                login=login,
+                console_key=school.keys.console_key,
+                now_ms=_now_ms(),
+                actor=_actor(),
+            )
+
+    made = _guarded(work)
+    typer.echo(f"{made.account.login} is reset, and its sessions have ended.")
+    _first_sign_in(made)
+
+
+@people_app.command("import")
+def people_import(
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with account_name,kind,display_name. Kinds: pupil, staff, guest, shared."),
+    ],
+) -> None:
+    """Make the register of people equal to a file; nothing is changed if a line is wrong."""
+
+    def work(school: _School) -> registers.Taken:
+        rows = registers.read_people(file.read_bytes(), file.name)
+        with school.store.write() as connection:
+            return registers.store_people(
+                connection,
+                school.school_id,
+                rows,
+                pseudonym_of=lambda account: pseudonym_of(school.keys.pseudonym_key, account),
+                now_ms=_now_ms(),
+            )
+
+    taken = _guarded(work)
+    typer.echo(f"people: {taken.added} added, {taken.changed} changed, {taken.gone} marked as left")
+
+
+@asset_app.command("import")
+def asset_import(
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with asset_tag,serial and, if you like, description,platform,assigned_to."),
+    ],
+) -> None:
+    """Make the asset register equal to a file; nothing is changed if a line is wrong."""
+
+    def work(school: _School) -> registers.Taken:
+        rows = registers.read_assets(file.read_bytes(), file.name)
+        with school.store.write() as connection:
+            return registers.store_assets(connection, school.school_id, rows, now_ms=_now_ms())
+
+    taken = _guarded(work)
+    typer.echo(f"assets: {taken.added} added, {taken.changed} changed, {taken.gone} removed")
+
+
+def _state(account: accounts.Account) -> str:
+    if account.disabled_ms is not None:
+        return "disabled"
+    if account.second_factor_since_ms is None:
+        return "second factor missing"
+    return "first password" if account.must_change_password else "in use"
+
+
+def _first_sign_in(made: accounts.NewAccount) -> None:
+    typer.echo(f"First password: {made.password}")
+    typer.echo(
+        "It is shown only here. At the first sign-in the person sets up the second factor and a new password."
+    )
+
+
+@contextmanager
+def _school() -> Iterator[_School]:
+    settings = load_settings()
+    keys = load_keys(settings.state_dir)
+    store = open_store(settings.store_url, settings.keys_url)
+    try:
+        check_schema(store)
+        yield _School(store, keys)
+    finally:
+        store.close()
+
+
+def _guarded(work: Callable[[_School], T]) -> T:
+    try:
+        with _school() as school:
+            return work(school)
+    except registers.RegisterError as error:
+        for mistake in error.mistakes[:50]:
+            typer.echo(mistake, err=True)
+        if len(error.mistakes) > 50:
+            typer.echo(f"... and {len(error.mistakes) - 50} more", err=True)
+        typer.echo("Nothing was changed.", err=True)
+        raise typer.Exit(1) from error
+    except _FAULTS as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _actor() -> str:
+    try:
+        return f"shell:{getpass.getuser()}"[:64]
+    except (KeyError, OSError):
+        return "shell:unknown"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+"""One module per group of pages; each handler takes a ``Call`` and returns a response."""

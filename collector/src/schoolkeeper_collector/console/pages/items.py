@@ -1,0 +1,214 @@
+"""One alert, one incident: from headline to work. The case file logs each read in the same transaction."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.responses import RedirectResponse, Response
+
+from schoolkeeper_collector.console import accounts
+from schoolkeeper_collector.console.access import Role
+from schoolkeeper_collector.console.call import Call
+from schoolkeeper_collector.console.faults import Fault
+from schoolkeeper_collector.console.pages.queue import is_item
+from schoolkeeper_collector.incidents.cases import CaseFileError, NoSuchItem
+from schoolkeeper_collector.incidents.model import (
+    PERSONS_VERDICTS,
+    AlertDetail,
+    IncidentDetail,
+    IncidentSummary,
+    ObjectType,
+    Verdict,
+)
+from schoolkeeper_proto.model import Severity
+
+CATEGORIES = ("content", "contact", "conduct", "commerce", "bullying", "device", "other")
+_SEVERITIES = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
+_LISTED = 100
+
+
+def alert(call: Call) -> Response:
+    """Everything known about one alert, and the verdict form."""
+    return _alert_page(call, _alert(call))
+
+
+def verdict(call: Call) -> Response:
+    """Give a verdict, and go back to the queue, where it can be undone for ten seconds."""
+    chosen = next((v for v in PERSONS_VERDICTS if v.value == call.form.get("verdict", "")), None)
+    if chosen is None:
+        return _alert_page(
+            call, _alert(call), fault=call.say("Choose one of the four verdicts."), field="verdict"
+        )
+    try:
+        call.console.cases.give_verdict(
+            call.viewer, _item(call), chosen, note=call.form.get("reason", "").strip(), now_ms=call.now_ms
+        )
+    except NoSuchItem as missing:
+        raise _gone() from missing
+    except CaseFileError as error:
+        return _alert_page(call, _alert(call), fault=str(error), field="reason")
+    item = call.request.path_params["item"]
+    return RedirectResponse(f"/?given={item}&verdict={chosen.value}", HTTPStatus.SEE_OTHER)
+
+
+def undo(call: Call) -> Response:
+    """Take back a verdict just given."""
+    try:
+        call.console.cases.undo_verdict(call.viewer, _item(call), now_ms=call.now_ms)
+    except NoSuchItem as missing:
+        raise _gone() from missing
+    except CaseFileError as error:
+        return _alert_page(call, _alert(call), fault=str(error), field="verdict")
+    return _back_to(call, "alerts")
+
+
+def alert_note(call: Call) -> Response:
+    """Add a note to an alert."""
+    try:
+        _add_note(call, ObjectType.ALERT)
+    except CaseFileError as error:
+        return _alert_page(call, _alert(call), fault=str(error), field="note")
+    return _back_to(call, "alerts")
+
+
+def incidents(call: Call) -> Response:
+    """The incident log as far as it is the viewer's, latest first."""
+    listed = call.console.cases.incidents(call.viewer, state=None, limit=_LISTED + 1, now_ms=call.now_ms)
+    return call.console.renderer.page(
+        "incidents.html", call.language, call=call, incidents=listed[:_LISTED], more=len(listed) > _LISTED
+    )
+
+
+def incident(call: Call) -> Response:
+    """One incident: what it came from, and its case file."""
+    return _incident_page(call, _incident(call))
+
+
+def incident_note(call: Call) -> Response:
+    """Add a note to an incident."""
+    try:
+        _add_note(call, ObjectType.INCIDENT)
+    except CaseFileError as error:
+        return _incident_page(call, _incident(call), fault=str(error))
+    return _back_to(call, "incidents")
+
+
+def raise_by_hand(call: Call) -> Response:
+    """Write an incident that no rule found. A technician writes it too, and reads none of it (W-19)."""
+    if call.request.method == "GET":
+        return _raise_page(call)
+    severity = next((s for s in _SEVERITIES if s.value == call.form.get("severity", "")), None)
+    if severity is None or call.form.get("category") not in CATEGORIES:
+        return _raise_page(call, fault=call.say("Choose a category and how serious it is."), field="category")
+    title, text = call.form.get("title", "").strip(), call.form.get("text", "").strip()
+    if not title or not text:
+        return _raise_page(call, fault=call.say("Give it a headline, and say what happened."), field="title")
+    try:
+        raised = call.console.cases.raise_by_hand(
+            call.viewer,
+            title=title,
+            category=call.form["category"],
+            severity=severity,
+            text=text,
+            now_ms=call.now_ms,
+        )
+    except CaseFileError as error:
+        return _raise_page(call, fault=str(error), field="text")
+    return RedirectResponse(_after_raising(call, raised), HTTPStatus.SEE_OTHER)
+
+
+def recorded(call: Call) -> Response:
+    """Thank whoever wrote an incident that they may not read, and name its number."""
+    number = call.request.query_params.get("number", "")
+    return call.console.renderer.page(
+        "recorded.html", call.language, call=call, number=number if number.isdecimal() else ""
+    )
+
+
+def _after_raising(call: Call, raised: IncidentSummary) -> str:
+    own = raised.audience is call.viewer.audience and call.person.role is not Role.TECHNICIAN
+    return f"/incidents/{raised.incident_id.hex()}" if own else f"/incidents/recorded?number={raised.number}"
+
+
+def _item(call: Call) -> bytes:
+    text = str(call.request.path_params["item"])
+    if not is_item(text):
+        raise _gone()
+    return bytes.fromhex(text)
+
+
+def _gone() -> Fault:
+    return Fault(HTTPStatus.NOT_FOUND, "no-item")
+
+
+def _alert(call: Call) -> AlertDetail:
+    try:
+        return call.console.cases.alert(call.viewer, _item(call), now_ms=call.now_ms)
+    except NoSuchItem as missing:
+        raise _gone() from missing
+
+
+def _incident(call: Call) -> IncidentDetail:
+    try:
+        return call.console.cases.incident(call.viewer, _item(call), now_ms=call.now_ms)
+    except NoSuchItem as missing:
+        raise _gone() from missing
+
+
+def _add_note(call: Call, object_type: ObjectType) -> None:
+    try:
+        call.console.cases.add_note(
+            call.viewer, object_type, _item(call), call.form.get("note", "").strip(), now_ms=call.now_ms
+        )
+    except NoSuchItem as missing:
+        raise _gone() from missing
+
+
+def _back_to(call: Call, part: str) -> Response:
+    return RedirectResponse(f"/{part}/{call.request.path_params['item']}", HTTPStatus.SEE_OTHER)
+
+
+def _names(call: Call) -> dict[str, str]:
+    with call.console.store.read() as connection:
+        return accounts.names(connection, call.console.options.school_id)
+
+
+def _alert_page(call: Call, detail: AlertDetail, *, fault: str = "", field: str = "") -> Response:
+    return call.console.renderer.page(
+        "alert.html",
+        call.language,
+        status=HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK,
+        call=call,
+        alert=detail,
+        names=_names(call),
+        verdicts=PERSONS_VERDICTS,
+        raised=Verdict.RAISE,
+        fault=fault,
+        field=field,
+    )
+
+
+def _incident_page(call: Call, detail: IncidentDetail, *, fault: str = "") -> Response:
+    return call.console.renderer.page(
+        "incident.html",
+        call.language,
+        status=HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK,
+        call=call,
+        incident=detail,
+        names=_names(call),
+        fault=fault,
+        field="note" if fault else "",
+    )
+
+
+def _raise_page(call: Call, *, fault: str = "", field: str = "") -> Response:
+    return call.console.renderer.page(
+        "raise.html",
+        call.language,
+        status=HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK,
+        call=call,
+        categories=CATEGORIES,
+        severities=_SEVERITIES,
+        fault=fault,
+        field=field,
+    )
