@@ -1,0 +1,271 @@
+"""The policy and keys in force, as the school's officers signed them.
+
+Updating needs python-tuf, which the service never loads: a short-lived child process (``trust_child.py``) verifies,
+asks its parent for each file, and leaves a complete, verified set in a folder of its own; replacing the file
+``current`` puts it in force. What is in force is verified again, without python-tuf, whenever it is loaded. Metadata
+that expired makes the policy *stale*, never absent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schoolkeeper_proto import policy, trust, wire
+from schoolkeeper_proto.codec import WireFormatError, decode
+from schoolkeeper_proto.statements import verify_time
+
+FOLDER = "trust"
+CHILD_SECONDS = 120.0
+Fetch = Callable[[str], Awaitable[bytes | None]]
+"""A published file by name, None when there is none; may raise whatever the network raises."""
+
+
+class TrustDamaged(Exception):
+    """The set in force does not verify any more: a damaged disk or a hand on the files. Fetch it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """A verified set. ``bundle`` is the serialised policy bundle of ``group``; times in Unix milliseconds."""
+
+    school_id: str
+    group: str
+    key_statement: policy.KeyStatement
+    key_statement_hash: bytes
+    root_version: int
+    targets_version: int
+    timestamp_version: int
+    bundle: bytes
+    bundle_hash: bytes
+    bundle_version: int
+    expires_unix_ms: int
+
+    def stale_since(self, now_ms: int) -> int | None:
+        """Since when the metadata is too old, or None. A stale policy stays in force and is shown as stale."""
+        return self.expires_unix_ms if now_ms > self.expires_unix_ms else None
+
+    @property
+    def command_keys(self) -> dict[bytes, bytes]:
+        """Key id -> raw Ed25519 key that signs time and commands."""
+        return {key.key_id: key.public_key for key in self.key_statement.command_keys}
+
+    @property
+    def ledger_keys(self) -> tuple[bytes, ...]:
+        return tuple(key.public_key for key in self.key_statement.ledger_keys)
+
+    def ingest_key(self, now_ms: int) -> policy.IngestKey:
+        """The newest key to seal to; when all have run out, the newest still: a sealed event beats none."""
+        known = [key for key in self.key_statement.ingest_keys if key.kem == "X25519"]
+        if not known:
+            raise TrustDamaged(
+                "the key statement holds no ingest key of a kind this agent knows: update the agent"
+            )
+        current = [k for k in known if k.not_before_unix_ms <= now_ms < k.advertised_until_unix_ms]
+        return max(current or known, key=lambda k: (k.not_before_unix_ms, k.advertised_until_unix_ms))
+
+    def verified_time(self, time: wire.SignedTime) -> int:
+        """Unix milliseconds that the school's command key vouches for. Raises ``StatementError``."""
+        return verify_time(time, self.school_id, self.command_keys)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustUpdate:
+    """What came of an update. ``refused`` is a stable word ("rollback", "altered-target", "expired", ...) or empty."""
+
+    changed: bool
+    refused: str = ""
+    message: str = ""
+
+    @property
+    def is_stale(self) -> bool:
+        """Refused only because it is too old: the collector shows nothing new."""
+        return self.refused == "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where this device belongs: fixed at enrolment."""
+
+    school_id: str
+    device_id: bytes
+    group: str
+    root_sha256: bytes
+
+
+def load_trust(state_dir: Path) -> Trust | None:
+    """The set in force, verified again offline; None before the first. Raises ``TrustDamaged``."""
+    folder = state_dir / FOLDER
+    try:
+        name = (folder / "current").read_text().strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise TrustDamaged(f"{folder / 'current'} cannot be read: {error}") from error
+    try:
+        return verify_set(folder / "sets" / Path(name).name, load_place(state_dir))
+    except (OSError, ValueError, KeyError, TypeError, WireFormatError) as error:
+        raise TrustDamaged(
+            f"the policy in {folder} does not verify ({error}): `schoolkeeper-agent doctor` says more"
+        ) from error
+
+
+def verify_set(folder: Path, place: Place) -> Trust:
+    """A set's files against the pinned root; expiry is only noted. Raises ``TrustRefused`` and what files raise."""
+    count = int((folder / "root-version").read_text())
+    root = trust.check_root_chain(
+        [(folder / f"{n}.root.json").read_bytes() for n in range(1, count + 1)], place.root_sha256
+    )
+    timestamp = (folder / "timestamp.json").read_bytes()
+    if not trust.signers(timestamp, root.keys, root.roles["timestamp"]):
+        raise trust.TrustRefused("signature", "the timestamp is not signed by the school's online key")
+    targets_bytes = (folder / "targets.json").read_bytes()
+    targets = trust.read_targets(targets_bytes, root)
+    groups = trust.read_groups((folder / "groups.json").read_bytes(), targets)
+    keys_bytes = (folder / "keys").read_bytes()
+    map_bytes = (folder / "map").read_bytes()
+    bundle_bytes = (folder / "bundle").read_bytes()
+    trust.check_target(targets, trust.KEYS_TARGET, keys_bytes)
+    trust.check_target(groups, trust.GROUPS_TARGET, map_bytes)
+    group = group_of(decode(policy.GroupMap, map_bytes), place)
+    trust.check_target(targets, trust.bundle_target(group), bundle_bytes)
+    manifest = decode(policy.BundleManifest, decode(policy.PolicyBundle, bundle_bytes).manifest)
+    statement = decode(policy.KeyStatement, keys_bytes)
+    _check_place(statement, manifest, group, place)
+    stamped = json.loads(timestamp)["signed"]
+    return Trust(
+        school_id=place.school_id,
+        group=group,
+        key_statement=statement,
+        key_statement_hash=hashlib.sha256(keys_bytes).digest(),
+        root_version=root.version,
+        targets_version=targets.version,
+        timestamp_version=int(stamped["version"]),
+        bundle=bundle_bytes,
+        bundle_hash=hashlib.sha256(bundle_bytes).digest(),
+        bundle_version=manifest.version,
+        expires_unix_ms=min(trust.expiry_of(timestamp), targets.expires_unix_ms, root.expires_unix_ms),
+    )
+
+
+def group_of(groups: policy.GroupMap, place: Place) -> str:
+    """The group that the signed map gives this device; until it stands there, the one of the enrolment."""
+    if groups.school_id != place.school_id:
+        raise trust.TrustRefused("wrong-school", f"the group map is of the school {groups.school_id!r}")
+    for entry in groups.assignments:
+        if entry.device_id == place.device_id:
+            return entry.group
+    return place.group
+
+
+def save_place(state_dir: Path, place: Place) -> None:
+    """Written once, at enrolment."""
+    from schoolkeeper_agent.identity import write_private
+
+    said = {
+        "school_id": place.school_id,
+        "device_id": place.device_id.hex(),
+        "group": place.group,
+        "root_sha256": place.root_sha256.hex(),
+    }
+    write_private(state_dir / FOLDER / "place.json", json.dumps(said, indent=1).encode())
+
+
+def load_place(state_dir: Path) -> Place:
+    said = json.loads((state_dir / FOLDER / "place.json").read_bytes())
+    return Place(
+        school_id=str(said["school_id"]),
+        device_id=bytes.fromhex(said["device_id"]),
+        group=str(said["group"]),
+        root_sha256=bytes.fromhex(said["root_sha256"]),
+    )
+
+
+async def update_trust(
+    state_dir: Path, fetch: Fetch, *, now_ms: int, first_root: bytes | None = None
+) -> TrustUpdate:
+    """Brings the set in force up to date; what is refused changes nothing.
+
+    ``now_ms`` should be time that someone vouches for (the clock's floor), not the wall clock. ``first_root`` only at
+    enrolment. A network error of ``fetch`` is answered as ``refused="unreachable"``; nothing is raised for it.
+    """
+    request = {"work": "update", "state_dir": str(state_dir), "now_ms": now_ms}
+    if first_root is not None:
+        request["first_root"] = first_root.decode("latin-1")
+    answer = await run_child(request, fetch)
+    return TrustUpdate(
+        changed=bool(answer.get("changed")),
+        refused=str(answer.get("refused", "")),
+        message=str(answer.get("message", "")),
+    )
+
+
+async def run_child(request: dict[str, Any], fetch: Fetch | None = None) -> dict[str, Any]:
+    """Runs one piece of work in a child process that may load what the service must not; returns its answer."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "schoolkeeper_agent.trust_child",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=1 << 16,
+    )
+    try:
+        async with asyncio.timeout(CHILD_SECONDS):
+            return await _converse(process, request, fetch)
+    except TimeoutError:
+        return {"refused": "unreachable", "message": f"the update took longer than {CHILD_SECONDS:.0f} s"}
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _converse(
+    process: asyncio.subprocess.Process, request: dict[str, Any], fetch: Fetch | None
+) -> dict[str, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write(json.dumps(request).encode() + b"\n")
+    network = ""
+    while True:
+        line = await process.stdout.readline()
+        if not line:
+            said = (await process.stderr.read()).decode(errors="replace").strip().rpartition("\n")[2]
+            return {"refused": "failed", "message": f"the verifying process ended early: {said[:300]}"}
+        answer: dict[str, Any] = json.loads(line)
+        if "fetch" not in answer:
+            if network and answer.get("refused") == "unreachable":
+                answer["message"] = f"{answer.get('message', '')} ({network})"
+            return answer
+        data: bytes | None = None
+        status = b"N"
+        try:
+            data = await fetch(str(answer["fetch"])) if fetch else None
+        except Exception as error:  # noqa: BLE001 - whatever the transport raises is passed on as "unreachable"
+            network, status = str(error)[:300], b"E"
+        if data is not None:
+            status = b"D"
+        payload = data or b""
+        process.stdin.write(status + len(payload).to_bytes(4, "big") + payload)
+        await process.stdin.drain()
+
+
+def _check_place(
+    statement: policy.KeyStatement, manifest: policy.BundleManifest, group: str, place: Place
+) -> None:
+    for what, school_id in (("key statement", statement.school_id), ("bundle", manifest.school_id)):
+        if school_id != place.school_id:
+            raise trust.TrustRefused("wrong-school", f"the {what} is of the school {school_id!r}")
+    if manifest.group != group:
+        raise trust.TrustRefused(
+            "wrong-group", f"the bundle is for the group {manifest.group!r}, this device is in {group!r}"
+        )

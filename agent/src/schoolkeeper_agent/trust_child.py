@@ -1,0 +1,242 @@
+"""The short-lived process that verifies: python-tuf and X.509 live and die here.
+
+Standard input brings one line of JSON, the request, then answers to what this process asks for on standard output
+(``{"fetch": name}``): one status byte (D data, N not published, E unreachable), a length, the bytes. The last line on
+standard output is the outcome. Nothing is put in force before everything is verified.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from tuf.api import exceptions
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+
+from schoolkeeper_agent import identity
+from schoolkeeper_agent.trust import FOLDER, Place, group_of, load_place, verify_set
+from schoolkeeper_proto import policy, trust
+from schoolkeeper_proto.codec import WireFormatError, decode
+
+_METADATA_URL = "tuf:/metadata/"
+_TARGETS_URL = "tuf:/targets/"
+_HELD_SETS = 2
+
+
+class _Refusing(exceptions.DownloadError):
+    """Our own rules refused a file before python-tuf saw it."""
+
+    def __init__(self, refused: trust.TrustRefused) -> None:
+        super().__init__(str(refused))
+        self.refused = refused
+
+
+class _ParentFetcher(FetcherInterface):
+    """Asks the parent for files, and holds back roots and targets that break our own rules."""
+
+    def __init__(self, metadata_dir: Path) -> None:
+        self._metadata_dir = metadata_dir
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        name = unquote(url.removeprefix("tuf:/"))
+        data = _ask(name)
+        if data is None:
+            raise exceptions.DownloadHTTPError(f"{name} is not published", 404)
+        try:
+            if name.endswith(".root.json"):
+                trust.read_root(data)
+            elif name.endswith(".targets.json"):
+                trust.read_targets(data, trust.read_root((self._metadata_dir / "root.json").read_bytes()))
+        except trust.TrustRefused as refused:
+            raise _Refusing(refused) from refused
+        yield data
+
+
+def main() -> int:
+    request = json.loads(sys.stdin.buffer.readline())
+    try:
+        if request["work"] == "certificate":
+            answer = _certificate(request)
+        else:
+            answer = _update(request)
+    except _Refusing as error:
+        answer = _refusal(error.refused.reason, error.refused)
+    except trust.TrustRefused as error:
+        answer = _refusal(error.reason, error)
+    except exceptions.ExpiredMetadataError as error:
+        answer = _refusal("expired", error)
+    except exceptions.BadVersionNumberError as error:
+        answer = _refusal("rollback", error)
+    except exceptions.UnsignedMetadataError as error:
+        answer = _refusal("signature", error)
+    except exceptions.LengthOrHashMismatchError as error:
+        answer = _refusal("altered", error)
+    except exceptions.RepositoryError as error:
+        answer = _refusal(_repository_reason(error), error)
+    except exceptions.DownloadError as error:
+        answer = _refusal("unreachable", error)
+    except (identity.IdentityError, WireFormatError, OSError, ValueError, KeyError) as error:
+        answer = _refusal("failed", error)
+    _say(answer)
+    return 0
+
+
+def _update(request: dict[str, Any]) -> dict[str, Any]:
+    state_dir = Path(request["state_dir"])
+    folder = state_dir / FOLDER
+    metadata, targets = folder / "metadata", folder / "targets"
+    for path in (metadata, targets, folder / "sets"):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place = load_place(state_dir)
+    bootstrap = _bootstrap(folder, place, request.get("first_root"))
+    _forget_bad_roots(metadata)
+    updater = Updater(
+        str(metadata),
+        _METADATA_URL,
+        str(targets),
+        _TARGETS_URL,
+        fetcher=_ParentFetcher(metadata),
+        config=UpdaterConfig(
+            root_max_length=trust.MAX_METADATA_BYTES, targets_max_length=trust.MAX_METADATA_BYTES
+        ),
+        bootstrap=bootstrap,
+    )
+    # The time that someone vouches for, not this machine's clock, decides what is expired.
+    updater._trusted_set.reference_time = datetime.fromtimestamp(request["now_ms"] / 1000, tz=UTC)  # noqa: SLF001
+    updater.refresh()
+    keys = _target(updater, trust.KEYS_TARGET)
+    group_map = _target(updater, trust.GROUPS_TARGET)
+    group = group_of(decode(policy.GroupMap, group_map), place)
+    bundle = _target(updater, trust.bundle_target(group))
+    return _put_in_force(folder, place, {"keys": keys, "map": group_map, "bundle": bundle})
+
+
+def _bootstrap(folder: Path, place: Place, first_root: str | None) -> bytes:
+    """Root 1, which must be the one that the token pinned; kept from the enrolment on."""
+    path = folder / "1.root.json"
+    data = first_root.encode("latin-1") if first_root is not None else path.read_bytes()
+    if trust.sha256(data) != place.root_sha256:
+        raise trust.TrustRefused("wrong-school", "the first root metadata is not the one that the token pins")
+    trust.read_root(data)
+    if first_root is not None:
+        identity.write_private(path, data)
+    return data
+
+
+def _forget_bad_roots(metadata: Path) -> None:
+    """Cached roots are read by python-tuf alone: one that our rules refuse must not lie there."""
+    for path in (metadata / "root_history").glob("*.root.json"):
+        try:
+            trust.read_root(path.read_bytes())
+        except (trust.TrustRefused, OSError):
+            path.unlink(missing_ok=True)
+
+
+def _target(updater: Updater, name: str) -> bytes:
+    info = updater.get_targetinfo(name)
+    if info is None:
+        raise trust.TrustRefused("no-target", f"the officers signed no {name!r}")
+    path = updater.find_cached_target(info)
+    if path is None:
+        try:
+            path = updater.download_target(info)
+        except (exceptions.LengthOrHashMismatchError, exceptions.DownloadLengthMismatchError) as error:
+            raise trust.TrustRefused(
+                "altered-target", f"the file {name!r} differs from what the officers signed: {error}"
+            ) from error
+    return Path(path).read_bytes()
+
+
+def _put_in_force(folder: Path, place: Place, files: dict[str, bytes]) -> dict[str, Any]:
+    """Copies the verified set into a folder of its own, verifies that copy, and points ``current`` at it."""
+    metadata = folder / "metadata"
+    count = trust.read_root((metadata / "root.json").read_bytes()).version
+    everything = dict(files)
+    everything["root-version"] = str(count).encode()
+    everything["1.root.json"] = (folder / "1.root.json").read_bytes()
+    for number in range(2, count + 1):
+        everything[f"{number}.root.json"] = (metadata / "root_history" / f"{number}.root.json").read_bytes()
+    for name in ("timestamp", "targets", "groups"):
+        everything[f"{name}.json"] = (metadata / f"{name}.json").read_bytes()
+    digest = trust.sha256(b"".join(trust.sha256(everything[name]) for name in sorted(everything)))
+    name = digest.hex()[:32]
+    current = folder / "current"
+    before = current.read_text().strip() if current.exists() else ""
+    target = folder / "sets" / name
+    if before == name:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            verify_set(target, place)
+            return {"changed": False}
+    building = folder / "sets" / f".{name}"
+    shutil.rmtree(building, ignore_errors=True)
+    for file_name, data in everything.items():
+        identity.write_private(building / file_name, data)
+    verify_set(building, place)
+    shutil.rmtree(target, ignore_errors=True)
+    building.rename(target)
+    identity.write_private(current, name.encode())
+    _forget_old(folder, keep={name, before})
+    return {"changed": True}
+
+
+def _forget_old(folder: Path, keep: set[str]) -> None:
+    for path in (folder / "sets").iterdir():
+        if path.name not in keep:
+            shutil.rmtree(path, ignore_errors=True)
+    cached = sorted(
+        (p for p in (folder / "targets").iterdir() if p.is_file()), key=lambda p: p.stat().st_mtime
+    )
+    for path in cached[: -3 * _HELD_SETS]:
+        path.unlink(missing_ok=True)
+
+
+def _certificate(request: dict[str, Any]) -> dict[str, Any]:
+    """Checks a renewed chain against what is pinned; returns its dates."""
+    state_dir = Path(request["state_dir"])
+    chain = tuple(bytes.fromhex(text) for text in request["chain"])
+    held = identity.load_identity(state_dir)
+    if held is None:
+        raise identity.IdentityError("this device is not enrolled")
+    identity.check_certificate(
+        chain, held.signer, held.school_id, held.device_id, bytes.fromhex(request["ca_sha256"])
+    )
+    return {"dates": identity.certificate_dates(chain[0])}
+
+
+def _repository_reason(error: exceptions.RepositoryError) -> str:
+    text = str(error)
+    return "altered" if "hash" in text or "length" in text else "refused"
+
+
+def _refusal(reason: str, error: Exception) -> dict[str, Any]:
+    return {"changed": False, "refused": reason, "message": str(error) or type(error).__name__}
+
+
+def _ask(name: str) -> bytes | None:
+    _say({"fetch": name})
+    status = sys.stdin.buffer.read(1)
+    length = int.from_bytes(sys.stdin.buffer.read(4), "big")
+    data = sys.stdin.buffer.read(length)
+    if status == b"D":
+        return data
+    if status == b"N":
+        return None
+    raise exceptions.DownloadError(f"{name} could not be fetched")
+
+
+def _say(answer: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    raise SystemExit(main())
