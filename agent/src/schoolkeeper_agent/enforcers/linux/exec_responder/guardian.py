@@ -1,0 +1,88 @@
+"""The guardian: holds no descriptor of the kernel's, and ends a responder that does not answer in time."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import sys
+import time
+
+from schoolkeeper_agent.enforcers.linux.exec_responder.loop import BEAT, BEAT_MS
+from schoolkeeper_agent.enforcers.linux.exec_responder.process import (
+    be_preferred,
+    libc,
+    lock_memory,
+    set_name,
+)
+
+EXIT_DEADLINE = 70
+EXIT_DIED = 71
+EXIT_REFUSED = 72
+_LOOK_NS = 250_000_000
+_SILENCE_NS = 4 * BEAT_MS * 1_000_000
+
+
+class Guardian:
+    """``deadline_ms``: how long one decision may take; ``orphan_s``: how long to go on without a service."""
+
+    def __init__(self, responder: int, page: mmap.mmap, *, deadline_ms: int, orphan_s: float) -> None:
+        self._responder = responder
+        self._page = page
+        self._deadline_ns = deadline_ms * 1_000_000
+        self._orphan_ns = int(orphan_s * 1e9)
+        self._parent = os.getppid()
+        self._orphan_since = 0
+
+    def watch(self) -> int:
+        """Until the responder has ended; returns the exit status that tells the service why."""
+        library = libc()
+        set_name(library, b"sk-exec-guard")
+        lock_memory(library)
+        be_preferred()
+        last = time.monotonic_ns()
+        while True:
+            heard = signal.sigtimedwait((signal.SIGCHLD, signal.SIGTERM), _LOOK_NS / 1e9)
+            now = time.monotonic_ns()
+            ended, status = os.waitpid(self._responder, os.WNOHANG)
+            if ended:
+                return _why(status)
+            if (heard is not None and heard.si_signo == signal.SIGTERM) or self._is_orphan(now):
+                os.kill(self._responder, signal.SIGTERM)
+                return self._reap(now)
+            # When this process itself was held up (a paused machine), the responder was, too: look again.
+            if now - last < 4 * _LOOK_NS and self._is_late(now):
+                os.kill(self._responder, signal.SIGKILL)
+                os.waitpid(self._responder, 0)
+                return EXIT_DEADLINE
+            last = now
+
+    def _is_late(self, now: int) -> bool:
+        came_round, busy_since = BEAT.unpack_from(self._page, 0)
+        if busy_since and now - busy_since > self._deadline_ns:
+            return True
+        return bool(came_round) and now - came_round > max(_SILENCE_NS, self._deadline_ns)
+
+    def _is_orphan(self, now: int) -> bool:
+        if os.getppid() == self._parent:
+            return False
+        self._orphan_since = self._orphan_since or now
+        return now - self._orphan_since > self._orphan_ns
+
+    def _reap(self, since: int) -> int:
+        while time.monotonic_ns() - since < self._deadline_ns:
+            ended, _ = os.waitpid(self._responder, os.WNOHANG)
+            if ended:
+                return 0
+            time.sleep(0.005)
+        os.kill(self._responder, signal.SIGKILL)
+        os.waitpid(self._responder, 0)
+        return 0
+
+
+def _why(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        print(f"the exec responder died of signal {-code}", file=sys.stderr)
+        return EXIT_DIED
+    return code

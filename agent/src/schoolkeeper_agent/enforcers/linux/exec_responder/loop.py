@@ -1,0 +1,182 @@
+"""The responder's loop: the kernel's questions first, then the mount table, then the service."""
+
+from __future__ import annotations
+
+import gc
+import json
+import mmap
+import os
+import select
+import signal
+import struct
+import time
+
+from schoolkeeper_agent.enforcers.linux.exec_responder import mounts
+from schoolkeeper_agent.enforcers.linux.exec_responder.fanotify import Group
+from schoolkeeper_agent.enforcers.linux.exec_responder.judge import Judge, TooSlow, real_user_of
+from schoolkeeper_agent.enforcers.linux.exec_responder.process import be_preferred, libc, lock_memory
+from schoolkeeper_agent.enforcers.linux.exec_responder.reports import Reports
+from schoolkeeper_agent.enforcers.linux.exec_responder.root_only import RootOnly
+from schoolkeeper_proto.matching import ApplicationTable, TableMistake
+
+BEAT_MS = 500
+"""How often the loop comes round when nothing happens."""
+BEAT = struct.Struct("=QQ")
+"""Two times of the monotonic clock in ns, in the page shared with the guardian: came round; decision began (or 0)."""
+MAX_TABLE_BYTES = 16 << 20
+
+
+class Stop(Exception):
+    """SIGTERM: close and let the kernel allow."""
+
+
+class Responder:
+    """One group of marks and one table at a time."""
+
+    def __init__(self, config: dict[str, object], page: mmap.mmap) -> None:
+        self._table_file = str(config["table_file"])
+        only = config["mounts"]
+        self._only = None if only is None else tuple(str(point) for point in only)  # type: ignore[attr-defined]
+        self._limit_ms = int(str(config["decide_ms"]))
+        self._page = page
+        self._library = libc()
+        self._reports = Reports(int(str(config["socket"])))
+        self._root_only = RootOnly()
+        self._marked: dict[str, str] = {}
+        self._unmarked: set[str] = set()
+        self._judge = self._load(None)
+        self._group = Group(self._library)
+
+    def run(self) -> None:
+        """Until SIGTERM."""
+        with open("/proc/self/mountinfo", "rb", buffering=0) as table:  # noqa: PTH123
+            self._mark(table.fileno())
+            gc.collect()
+            gc.freeze()
+            be_preferred()
+            locked = lock_memory(self._library)
+            self._reports.say("up", mounts=list(self._marked.values()), locked=locked)
+            poll = select.poll()
+            poll.register(self._group.fd, select.POLLIN)
+            poll.register(table.fileno(), select.POLLPRI | select.POLLERR)
+            poll.register(self._reports.fileno(), select.POLLIN)
+            while True:
+                self._beat()
+                ready = poll.poll(BEAT_MS)
+                self._serve(ready, table.fileno(), poll)
+
+    def _serve(self, ready: list[tuple[int, int]], mount_table: int, poll: select.poll) -> None:
+        descriptors = {descriptor for descriptor, _ in ready}
+        if self._group.fd in descriptors:
+            for file, process_id in self._group.read():
+                self._decide(file, process_id)
+        if mount_table in descriptors:
+            self._mark(mount_table)
+        if self._reports.fileno() in descriptors:
+            if self._reports.heard() == b"table":
+                self._swap()
+            if not self._reports.open:
+                poll.unregister(self._reports.fileno())
+        if not ready:
+            self._reports.retry()
+
+    def _beat(self, busy_ns: int = 0) -> None:
+        BEAT.pack_into(self._page, 0, time.monotonic_ns(), busy_ns)
+
+    def _decide(self, file: int, process_id: int) -> None:
+        self._beat(time.monotonic_ns())
+        allow = True
+        try:
+            allow = self._answer(file, process_id)
+        except Stop:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is: the machine stays usable, and it is said
+            self._reports.say("error", error=repr(error))
+        finally:
+            self._group.answer(file, allow=allow)
+            os.close(file)
+
+    def _answer(self, file: int, process_id: int) -> bool:
+        path = os.readlink(f"/proc/self/fd/{file}")  # noqa: PTH115
+        found = os.fstat(file)
+        judge = self._judge
+        user_id = real_user_of(process_id) if judge.table.needs_user else -1
+        digest = reason = ""
+        try:
+            verdict, digest = judge.decide(file, path, found, user_id)
+        except TooSlow:
+            verdict = judge.decide_without_hash(path, found, user_id)
+            reason = "too-slow"
+        root_only = (verdict.steady or bool(reason)) and self._root_only.holds(path, found)
+        refuse = verdict.refuses or (bool(reason) and not root_only)
+        if verdict.decision == "allow" and not reason:
+            if verdict.steady and root_only:
+                self._group.ignore(file)
+            return True
+        self._reports.say(
+            "judged", path=path, decision="block" if refuse and not verdict.refuses else verdict.decision,
+            asked=verdict.asked if not reason or verdict.refuses else "block", rule=verdict.rule_id, reason=reason,
+            pid=process_id, uid=user_id if user_id >= 0 else real_user_of(process_id), sha256=digest,
+        )  # fmt: skip
+        return not refuse
+
+    def _mark(self, mount_table: int) -> None:
+        """Marks the file systems that are new, forgets those that are gone."""
+        wanted = mounts.to_mark(_read_all(mount_table), self._only)
+        self._marked = {device: point for device, point in self._marked.items() if device in wanted}
+        for device, point in wanted.items():
+            if device in self._marked:
+                continue
+            try:
+                self._group.mark_file_system(point)
+                self._marked[device] = point
+            except OSError as error:
+                if point not in self._unmarked:
+                    self._unmarked.add(point)
+                    self._reports.say("unmarked", mount=point, error=str(error))
+
+    def _swap(self) -> None:
+        """The new table as a whole, or the old one and the reason."""
+        try:
+            self._judge = self._load(self._judge)
+        except (OSError, ValueError) as error:
+            self._reports.say("table", error=str(error))
+            return
+        self._root_only.forget()
+        self._group.forget_ignored()
+        self._reports.say("table", error="")
+
+    def _load(self, before: Judge | None) -> Judge:
+        with open(self._table_file, "rb") as file:  # noqa: PTH123
+            data = file.read(MAX_TABLE_BYTES + 1)
+        if len(data) > MAX_TABLE_BYTES:
+            raise TableMistake(f"the table has more than {MAX_TABLE_BYTES} bytes")
+        content = json.loads(data)
+        groups = {int(user): frozenset(names) for user, names in content["groups"].items()}
+        table = ApplicationTable.from_json(content["table"])
+        judge = Judge(table, place=content["place"], groups=groups, limit_ms=self._limit_ms)
+        if before is not None:
+            judge.take_over(before)
+        return judge
+
+
+def _read_all(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    parts = []
+    while part := os.read(descriptor, 65536):
+        parts.append(part)
+    return os.fsdecode(b"".join(parts))
+
+
+def run(config: dict[str, object], page: mmap.mmap) -> None:
+    """Runs the responder in this process until SIGTERM."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise Stop
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    try:
+        Responder(config, page).run()
+    except Stop:
+        return
