@@ -18,7 +18,7 @@ from schoolkeeper_agent.enforcers.linux.applications import ApplicationEnforcer
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.model import DecisionKind
 from schoolkeeper_proto.policy import MatchBy
-from support.playbook import bundle_of
+from support.core_playbook import bundle_of
 
 
 @contextlib.contextmanager

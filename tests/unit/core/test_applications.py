@@ -15,7 +15,7 @@ from schoolkeeper_agent.observations import (
 )
 from schoolkeeper_proto import model, policy
 from schoolkeeper_proto.wire import Lane
-from support.playbook import MONDAY_10, Playbook, bundle_of
+from support.core_playbook import MONDAY_10, Playbook, bundle_of
 
 GAME = "/opt/game"
 TEXT = policy.RuleText(

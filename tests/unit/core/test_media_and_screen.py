@@ -14,7 +14,7 @@ from schoolkeeper_agent.observations import (
 from schoolkeeper_agent.seams import Outcome
 from schoolkeeper_proto import model, policy
 from schoolkeeper_proto.wire import Lane
-from support.playbook import MONDAY_10, Playbook, bundle_of
+from support.core_playbook import MONDAY_10, Playbook, bundle_of
 
 PLAIN = model.Medium(kernel_name="sdb", serial="s1", bus="usb", encryption=model.MediumEncryption.NONE)
 LUKS = model.Medium(kernel_name="sdb", serial="s1", bus="usb", encryption=model.MediumEncryption.LUKS2)
