@@ -1,97 +1,128 @@
-"""Tests of the core read as scripts: what is seen, and what must follow.
+"""Plays an uplink against a spool and a collector, step by step, with a link that fails on order."""
 
-Playbook(policy, able={"media"}).sees(MediumArrived(medium=STICK)).records("media.attached").enforces("media")
-"""
+from __future__ import annotations
 
-from typing import Self, TypeVar
+import random
+from collections import deque
+from dataclasses import dataclass, field
 
-from schoolkeeper_agent import core
-from schoolkeeper_agent.observations import Observation
-from schoolkeeper_agent.seams import Effect, Enforce, Record, Tell
-from schoolkeeper_proto import model, policy
-from schoolkeeper_proto.bundle import OpenBundle, build, open_bundle
+from fakes.collector import DEVICE, KEYS, FakeCollector
+from fakes.memory_spool import MemorySpool
+from schoolkeeper_agent.clock import Moment
+from schoolkeeper_agent.spool.contract import Spool
+from schoolkeeper_agent.uplink import messages
+from schoolkeeper_agent.uplink.cutting import DeviceIdentity
+from schoolkeeper_agent.uplink.machine import InForce, Memory, Uplink
+from schoolkeeper_proto import model, wire
+from support.spools import OWNER, TARGET, moment
 
-MONDAY_10 = 1_795_428_000_000
-"""Monday, 23 November 2026, 10:00 UTC, in Unix milliseconds."""
-E = TypeVar("E", Record, Tell, Enforce)
-EVERY_KIND = tuple(cls.KIND for cls in model.BODY_CLASSES)
-
-
-def bundle_of(
-    *sections: policy.Section, kinds: tuple[str, ...] = EVERY_KIND, off_site: bool = True
-) -> OpenBundle:
-    """A bundle that went through its bytes, with a notice text for each kind."""
-    collected = policy.CollectionSection(
-        kinds=tuple(
-            policy.CollectedKind(kind=kind, notice=f"We note {kind}.", off_site=off_site) for kind in kinds
-        ),
-        pseudonym_key=b"k" * 32,
-        shared_accounts=("reception",),
-    )
-    data = build(
-        school_id="school.example",
-        group="ks2",
-        version=7,
-        compiled_at_unix_ms=MONDAY_10,
-        sections=(*sections, collected),
-    )
-    return open_bundle(data, school_id="school.example", group="ks2", capabilities=frozenset())
+IDENTITY = DeviceIdentity(
+    school_id=OWNER.school_id, device_id=OWNER.device_id, certificate_hash=b"h" * 32, signer=DEVICE
+)
 
 
-class Playbook:
-    """Feeds the core; every effect must be claimed before the next observation is fed."""
+@dataclass
+class Play:
+    """``link`` decides each message's fate: "", "drop", "twice", "late" or "cut"."""
 
-    def __init__(
-        self,
-        bundle: OpenBundle,
-        *,
-        able: set[str] | None = None,
-        now: int = MONDAY_10,
-        place: model.Place = model.Place.ON_SITE,
-    ) -> None:
-        self.now = now
-        self.state = core.initial(bundle, run_id=b"run", able=frozenset(able or ()), place=place)
-        self.effects: list[Effect] = []
+    collector: FakeCollector = field(default_factory=FakeCollector)
+    spool: Spool = field(default_factory=lambda: MemorySpool(OWNER, TARGET))
+    seed: int = 1
+    link: list[str] = field(default_factory=list)
+    reports: list[model.Body] = field(default_factory=list)
+    done: list[messages.Effect] = field(default_factory=list)
+    connect_after: int | None = None
+    now_ms: int = 0
 
-    def later(self, seconds: float) -> Self:
-        self.now += round(seconds * 1000)
-        return self
+    def __post_init__(self) -> None:
+        self.start()
 
-    def sees(self, observation: Observation) -> Self:
-        assert not self.effects, f"not claimed: {self.effects}"
-        self.state, effects = core.handle(self.state, observation, self.now)
-        self.effects = list(effects)
-        return self
+    def start(self) -> None:
+        """A new run of the service over the same spool."""
+        self.uplink = Uplink(
+            IDENTITY,
+            KEYS,
+            "group",
+            InForce(boot_id=b"b" * 16),
+            Memory.from_notes(self.spool.note),
+            random.Random(self.seed).random,
+        )
+        self.connected = False
+        self._late: deque[wire.CollectorBody] = deque()
+        self.perform(self.uplink.start())
 
-    def records(self, kind: str, **fields: object) -> Self:
-        """The next effect writes down this kind, with these fields of body or record."""
-        effect = self._take(Record)
-        assert kind == effect.body.KIND, effect
-        for name, value in fields.items():
-            holder = effect if name in ("lane", "severity", "user") else effect.body
-            assert getattr(holder, name) == value, (name, effect)
-        return self
+    @property
+    def now(self) -> Moment:
+        return moment(self.now_ms)
 
-    def tells(self, *words: str) -> Self:
-        effect = self._take(Tell)
-        said = f"{effect.title}\n{effect.text}"
-        for word in words:
-            assert word in said, said
-        return self
+    def give(self, item: messages.Input) -> None:
+        self.perform(self.uplink.handle(item, self.now))
 
-    def enforces(self, enforcer: str, action: object = None) -> Self:
-        effect = self._take(Enforce)
-        assert effect.enforcer == enforcer
-        if action is not None:
-            assert effect.action == action
-        return self
+    def connect(self) -> None:
+        self.connect_after, self.connected = None, True
+        self.give(messages.Opened())
 
-    def nothing(self) -> Self:
-        assert not self.effects, self.effects
-        return self
+    def disconnect(self, reason: str = "tests", *, too_large: bool = False) -> None:
+        self.connected = False
+        self._late.clear()
+        self.give(messages.Closed(reason=reason, too_large=too_large))
 
-    def _take(self, kind: type[E]) -> E:
-        assert self.effects, f"no effect is left; {kind.__name__} expected"
-        effect = self.effects.pop(0)
-        assert isinstance(effect, kind), effect
-        return effect
+    def pass_time(self, milliseconds: int, step: int = 5_000) -> None:
+        end = self.now_ms + milliseconds
+        while self.now_ms < end:
+            self.now_ms = min(end, self.now_ms + step)
+            if self.connect_after is not None and self.now_ms >= self.connect_after:
+                self.connect()
+            while self._late:
+                self.give(messages.Received(body=self._late.popleft()))
+            self.give(messages.Tick())
+
+    def perform(self, effects: list[messages.Effect]) -> None:
+        for effect in effects:
+            self.done.append(effect)
+            match effect:
+                case messages.Connect(after_ms=after):
+                    self.connect_after = self.now_ms + after
+                case messages.Disconnect(reason=reason):
+                    self.disconnect(reason)
+                case messages.Send(message=message):
+                    self._send(message)
+                case messages.LookAtSpool():
+                    self.give(
+                        messages.SpoolSeen(
+                            epoch=self.spool.epoch, cursors=self.spool.cursors(), usage=self.spool.usage()
+                        )
+                    )
+                case messages.ReadFrames(wanted=wanted):
+                    self.give(messages.FramesRead(reading=self.spool.read(wanted)))
+                case messages.Settle(settlement=settlement):
+                    self.spool.settle(settlement, self.now)
+                case messages.OpenEpoch(because=because):
+                    self.give(messages.EpochOpened(epoch=self.spool.new_epoch(because, self.now)))
+                case messages.SendAgain(held=held):
+                    self.spool.send_again(held)
+                    self.give(messages.FramesWritten())
+                case messages.Report(body=body):
+                    self.reports.append(body)
+                case _:
+                    pass
+
+    def _send(self, message: wire.DeviceMessage) -> None:
+        if not self.connected:
+            return
+        fate = self.link.pop(0) if self.link else ""
+        if fate == "cut":
+            self.disconnect("the link broke")
+            return
+        answers = [] if fate == "drop" else self.collector.answer(message, self.now.wall_ms)
+        if fate == "twice":
+            answers += self.collector.answer(message, self.now.wall_ms)
+        if fate == "late":
+            self._late.extend(answers)
+            return
+        if fate == "crash":  # the collector committed and died before it answered
+            self.disconnect("the collector crashed")
+            return
+        for body in answers:
+            if self.connected:
+                self.give(messages.Received(body=body))
