@@ -1,10 +1,10 @@
 """The device's own key and certificate on disk: made here, never leaving, replaced whole.
 
-``state_dir/identity`` holds ``device.key`` (mode 0600), ``request.der`` (the certificate request, made once: the same key asks
-again at each renewal), ``chain.pem`` (own certificate, then the CA, below the dates in plain text) and ``identity.json``, which is
-written last: without it the device is not enrolled. ``DeviceKey`` is the seam behind which a TPM may stand; the
-file-backed key is the one that exists. The X.509 library costs 5 MiB, so the service never loads it: what needs it
-runs at enrolment or in a child process.
+``state_dir/identity`` holds ``device.key`` (mode 0600), ``request.der`` (the certificate request, made once: the same
+key asks again at each renewal), ``chain.pem`` (own certificate, then the CA, below the dates in plain text) and
+``identity.json``, which is written last: without it the device is not enrolled. ``DeviceKey`` is the seam behind which
+a TPM may stand; the file-backed key is the one that exists. The X.509 library costs 5 MiB, so the service never loads
+it: what needs it runs at enrolment or in a child process.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tuf.api import exceptions
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from schoolkeeper_agent import identity
-from schoolkeeper_agent.trust import FOLDER, Place, group_of, load_place, verify_set
+from schoolkeeper_agent.trust import FOLDER, Place, Trust, group_of, load_place, verify_set
 from schoolkeeper_proto import policy, trust
 from schoolkeeper_proto.codec import WireFormatError, decode
 
@@ -63,10 +63,7 @@ class _ParentFetcher(FetcherInterface):
 def main() -> int:
     request = json.loads(sys.stdin.buffer.readline())
     try:
-        if request["work"] == "certificate":
-            answer = _certificate(request)
-        else:
-            answer = _update(request)
+        answer = _certificate(request) if request["work"] == "certificate" else _update(request)
     except _Refusing as error:
         answer = _refusal(error.refused.reason, error.refused)
     except trust.TrustRefused as error:
@@ -179,12 +176,27 @@ def _put_in_force(folder: Path, place: Place, files: dict[str, bytes]) -> dict[s
     shutil.rmtree(building, ignore_errors=True)
     for file_name, data in everything.items():
         identity.write_private(building / file_name, data)
-    verify_set(building, place)
+    new = verify_set(building, place)
+    _check_not_older(new, folder / "sets" / before if before else None, place)
     shutil.rmtree(target, ignore_errors=True)
     building.rename(target)
     identity.write_private(current, name.encode())
     _forget_old(folder, keep={name, before})
     return {"changed": True}
+
+
+def _check_not_older(new: Trust, held: Path | None, place: Place) -> None:
+    """python-tuf's own cache may be lost; what is in force is a second memory of how far we were."""
+    if held is None:
+        return
+    try:
+        old = verify_set(held, place)
+    except (OSError, ValueError, KeyError):
+        return
+    if (new.root_version, new.targets_version) < (old.root_version, old.targets_version) or (
+        new.timestamp_version < old.timestamp_version
+    ):
+        raise trust.TrustRefused("rollback", "the collector shows an older state than the one in force here")
 
 
 def _forget_old(folder: Path, keep: set[str]) -> None:

@@ -1,0 +1,55 @@
+"""``schoolkeeper-agent enrol HOST:PORT --token ...``: what a technician sees."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from schoolkeeper_agent.enrol import CLOCK_OFF_MS, EnrolError, EnrolOptions, enrol
+from schoolkeeper_agent.net import AddressError, parse_proxy
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``enrol``; ``--state-dir`` belongs to the program."""
+    parser.add_argument("address", metavar="HOST:PORT", help="the collector's enrolment port (7443)")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--token", help="the line that `schoolkeeper-collector token create` printed")
+    given.add_argument(
+        "--token-file", type=Path, help="a file that holds it, so that no one reads it over a shoulder"
+    )
+    parser.add_argument("--proxy", default="", help="http://[USER:PASSWORD@]HOST:PORT")
+    parser.add_argument("--again", action="store_true", help="this device is enrolled; make it a new device")
+    parser.add_argument(
+        "--accept-clock", action="store_true", help="enrol although this machine's clock is wrong"
+    )
+
+
+def enrol_main(args: argparse.Namespace) -> int:
+    """Enrols; 0 when done, 1 with a message that names place and remedy."""
+    try:
+        options = EnrolOptions(
+            state_dir=Path(args.state_dir),
+            address=args.address,
+            token=args.token or args.token_file.read_text(),
+            proxy=parse_proxy(args.proxy),
+            again=args.again,
+            accept_clock=args.accept_clock,
+        )
+        result = asyncio.run(enrol(options, now_ms=time.time_ns() // 1_000_000))
+    except EnrolError as error:
+        print(f"error ({error.reason}): {error}", file=sys.stderr)
+        return 1
+    except (AddressError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    found = result.identity
+    print(f"Enrolled in {found.school_id} as {found.device_id.hex()}, group {found.group}.")
+    if abs(result.clock_off_ms) > CLOCK_OFF_MS:
+        print("This machine's clock is wrong; the agent keeps the school's time by itself.", file=sys.stderr)
+    print(
+        f"Certificate until {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(found.not_after_ms // 1000))}; renews itself."
+    )
+    return 0
