@@ -49,7 +49,6 @@ def enrol_main(args: argparse.Namespace) -> int:
     print(f"Enrolled in {found.school_id} as {found.device_id.hex()}, group {found.group}.")
     if abs(result.clock_off_ms) > CLOCK_OFF_MS:
         print("This machine's clock is wrong; the agent keeps the school's time by itself.", file=sys.stderr)
-    print(
-        f"Certificate until {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(found.not_after_ms // 1000))}; renews itself."
-    )
+    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found.not_after_ms // 1000))
+    print(f"Certificate until {until}; the agent renews it.")
     return 0

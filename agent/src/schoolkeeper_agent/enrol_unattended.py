@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schoolkeeper_agent.enrol import EnrolError, EnrolOptions, EnrolResult, enrol
+from schoolkeeper_agent.identity import load_identity
 from schoolkeeper_agent.net import AddressError, Proxy, parse_proxy
 
 PRESEED = Path("/etc/schoolkeeper/enrol.toml")
@@ -53,7 +54,7 @@ def read_preseed(path: Path) -> Preseed | None:
         raise PreseedError(f"{path}: cannot be read: {error}") from error
     unknown = set(said) - _KNOWN
     if unknown:
-        raise PreseedError(f"{path}: unknown key {sorted(unknown)[0]!r}; known: {', '.join(sorted(_KNOWN))}")
+        raise PreseedError(f"{path}: unknown key {min(unknown)!r}; known: {', '.join(sorted(_KNOWN))}")
     addresses = said.get("addresses", [said["address"]] if "address" in said else [])
     token = said.get("token", "")
     if not isinstance(addresses, list) or not addresses or not all(isinstance(a, str) for a in addresses):
@@ -80,10 +81,13 @@ async def enrol_unattended(
     said = ""
     while True:
         try:
+            held = load_identity(state_dir)
+            if held is not None:
+                return EnrolResult(identity=held, clock_off_ms=0)
             found = read_preseed(preseed)
             if found is not None:
                 result = await _first_that_works(state_dir, found, wall_ms)
-                preseed.unlink(missing_ok=True)
+                _remove(preseed, say)
                 return result
             message, longest = f"not enrolled: waiting for {preseed}, or for `schoolkeeper-agent enrol`", 60.0
         except PreseedError as error:
@@ -117,6 +121,14 @@ async def _first_that_works(state_dir: Path, found: Preseed, wall_ms: Callable[[
                 break
     assert failed is not None
     raise failed
+
+
+def _remove(preseed: Path, say: Callable[[str], None]) -> None:
+    """The token in it is a secret that has done its work."""
+    try:
+        preseed.unlink(missing_ok=True)
+    except OSError as error:
+        say(f"{preseed} holds a token and cannot be removed ({error.strerror}): remove it by hand")
 
 
 def _stamp(path: Path) -> float:
