@@ -31,7 +31,8 @@ FACT_KINDS: Final = frozenset(
         "fact.device.evicted",
         "fact.device.silent",
         "fact.device.heard",
-        "fact.admission.exceeded",
+        "fact.budget.exceeded",
+        "fact.rule.disabled",
     }
 )
 EVENT_FIELDS: Final = frozenset(

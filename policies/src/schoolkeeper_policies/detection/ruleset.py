@@ -57,7 +57,7 @@ class Found:
     def finding_id(self) -> bytes:
         """SHA-256 over rule, version, group and sorted events: the same finding twice is one."""
         digest = hashlib.sha256()
-        references = sorted(entry.reference for entry in self.entries)
+        references = sorted(stable(entry.reference) for entry in self.entries)
         for part in (self.rule.rule_id, self.rule.version, str(len(self.group)), *self.group, *references):
             encoded = part.encode()
             digest.update(len(encoded).to_bytes(4, "big") + encoded)
@@ -161,9 +161,14 @@ def subject_for(kind: RuleSubject, record: Record, reference: str) -> str:
         case RuleSubject.SCHOOL:
             return "school"
         case RuleSubject.REPORT:
-            return f"report:{reference}"
+            return f"report:{stable(reference)}"
         case _:
             assert_never(kind)
+
+
+def stable(reference: str) -> str:
+    """A reference without what is behind '#', which only helps to find the event in one database."""
+    return reference.partition("#")[0]
 
 
 def as_text(value: FieldValue) -> str:
