@@ -134,6 +134,14 @@ class Sequencer:
         if self._tree is None:
             self._read_head(connection)
 
+    def queue_waits(self) -> bool:
+        """Whether someone has queued an entry; a cheap look outside any transaction of ours."""
+        where = (ledger_queue.c.school_id == self._school_id, ledger_queue.c.leaf_index.is_(None))
+        with self._store.read() as connection:
+            return (
+                connection.execute(select(ledger_queue.c.queue_no).where(*where).limit(1)).first() is not None
+            )
+
     def append(self, entry: bytes, entry_type: str, now_ms: int) -> int:
         """Stages a serialised ``LedgerEntry``; returns its leaf index."""
         assert self._tree is not None
@@ -191,6 +199,15 @@ class Sequencer:
         self._tree = None
         self._rows = []
         self._next = None
+
+    @property
+    def generation(self) -> int:
+        return self._generation
+
+    @property
+    def size(self) -> int:
+        """Leaves of the tree, staged ones included."""
+        return self._tree.size if self._tree is not None else 0
 
     # ---- proofs, after finish or committed ------------------------------------------------------------
 

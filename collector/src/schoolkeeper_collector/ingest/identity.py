@@ -1,0 +1,42 @@
+"""Who a stream belongs to, as ingest sees it: a seam, so that tests and benches need no certificate authority."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+
+class IdentityRefused(Exception):
+    """This certificate may not speak (any more). ``reason`` is a word of ``Goodbye``: "expired" or "revoked"."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}: {remedy}")
+        self.reason = reason
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerIdentity:
+    """The device that a stream's client certificate names; ``certificate_hash`` is SHA-256 of its DER."""
+
+    school_id: str
+    device_id: bytes
+    certificate_hash: bytes
+    not_after_ms: int
+    public_key: EllipticCurvePublicKey
+
+
+AuthContext = Mapping[str, Iterable[bytes]]
+
+
+class IdentitySource(Protocol):
+    """Tells identities from TLS, and whether they still hold. Called on the event loop: never blocks."""
+
+    def identify(self, auth_context: AuthContext, now_ms: int) -> PeerIdentity:
+        """Raises ``IdentityRefused``."""
+
+    def check(self, identity: PeerIdentity, now_ms: int) -> None:
+        """Asked every few seconds of open streams. Raises ``IdentityRefused``."""

@@ -1,0 +1,75 @@
+"""The thread between the event loop and the writer: verifies and opens batches while the writer waits for the disk."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from schoolkeeper_collector.ingest.claims import BatchFault
+from schoolkeeper_collector.ingest.jobs import BatchJob, FaultJob, Job, Peer
+from schoolkeeper_collector.ingest.prepare import Preparer
+from schoolkeeper_proto import wire
+from schoolkeeper_proto.codec import WireFormatError, decode
+from schoolkeeper_proto.wire import Disposition
+
+_log = structlog.get_logger("ingest.preparing")
+
+
+class PreparingThread:
+    """Keeps the order of each stream's batches. ``submit`` of the writer is what it hands on to."""
+
+    def __init__(self, preparer: Preparer, submit: Callable[[Job], None]) -> None:
+        self._preparer = preparer
+        self._submit = submit
+        self._batches: queue.SimpleQueue[tuple[Peer, wire.Batch, int, bool] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="preparing", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def prepare(self, peer: Peer, batch: wire.Batch, size: int, *, tell_fault: bool) -> None:
+        self._batches.put((peer, batch, size, tell_fault))
+
+    def stop(self) -> None:
+        self._batches.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (item := self._batches.get()) is not None:
+            self._submit(self._one(*item))
+
+    def _one(self, peer: Peer, batch: wire.Batch, size: int, tell: bool) -> Job:
+        try:
+            prepared = self._preparer.prepare(batch, peer.identity.device_id, peer.certificate_keys)
+            return BatchJob(peer, prepared, size)
+        except BatchFault as error:
+            return _fault(peer, batch, str(error), size, tell)
+        except Exception as error:  # noqa: BLE001 - a batch that breaks us must not end the thread
+            _log.error("preparing failed", error=type(error).__name__)
+            return _fault(peer, batch, "the collector could not read this batch", size, tell)
+
+
+def retry_ranges(batch: wire.Batch, reason: str) -> tuple[wire.RangeDisposition, ...]:
+    """RETRY for all that the statement names, as far as it can be read; it need not be true."""
+    try:
+        statement = decode(wire.BatchStatement, batch.statement)
+    except WireFormatError:
+        return ()
+    return tuple(
+        wire.RangeDisposition(
+            epoch=statement.epoch,
+            lane=run.lane,
+            first_sequence=run.first_sequence,
+            count=sum(run.counts),
+            disposition=Disposition.RETRY,
+            reason=reason,
+        )
+        for run in statement.runs[:64]
+    )
+
+
+def _fault(peer: Peer, batch: wire.Batch, reason: str, size: int, tell: bool) -> FaultJob:
+    return FaultJob(peer, batch.number, reason, retry_ranges(batch, reason), size, tell)
