@@ -59,6 +59,6 @@ def reason_for_new(before: Owner, owner: Owner) -> str:
         return f"enrolled with another school, {owner.school_id!r} after {before.school_id!r}"
     if before.device_id != owner.device_id:
         return "enrolled again as another device"
-    if before.machine_hash != owner.machine_hash:
+    if before.machine_hash and owner.machine_hash and before.machine_hash != owner.machine_hash:
         return "the machine's identity changed: a copied spool, a cloned disk or another mainboard"
     return ""

@@ -1,0 +1,195 @@
+"""The shell around the uplink: a gRPC stream, the spool's thread, timers. All decisions are the uplink's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, assert_never
+
+from schoolkeeper_agent.clock import Moment
+from schoolkeeper_agent.spool.contract import Spool, SpoolError
+from schoolkeeper_agent.spool.writer import FrameWriter
+from schoolkeeper_agent.uplink import messages
+from schoolkeeper_agent.uplink.machine import Uplink
+from schoolkeeper_proto import wire
+from schoolkeeper_proto.codec import decode, encode
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+T = TypeVar("T")
+CONNECT = "/schoolkeeper_proto.v1.Uplink/Connect"
+TICK_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """What the shell needs from the runtime. ``open_channel`` opens the n-th try's address; all on the event loop."""
+
+    open_channel: Callable[[int], grpc.aio.Channel]
+    now: Callable[[], Moment]
+    perform: Callable[[messages.Report | messages.PolicyOffered | messages.Obey | messages.TakeGrant], None]
+    explain: Callable[[grpc.aio.AioRpcError], Awaitable[str]]
+
+
+@dataclass(slots=True)
+class Transport:
+    """Runs until cancelled. ``channel`` is the one in use, for fetching signed files beside the stream."""
+
+    uplink: Uplink
+    writer: FrameWriter
+    doors: Doors
+    channel: grpc.aio.Channel | None = None
+    _tries: int = 0
+    _connect_at: float | None = None
+    _inputs: asyncio.Queue[messages.Input] = field(default_factory=asyncio.Queue)
+    _outgoing: asyncio.Queue[wire.DeviceMessage] | None = None
+    _stream: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        await self._perform(self.uplink.start())
+        try:
+            while True:
+                wait = TICK_SECONDS
+                if self._connect_at is not None:
+                    wait = min(wait, max(0.0, self._connect_at - loop.time()))
+                try:
+                    given = await asyncio.wait_for(self._inputs.get(), wait)
+                except TimeoutError:
+                    given = messages.Tick()
+                if self._connect_at is not None and loop.time() >= self._connect_at:
+                    self._connect_at = None
+                    self._stream = asyncio.create_task(self._speak())
+                await self._perform(self.uplink.handle(given, self.doors.now()))
+        finally:
+            await self._hang_up()
+
+    def give(self, item: messages.Input) -> None:
+        """From the event loop only."""
+        self._inputs.put_nowait(item)
+
+    def connect_now(self) -> None:
+        """The network came back, or the certificate is new: no need to wait out the back-off."""
+        if self._connect_at is not None:
+            self._connect_at = asyncio.get_running_loop().time()
+            self.give(messages.Tick())
+
+    async def reconnect(self, reason: str) -> None:
+        await self._perform([messages.Disconnect(reason=reason)])
+
+    # ---- effects --------------------------------------------------------------------------------------
+
+    async def _perform(self, effects: list[messages.Effect]) -> None:
+        for effect in effects:
+            await self._one(effect)
+
+    async def _one(self, effect: messages.Effect) -> None:  # noqa: C901 - one branch per kind of effect
+        match effect:
+            case messages.Connect(after_ms=after):
+                self._connect_at = asyncio.get_running_loop().time() + after / 1000
+            case messages.Disconnect(reason=reason):
+                await self._disconnect(reason)
+            case messages.Send(message=message):
+                if self._outgoing is not None:
+                    self._outgoing.put_nowait(message)  # bounded by the uplink's window
+            case messages.LookAtSpool():
+                seen = await self._spool(_look)
+                if seen is not None:
+                    self.give(seen)
+                elif not self.uplink.connected:
+                    await self._disconnect("the spool cannot be read now")
+            case messages.ReadFrames(wanted=wanted):
+                self.give(messages.FramesRead(reading=await self._spool(lambda s: s.read(wanted))))
+            case messages.Settle(settlement=settlement):
+                now = self.doors.now()
+                await self._spool(lambda s: s.settle(settlement, now))
+            case messages.OpenEpoch(because=because):
+                now = self.doors.now()
+                epoch = await self._spool(lambda s: s.new_epoch(because, now))
+                if epoch is not None:
+                    self.give(messages.EpochOpened(epoch=epoch))
+            case messages.SendAgain(held=held):
+                await self._spool(lambda s: s.send_again(held))
+                self.give(messages.FramesWritten())
+            case messages.Report() | messages.PolicyOffered() | messages.Obey() | messages.TakeGrant():
+                self.doors.perform(effect)
+            case _:
+                assert_never(effect)
+
+    async def _spool(self, job: Callable[[Spool], T]) -> T | None:
+        """None when the spool cannot do it now: what was not settled is sent and settled again."""
+        try:
+            return await asyncio.wrap_future(self.writer.call(job))
+        except SpoolError as error:
+            _log.warning("spool: %s", error)
+            return None
+
+    # ---- the stream -----------------------------------------------------------------------------------
+
+    async def _speak(self) -> None:
+        """One stream from opening to end; always says ``Closed`` at last."""
+        import grpc
+        import grpc.aio
+
+        reason, too_large = "the stream ended", False
+        outgoing: asyncio.Queue[wire.DeviceMessage] = asyncio.Queue()
+        try:
+            self.channel = self.doors.open_channel(self._tries)
+            self._tries += 1
+            call = self.channel.stream_stream(
+                CONNECT,
+                request_serializer=encode,
+                response_deserializer=partial(decode, wire.CollectorMessage),
+            )()
+            await asyncio.wait_for(call.wait_for_connection(), 30)
+            self._outgoing = outgoing
+            self.give(messages.Opened())
+            sender = asyncio.create_task(_send_all(call, outgoing))
+            try:
+                async for message in call:
+                    self.give(messages.Received(body=message.body))
+            finally:
+                sender.cancel()
+        except grpc.aio.AioRpcError as error:
+            too_large = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            reason = await self.doors.explain(error)
+        except TimeoutError:
+            reason = "no connection within 30 seconds"
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        finally:
+            self._outgoing = None
+            channel, self.channel = self.channel, None
+            if channel is not None:
+                await channel.close()
+        self.give(messages.Closed(reason=reason, too_large=too_large))
+
+    async def _disconnect(self, reason: str) -> None:
+        task, self._stream = self._stream, None
+        if task is None or task.done():
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self.give(messages.Closed(reason=reason))
+
+    async def _hang_up(self) -> None:
+        if self._stream is not None:
+            self._stream.cancel()
+            await asyncio.gather(self._stream, return_exceptions=True)
+
+
+async def _send_all(
+    call: grpc.aio.StreamStreamCall[object, wire.CollectorMessage],
+    outgoing: asyncio.Queue[wire.DeviceMessage],
+) -> None:
+    while True:
+        await call.write(await outgoing.get())
+
+
+def _look(spool: Spool) -> messages.SpoolSeen:
+    return messages.SpoolSeen(epoch=spool.epoch, cursors=spool.cursors(), usage=spool.usage())
