@@ -3,7 +3,7 @@
     python tests/bench/run.py [NAME ...] [--table]
 
 Each bench is a script of its own and ends within its limit; one that cannot run says why. Results lie in .cache/bench.
-The exit status is 1 only when a bench broke or a goal that must be reached (5 to 10 and those without a number) was missed.
+The exit status is 1 when a bench broke or a goal that must be reached was missed: 5 to 10 and those without a number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A real collector for a bench: a school made by ``init``, the service as its own process, tokens, figures, kill and restart."""
+"""A real collector for a bench: a school made by ``init``, the service as a process of its own."""
 
 from __future__ import annotations
 
