@@ -108,6 +108,8 @@ def create_account(
         raise AccountError(f"account {login}: the name to show is empty; pass --name")
     if password and (fault := secrets.password_fault(password, login)):
         raise AccountError(f"account {login}: {fault}")
+    if second_factor and (fault := secrets.second_factor_fault(second_factor)):
+        raise AccountError(f"account {login}: {fault}")
     account_id = stdlib_secrets.token_hex(8)
     password = password or _first_password()
     second_factor = second_factor or secrets.new_second_factor()

@@ -82,6 +82,15 @@ def new_second_factor() -> str:
     return pyotp.random_base32()
 
 
+def second_factor_fault(secret: str) -> str:
+    """Return what is wrong with a second-factor key that somebody chose; empty when nothing is."""
+    try:
+        pyotp.TOTP(secret).byte_secret()
+    except ValueError as error:
+        return f"the second-factor key is no base 32 of at least 112 bits: {error}"
+    return ""
+
+
 def seal(secret: str, *, account_id: str, console_key: bytes) -> bytes:
     """Encrypt a second-factor secret, bound to its account."""
     nonce = secrets.token_bytes(_NONCE)

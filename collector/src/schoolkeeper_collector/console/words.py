@@ -107,5 +107,11 @@ def lasting(seconds: int, language: Language) -> str:
     return language.ngettext("%(num)d second", "%(num)d seconds", seconds) % {"num": seconds}
 
 
+def day_start(now_ms: int, zone: ZoneInfo) -> int:
+    """Return when the present day began, in Unix ms."""
+    midnight = _local(now_ms, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int(midnight.timestamp() * 1000)
+
+
 def _local(at_ms: int, zone: ZoneInfo) -> datetime:
     return datetime.fromtimestamp(at_ms / 1000, zone)

@@ -15,6 +15,7 @@ from schoolkeeper_collector.console.access import Role, Stage
 from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.fleet import Reach, reach
 from schoolkeeper_collector.console.pages import devices
+from schoolkeeper_collector.console.words import day_start
 from schoolkeeper_collector.incidents.model import (
     PERSONS_VERDICTS,
     UNDO_MS,
@@ -39,6 +40,7 @@ class Queue:
 
     now: tuple[AlertSummary, ...]
     today: tuple[AlertSummary, ...]
+    earlier: tuple[AlertSummary, ...]
     watched: tuple[AlertSummary, ...]
     incidents: tuple[IncidentSummary, ...]
     more: bool
@@ -47,14 +49,21 @@ class Queue:
 
 
 def arrange(
-    alerts: list[AlertSummary], incidents: list[IncidentSummary], *, mark: int, limit: int = SHOWN
+    alerts: list[AlertSummary],
+    incidents: list[IncidentSummary],
+    *,
+    mark: int,
+    today_ms: int,
+    limit: int = SHOWN,
 ) -> Queue:
-    """Sort open items into the three parts of the page."""
+    """Sort open items into the parts of the page; ``today_ms`` is when the school's day began."""
     listed = alerts[:limit]
     fresh = [alert for alert in listed if alert.verdict is not Verdict.WATCH]
+    calm = [alert for alert in fresh if alert.severity not in _URGENT]
     return Queue(
         now=tuple(alert for alert in fresh if alert.severity in _URGENT),
-        today=tuple(alert for alert in fresh if alert.severity not in _URGENT),
+        today=tuple(alert for alert in calm if alert.last_ms >= today_ms),
+        earlier=tuple(alert for alert in calm if alert.last_ms < today_ms),
         watched=tuple(alert for alert in listed if alert.verdict is Verdict.WATCH),
         incidents=tuple(incidents),
         more=len(alerts) > limit,
@@ -126,7 +135,7 @@ def _queue(call: Call) -> Queue:
     mark = cases.change_mark(call.viewer)
     alerts = cases.alerts(call.viewer, state=ItemState.OPEN, limit=SHOWN + 1, now_ms=call.now_ms)
     incidents = cases.incidents(call.viewer, state=ItemState.OPEN, limit=20, now_ms=call.now_ms)
-    return arrange(alerts, incidents, mark=mark)
+    return arrange(alerts, incidents, mark=mark, today_ms=day_start(call.now_ms, call.console.options.zone))
 
 
 def _reach(call: Call) -> Reach:
