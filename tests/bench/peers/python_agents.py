@@ -1,6 +1,6 @@
 """What other agents in Python weigh: GRR's client by its imports, salt-minion running without a master.
 
-Each is installed once, every file checked by hash, into an environment of its own under ``.cache/bench/peers``; nothing of
+Each is installed once, every file checked by hash, into its own environment under ``.cache/bench/peers``; nothing of
 them is used for anything but this comparison.
 """
 
