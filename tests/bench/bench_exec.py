@@ -155,9 +155,15 @@ def file_systems() -> Iterator[dict[str, Path]]:
     base = Path(tempfile.mkdtemp(prefix="schoolkeeper-bench-", dir="/run"))
     mounted = {}
     try:
-        for name, kind in (("plain", "tmpfs"), ("asked", "tmpfs"), ("ignored", "tmpfs"), ("peer", "ramfs")):
+        for name, kind in (("plain", "ext4"), ("asked", "ext4"), ("ignored", "ext4"), ("peer", "ramfs")):
             (base / name).mkdir()
-            subprocess.run(["mount", "-t", kind, "-o", "mode=755", f"bench-{name}", base / name], check=True)
+            source = f"bench-{name}"
+            if kind == "ext4":
+                source = str(base / f"{name}.img")
+                Path(source).write_bytes(b"")
+                os.truncate(source, 16 << 20)
+                subprocess.run(["mkfs.ext4", "-q", source], check=True)
+            subprocess.run(["mount", "-t", kind, source, base / name], check=True)
             mounted[name] = base / name
         yield mounted
     finally:

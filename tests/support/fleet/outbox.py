@@ -92,6 +92,7 @@ class Outbox:
 
     @property
     def in_flight(self) -> int:
+        """Batches cut and not yet settled."""
         return len(self._cuts)
 
     def cursors(self) -> tuple[wire.LaneCursor, ...]:
