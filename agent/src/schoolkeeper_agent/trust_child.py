@@ -74,7 +74,7 @@ def main() -> int:
         answer = _refusal("rollback", error)
     except exceptions.UnsignedMetadataError as error:
         answer = _refusal("signature", error)
-    except exceptions.LengthOrHashMismatchError as error:
+    except (exceptions.LengthOrHashMismatchError, exceptions.DownloadLengthMismatchError) as error:
         answer = _refusal("altered", error)
     except exceptions.RepositoryError as error:
         answer = _refusal(_repository_reason(error), error)
