@@ -1,0 +1,81 @@
+"""What each package holds: members of the workspace, hashed requirements, programs, and files of the system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """One .deb.
+
+    ``programs`` maps a name in /usr/bin or /usr/sbin to the module whose ``main`` it runs; ``files`` maps a file of this
+    package's folder to its place on the device.
+    """
+
+    name: str
+    folder: str
+    members: tuple[str, ...]
+    requirements: str
+    programs: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str], ...] = ()
+    manuals: tuple[str, ...] = ()
+
+
+PACKAGES = {
+    "agent": Package(
+        name="schoolkeeper-agent",
+        folder="agent",
+        members=("proto", "agent"),
+        requirements="agent.txt",
+        programs=(("usr/bin/schoolkeeper-agent", "schoolkeeper_agent.cli"),),
+        files=(
+            ("schoolkeeper-session.desktop", "etc/xdg/autostart/schoolkeeper-session.desktop"),
+            ("pam-config", "usr/share/pam-configs/schoolkeeper-agent"),
+        ),
+        manuals=("schoolkeeper-agent.8",),
+    ),
+    "collector": Package(
+        name="schoolkeeper-collector",
+        folder="collector",
+        members=("proto", "policies", "collector"),
+        requirements="collector.txt",
+        programs=(
+            ("usr/bin/schoolkeeper-collector", "schoolkeeper_collector.cli"),
+            ("usr/bin/schoolkeeper-verify", "schoolkeeper_proto.verify"),
+            ("usr/bin/schoolkeeper-policy", "schoolkeeper_policies.cli"),
+            ("usr/bin/schoolkeeper-officer", "schoolkeeper_policies.officer.cli"),
+        ),
+        manuals=(
+            "schoolkeeper-collector.8",
+            "schoolkeeper-verify.1",
+            "schoolkeeper-policy.1",
+            "schoolkeeper-officer.1",
+        ),
+    ),
+}
+"""``make packages`` builds both."""
+
+DROPPED_FROM_LIBRARIES = (
+    # Installers' own notes: they name paths and times of the machine that built the package.
+    "*.dist-info/RECORD",
+    "*.dist-info/INSTALLER",
+    "*.dist-info/REQUESTED",
+    "*.dist-info/direct_url.json",
+    "*.dist-info/uv_cache.json",
+    # Never imported on a device.
+    "bin",
+    ".lock",
+    "**/.gitignore",
+    "**/*.pyx",
+    "**/*.pxd",
+    "**/*.h",
+    "**/__pycache__",
+    "google/protobuf/testdata",
+    "zstandard/_cffi*.so",
+    "zstandard/backend_cffi.py",
+    "psutil/tests",
+    "securesystemslib/_vendor/*.sh",
+)
+KEPT_LOCALES = ("root", "en", "cy")
+"""Of Babel's data for 1,100 locales the console speaks two languages."""
