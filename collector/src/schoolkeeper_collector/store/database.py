@@ -81,11 +81,15 @@ def open_store(url: str, keystore_url: str) -> Store:
 def open_engine(url: str) -> Engine:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000})
+        engine = create_engine(
+            parsed,
+            connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000},
+            hide_parameters=True,
+        )
         event.listen(engine, "connect", _sqlite_connected)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
-    return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
+    return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8, hide_parameters=True)
 
 
 def parse_url(url: str) -> URL:

@@ -1,0 +1,134 @@
+"""``schoolkeeper-collector``: the service itself, and what is done to it from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+
+from schoolkeeper_collector import recover_commands
+from schoolkeeper_collector.config import ConfigError, load_settings
+from schoolkeeper_collector.console import commands as console_commands
+from schoolkeeper_collector.devices import commands as device_commands
+from schoolkeeper_collector.ledger.fsck import check_store
+from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
+from schoolkeeper_collector.ledger.sequencer import FencedError
+from schoolkeeper_collector.school import commands as school_commands
+from schoolkeeper_collector.school.keys import KeysError, load_keys
+from schoolkeeper_collector.store.database import StoreUrlError, open_store
+from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_collector.store.migrate import migrate as migrate_store
+
+T = TypeVar("T")
+_FAULTS = (ConfigError, KeysError, StoreUrlError, SchemaError, FencedError, NotProvable, OSError)
+_MAX_SHOWN = 200
+
+
+def make_app() -> typer.Typer:
+    app = typer.Typer(name="schoolkeeper-collector", no_args_is_help=True, pretty_exceptions_enable=False)
+    app.command()(run)
+    app.command()(migrate)
+    app.command()(fsck)
+    app.command(name="export-proof")(export_proof)
+    for module in (school_commands, device_commands, console_commands, recover_commands):
+        module.register(app)
+    return app
+
+
+def main() -> None:
+    make_app()()
+
+
+def run() -> None:
+    """Serve devices and the console until told to stop (SIGTERM)."""
+    from schoolkeeper_collector import bootstrap, following
+    from schoolkeeper_collector.logging import configure
+
+    def work() -> None:
+        settings = load_settings()
+        configure(settings.log_level)
+        collector = bootstrap.open_collector(settings, following.follower_of)
+        asyncio.run(bootstrap.serve(collector))
+
+    try:
+        guarded(work)
+    except bootstrap.StartError as error:
+        fail(error)
+
+
+def migrate() -> None:
+    """Bring both databases to the schema of this version. Safe to repeat."""
+
+    def work() -> None:
+        settings = load_settings()
+        migrate_store(settings.store_url, settings.keys_url)
+        typer.echo("both databases are at the newest schema")
+
+    guarded(work)
+
+
+def fsck() -> None:
+    """Recompute the ledger and every table beside it; name what does not match. Exit code 1 if anything is wrong."""
+
+    def work() -> bool:
+        settings, began = load_settings(), time.monotonic()
+        keys = load_keys(settings.state_dir)
+        fatal = shown = 0
+        with closing(open_store(settings.store_url, settings.keys_url)) as store:
+            check_schema(store)
+            for finding in check_store(store, keys.school_id, (keys.ledger.public_key().public_bytes_raw(),)):
+                fatal += finding.fatal
+                shown += 1
+                if shown <= _MAX_SHOWN:
+                    typer.echo(f"{'WRONG' if finding.fatal else 'note '}  {finding}")
+        if shown > _MAX_SHOWN:
+            typer.echo(f"... and {shown - _MAX_SHOWN} more")
+        verdict = (
+            "sound" if not fatal else f"{fatal} things are wrong: keep this database, restore from a backup"
+        )
+        typer.echo(f"{verdict} ({time.monotonic() - began:.1f} s)")
+        return not fatal
+
+    if not guarded(work):
+        raise typer.Exit(1)
+
+
+def export_proof(
+    event_no: Annotated[int, typer.Argument(help="The number of the event.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write it; standard output otherwise.")] = None,
+) -> None:
+    """Write the proof of one event, for `schoolkeeper-verify`."""
+
+    def work() -> str:
+        settings = load_settings()
+        keys = load_keys(settings.state_dir)
+        with closing(open_store(settings.store_url, settings.keys_url)) as store:
+            check_schema(store)
+            with store.read() as connection:
+                return event_proof(connection, store.keystore, keys.school_id, event_no).to_json()
+
+    text = guarded(work)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        guarded(lambda: out.write_text(text))
+        typer.echo(f"wrote {out}; check it with schoolkeeper-verify {out} --ledger-key KEY")
+
+
+def guarded(work: Callable[[], T]) -> T:
+    """Known faults end the command with their own words and exit code 2."""
+    try:
+        return work()
+    except _FAULTS as error:
+        fail(error)
+
+
+def fail(error: Exception) -> NoReturn:
+    typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(2) from error

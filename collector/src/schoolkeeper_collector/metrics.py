@@ -1,0 +1,72 @@
+"""What Prometheus may ask: counts and times of the whole collector. No label names a person or a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from schoolkeeper_collector.ingest.writer import WriterCounts
+
+
+class Streams(Protocol):
+    @property
+    def open_streams(self) -> int: ...
+
+    @property
+    def in_flight_bytes(self) -> int: ...
+
+
+class Ledger(Protocol):
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def generation(self) -> int: ...
+
+
+class _Ingest(Collector):
+    def __init__(self, counts: WriterCounts, streams: Streams, ledger: Ledger) -> None:
+        self._counts = counts
+        self._streams = streams
+        self._ledger = ledger
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._counts
+        for name, value, words in (
+            ("events", counts.events, "Events stored"),
+            ("batches", counts.batches, "Batches decided on"),
+            ("commits", counts.commits, "Group commits"),
+            ("commit_failures", counts.failures, "Group commits that failed and were rolled back"),
+            ("facts", counts.facts, "Facts written for the detection"),
+        ):
+            yield CounterMetricFamily(f"schoolkeeper_{name}", words, value=value)
+        stages = CounterMetricFamily(
+            "schoolkeeper_stage_seconds", "Time of the writer by stage", labels=["stage"]
+        )
+        for stage in ("place", "flush", "prove", "commit", "follow"):
+            stages.add_metric([stage], getattr(counts, f"{stage}_seconds"))
+        yield stages
+        fates = CounterMetricFamily(
+            "schoolkeeper_dispositions", "Events by what became of them", labels=["disposition"]
+        )
+        for word, number in sorted(counts.dispositions.items()):
+            fates.add_metric([word], number)
+        yield fates
+        for name, gauge, words in (
+            ("open_streams", self._streams.open_streams, "Streams that are open"),
+            ("in_flight_bytes", self._streams.in_flight_bytes, "Bytes of batches not yet answered"),
+            ("ledger_entries", self._ledger.size, "Entries of the ledger"),
+            ("ledger_generation", self._ledger.generation, "Generation of the ledger"),
+        ):
+            yield GaugeMetricFamily(f"schoolkeeper_{name}", words, value=gauge)
+
+
+def render(counts: WriterCounts, streams: Streams, ledger: Ledger) -> bytes:
+    """The text format, of this moment."""
+    registry = CollectorRegistry()
+    registry.register(_Ingest(counts, streams, ledger))
+    return generate_latest(registry)
