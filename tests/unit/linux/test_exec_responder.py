@@ -1,6 +1,7 @@
 """The exec responder answers the real kernel: it refuses, cannot be walked around, and never freezes the machine."""
 
 import asyncio
+import mmap
 import os
 import shutil
 import signal
@@ -71,6 +72,27 @@ async def test_a_renamed_copy_is_caught_by_its_hash(guard: Guard, folder: Path) 
     # The same file with other content is another program.
     (folder / "homework").write_bytes((folder / "ok").read_bytes())
     assert await guard.execute("homework") == 0
+
+
+async def test_a_hash_is_not_remembered_for_a_file_that_somebody_can_write_to(
+    guard: Guard, folder: Path
+) -> None:
+    """Dirty pages of a mapping change without a new time stamp: what was allowed once would stay allowed."""
+    program = folder / "program"
+    fine, bad = (folder / "ok").read_bytes() + b"fine", (folder / "ok").read_bytes() + b"evil"
+    program.write_bytes(bad)
+    program.chmod(0o777)
+    await guard.decide_by(rule("r", MatchBy.SHA256, sha256_of(program)))
+    assert await guard.execute("program") == REFUSED
+    with program.open("r+b") as file, mmap.mmap(file.fileno(), 0) as page:
+        page[-4:] = b"fine"
+        await asyncio.sleep(0.1)
+        with pytest.raises(OSError, match="busy"):  # judged, and allowed, but the kernel sees the writer
+            await guard.execute("program")
+        page[-4:] = b"evil"
+    assert await guard.execute("program") == REFUSED
+    program.write_bytes(fine)
+    assert await guard.execute("program") == 0
 
 
 async def test_another_mount_namespace_and_a_bind_mount_do_not_walk_around_it(

@@ -93,10 +93,16 @@ class ResponderProcess:
         loop.add_reader(self._pidfd, self._exited)
         try:
             return await asyncio.wait_for(asyncio.shield(self._up), timeout_s)
+        except asyncio.CancelledError:
+            await self._give_up()
+            raise
         except TimeoutError:
-            self.on_end = None
-            await self.stop()
+            await self._give_up()
             return f"the exec responder did not come up within {timeout_s:.0f} s"
+
+    async def _give_up(self) -> None:
+        self.on_end = None
+        await self.stop()
 
     def send(self, packet: bytes) -> None:
         """Never waits: what does not fit shows as a missing answer."""

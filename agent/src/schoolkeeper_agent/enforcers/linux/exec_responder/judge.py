@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 
+from schoolkeeper_agent.enforcers.linux.exec_responder.settled import Settled
 from schoolkeeper_proto.conditions import Circumstances
 from schoolkeeper_proto.matching import ApplicationTable, Verdict
 
 _CHUNK = 1 << 20
 _HASHES = 8192
-_FRESH_NS = 50_000_000
-"""A file changed this recently could change again without a new time stamp: its hash is not remembered."""
 FIRST_PERSON_UID = 1000
 
 
@@ -22,11 +21,18 @@ class TooSlow(Exception):
 class Judge:
     """A table, whom it concerns, and what was found out about files."""
 
-    __slots__ = ("_aliases", "_groups", "_hashes", "_limit_ns", "_place", "table")
+    __slots__ = ("_aliases", "_groups", "_hashes", "_limit_ns", "_place", "_settled", "table")
 
     def __init__(
-        self, table: ApplicationTable, *, place: str, groups: dict[int, frozenset[str]], limit_ms: int
+        self,
+        table: ApplicationTable,
+        settled: Settled,
+        *,
+        place: str,
+        groups: dict[int, frozenset[str]],
+        limit_ms: int,
     ) -> None:
+        self._settled = settled
         self.table = table
         self._place = place
         self._groups = groups
@@ -100,7 +106,7 @@ class Judge:
             if time.monotonic_ns() - started > self._limit_ns:
                 raise TooSlow
         answer = digest.hexdigest()
-        if abs(time.time_ns() - found.st_ctime_ns) > _FRESH_NS:
+        if self._settled.holds(file, found):
             if len(self._hashes) >= _HASHES:
                 self._hashes.clear()
             self._hashes[key] = answer

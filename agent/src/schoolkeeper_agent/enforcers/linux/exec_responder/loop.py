@@ -17,13 +17,19 @@ from schoolkeeper_agent.enforcers.linux.exec_responder.judge import Judge, TooSl
 from schoolkeeper_agent.enforcers.linux.exec_responder.process import be_preferred, libc, lock_memory
 from schoolkeeper_agent.enforcers.linux.exec_responder.reports import Reports
 from schoolkeeper_agent.enforcers.linux.exec_responder.root_only import RootOnly
+from schoolkeeper_agent.enforcers.linux.exec_responder.settled import SHOWS_WRITES, Settled
 from schoolkeeper_proto.matching import ApplicationTable, TableMistake
 
 BEAT_MS = 500
 """How often the loop comes round when nothing happens."""
 BEAT = struct.Struct("=QQ")
 """Two times of the monotonic clock in ns, in the page shared with the guardian: came round; decision began (or 0)."""
+MAX_ALLOWED = 8192
 MAX_TABLE_BYTES = 16 << 20
+
+
+Key = tuple[str, int, int, int, int, int]
+"""Path, device, inode, mtime, size, ctime."""
 
 
 class Stop(Exception):
@@ -44,11 +50,14 @@ class Responder:
         self._root_only = RootOnly()
         self._marked: dict[str, str] = {}
         self._unmarked: set[str] = set()
+        self._allowed: set[Key] = set()
+        self._settled = Settled()
         self._judge = self._load(None)
         self._group = Group(self._library)
 
     def run(self) -> None:
         """Until SIGTERM."""
+        self._beat()  # before the first mark: from then on the guardian must be able to tell
         with open("/proc/self/mountinfo", "rb", buffering=0) as table:  # noqa: PTH123
             self._mark(table.fileno())
             gc.collect()
@@ -66,10 +75,12 @@ class Responder:
                 self._serve(ready, table.fileno(), poll)
 
     def _serve(self, ready: list[tuple[int, int]], mount_table: int, poll: select.poll) -> None:
-        descriptors = {descriptor for descriptor, _ in ready}
+        descriptors = [descriptor for descriptor, _ in ready]
         if self._group.fd in descriptors:
             for file, process_id in self._group.read():
                 self._decide(file, process_id)
+            if len(descriptors) == 1:
+                return
         if mount_table in descriptors:
             self._mark(mount_table)
         if self._reports.fileno() in descriptors:
@@ -99,6 +110,9 @@ class Responder:
     def _answer(self, file: int, process_id: int) -> bool:
         path = os.readlink(f"/proc/self/fd/{file}")  # noqa: PTH115
         found = os.fstat(file)
+        key = (path, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns)
+        if key in self._allowed:
+            return True
         judge = self._judge
         user_id = real_user_of(process_id) if judge.table.needs_user else -1
         digest = reason = ""
@@ -110,8 +124,8 @@ class Responder:
         root_only = (verdict.steady or bool(reason)) and self._root_only.holds(path, found)
         refuse = verdict.refuses or (bool(reason) and not root_only)
         if verdict.decision == "allow" and not reason:
-            if verdict.steady and root_only:
-                self._group.ignore(file)
+            if verdict.steady and not (root_only and self._group.ignore(file)):
+                self._remember(key, file, found)
             return True
         self._reports.say(
             "judged", path=path, decision="block" if refuse and not verdict.refuses else verdict.decision,
@@ -120,9 +134,20 @@ class Responder:
         )  # fmt: skip
         return not refuse
 
+    def _remember(self, key: Key, file: int, found: os.stat_result) -> None:
+        """A steady allow of a file that people can change: asked again, answered without thought while unchanged."""
+        if not self._judge.table.needs_sha256 or self._settled.holds(file, found):
+            if len(self._allowed) >= MAX_ALLOWED:
+                self._allowed.clear()
+            self._allowed.add(key)
+
     def _mark(self, mount_table: int) -> None:
         """Marks the file systems that are new, forgets those that are gone."""
-        wanted = mounts.to_mark(_read_all(mount_table), self._only)
+        text = _read_all(mount_table)
+        wanted = mounts.to_mark(text, self._only)
+        self._settled.devices = frozenset(
+            _number(one) for one, _, kind in mounts.parse(text) if kind in SHOWS_WRITES
+        )
         self._marked = {device: point for device, point in self._marked.items() if device in wanted}
         for device, point in wanted.items():
             if device in self._marked:
@@ -142,6 +167,7 @@ class Responder:
         except (OSError, ValueError) as error:
             self._reports.say("table", error=str(error))
             return
+        self._allowed.clear()
         self._root_only.forget()
         self._group.forget_ignored()
         self._reports.say("table", error="")
@@ -154,10 +180,15 @@ class Responder:
         content = json.loads(data)
         groups = {int(user): frozenset(names) for user, names in content["groups"].items()}
         table = ApplicationTable.from_json(content["table"])
-        judge = Judge(table, place=content["place"], groups=groups, limit_ms=self._limit_ms)
+        judge = Judge(table, self._settled, place=content["place"], groups=groups, limit_ms=self._limit_ms)
         if before is not None:
             judge.take_over(before)
         return judge
+
+
+def _number(device: str) -> int:
+    major, _, minor = device.partition(":")
+    return os.makedev(int(major), int(minor)) if major.isdigit() and minor.isdigit() else 0
 
 
 def _read_all(descriptor: int) -> str:
@@ -175,6 +206,7 @@ def run(config: dict[str, object], page: mmap.mmap) -> None:
         raise Stop
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # see settled.py
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         Responder(config, page).run()

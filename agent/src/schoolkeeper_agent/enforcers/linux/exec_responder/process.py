@@ -31,7 +31,7 @@ def set_name(library: ctypes.CDLL, name: bytes) -> None:
 def be_preferred() -> None:
     """Before others at the processor, last to be killed for memory; without the right to it, as everybody."""
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
+        os.setpriority(os.PRIO_PROCESS, 0, -15)
         with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - pathlib costs memory here
             file.write("-900")
     except OSError:
