@@ -15,11 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schoolkeeper_collector.detection import cursors, silence
 from schoolkeeper_collector.detection.calendar import Calendar
+from schoolkeeper_collector.detection.posture import note_posture
+from schoolkeeper_collector.detection.reading import store_reader
 from schoolkeeper_collector.detection.source import EventReader, Item, next_events, next_facts
 from schoolkeeper_collector.detection.windows import Windows, forget_windows
 from schoolkeeper_collector.incidents.alerts import AlertBook, Trigger
 from schoolkeeper_collector.store.database import Store
 from schoolkeeper_policies.detection.ruleset import Detector, Found, Outcome, Recovered, RuleSet, evaluate
+from schoolkeeper_proto import model
 
 EVENTS: Final = "events"
 FACTS: Final = "facts"
@@ -48,13 +51,13 @@ class Detection:
         *,
         school_id: str,
         calendar: Calendar,
-        read_events: EventReader,
+        read_events: EventReader | None = None,
         budget: Budget | None = None,
     ) -> None:
         self._rules = rules
         self._school_id = school_id
         self._calendar = calendar
-        self._read = read_events
+        self._read = read_events or store_reader(store.keystore)
         self._budget = budget or Budget()
         self._alerts = AlertBook(school_id, store.keystore)
 
@@ -73,13 +76,16 @@ class Detection:
             connection,
             self._school_id,
             cursor,
-            kinds=self._rules.kinds,
+            kinds=self._rules.kinds | {model.Posture.KIND},
             budget=self._budget.events,
             read=self._read,
         )
         if portion.cursor == cursor:
             return 0
         self._look_at(connection, portion.items, now_ms)
+        if portion.unreadable:
+            fields: dict[str, object] = {"events": len(portion.unreadable), "first": portion.unreadable[0]}
+            silence.write_fact(connection, self._school_id, None, "event.unreadable", fields, now_ms)
         cursors.write_cursor(connection, self._school_id, EVENTS, portion.cursor)
         return portion.cursor - cursor
 
@@ -109,6 +115,7 @@ class Detection:
         windows = Windows(connection, self._school_id)
         disabled = set(cursors.disabled_rules(connection, self._school_id))
         for item in items:
+            note_posture(connection, self._school_id, item)
             for detector in self._rules.by_kind.get(item.kind, ()):
                 key = (detector.rule.rule_id, detector.rule.version)
                 if key in disabled:

@@ -75,6 +75,8 @@ class Portion:
 
     items: tuple[Item, ...]
     cursor: int
+    unreadable: tuple[int, ...] = ()
+    """Events that are there and could not be read."""
 
 
 def next_events(
@@ -103,7 +105,9 @@ def next_events(
     stored = sorted(read(connection, school_id, numbers), key=lambda one: one.event_no) if numbers else []
     known = device_infos(connection, school_id, {one.device_no for one in stored})
     items = tuple(_event_item(one, known[one.device_no]) for one in stored if one.device_no in known)
-    return Portion(items=items, cursor=numbers[-1] if len(numbers) == budget else upper)
+    unreadable = tuple(sorted(set(numbers) - {one.event_no for one in stored}))
+    cursor = numbers[-1] if len(numbers) == budget else upper
+    return Portion(items=items, cursor=cursor, unreadable=unreadable)
 
 
 def _event_item(stored: ReadEvent, device: DeviceInfo) -> Item:

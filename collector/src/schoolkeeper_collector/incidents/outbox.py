@@ -22,8 +22,11 @@ def queue_notices(
     *,
     subject_pseudonym: bytes | None,
     now_ms: int,
+    from_ms: int | None = None,
 ) -> int:
     """Queues an e-mail to every active account of the audience but the subject's own; returns to how many.
+
+    It is sent from ``from_ms`` on, else at once.
 
     Safe to repeat: an account is told once of an item.
     """
@@ -49,5 +52,7 @@ def queue_notices(
         }
         conditions = [notices.c[name] == value for name, value in key.items()]
         if connection.execute(select(notices.c.notice_no).where(*conditions)).first() is None:
-            connection.execute(insert(notices).values(**key, created_ms=now_ms, next_attempt_ms=now_ms))
+            connection.execute(
+                insert(notices).values(**key, created_ms=now_ms, next_attempt_ms=from_ms or now_ms)
+            )
     return told

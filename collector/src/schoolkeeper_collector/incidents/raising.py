@@ -31,15 +31,23 @@ class NewIncident:
     alert_id: bytes | None = None
     exclude_pseudonym: bytes | None = None
     """The account of this person is not told: the item is about them."""
+    attempt: int = 0
+    """Tells a second incident from the same alert from the first, which was withdrawn."""
 
 
 def raise_incident(
-    connection: Connection, log: CaseLog, school_id: str, new: NewIncident, now_ms: int
+    connection: Connection,
+    log: CaseLog,
+    school_id: str,
+    new: NewIncident,
+    now_ms: int,
+    *,
+    tell_from_ms: int | None = None,
 ) -> bytes:
-    """Writes incident, first log entry and notices; returns the incident's id."""
+    """Writes incident, first log entry and notices (sent from ``tell_from_ms`` on); returns the incident's id."""
     query = select(func.max(incidents.c.number)).where(incidents.c.school_id == school_id)
     number = (connection.execute(query).scalar() or 0) + 1
-    origin = new.alert_id or f"{new.raised_by}|{now_ms}|{number}".encode()
+    origin = (new.alert_id or f"{new.raised_by}|{now_ms}|{number}".encode()) + b"|%d" % new.attempt
     incident_id = hashlib.sha256(b"incident|" + school_id.encode() + b"|" + origin).digest()[:16]
     key_id = log.new_key(now_ms)
     row = {
@@ -77,6 +85,7 @@ def raise_incident(
         incident_id,
         subject_pseudonym=new.exclude_pseudonym,
         now_ms=now_ms,
+        from_ms=tell_from_ms,
     )
     if not told:
         said = f"Nobody was told by e-mail: no account of the role '{new.audience.value}' has an address."

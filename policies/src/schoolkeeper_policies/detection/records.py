@@ -33,6 +33,8 @@ FACT_KINDS: Final = frozenset(
         "fact.device.heard",
         "fact.budget.exceeded",
         "fact.rule.disabled",
+        "fact.event.unreadable",
+        "fact.ledger.history_lost",
     }
 )
 EVENT_FIELDS: Final = frozenset(
