@@ -73,6 +73,11 @@ class Transport:
         """From the event loop only."""
         self._inputs.put_nowait(item)
 
+    def send(self, effect: messages.Send) -> None:
+        """A message of the runtime's own; lost with the stream, which its sender must bear."""
+        if self._outgoing is not None:
+            self._outgoing.put_nowait(effect.message)
+
     def connect_now(self) -> None:
         """The network came back, or the certificate is new: no need to wait out the back-off."""
         if self._connect_at is not None:

@@ -7,6 +7,7 @@ says so. Nothing the collector answers, or does not answer, stops it for good.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -170,6 +171,12 @@ class Uplink:
     def proof_failure(self) -> str:
         """Why proofs cannot be verified now; empty while they can."""
         return self.memory.witness.failure or self.memory.unproven_because
+
+    @property
+    def checkpoint_hash(self) -> bytes:
+        """SHA-256 of the last believed checkpoint's note; empty before the first."""
+        note = self.memory.witness.note
+        return hashlib.sha256(note.encode()).digest() if note else b""
 
     def start(self) -> list[Effect]:
         """The first order: connect soon, with jitter, so that a power cut's end brings no storm."""

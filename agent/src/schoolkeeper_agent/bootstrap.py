@@ -1,0 +1,146 @@
+"""The only place that constructs: from settings to a running agent, and back to an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from schoolkeeper_agent.clock import SystemClock
+from schoolkeeper_agent.config import Settings
+from schoolkeeper_agent.identity import Identity, IdentityError, load_identity
+from schoolkeeper_agent.policy_file import policy_at_start
+from schoolkeeper_agent.service import Service
+from schoolkeeper_agent.service_manager import ServiceManager
+from schoolkeeper_agent.status_socket import serve
+from schoolkeeper_agent.trust import Trust, TrustDamaged, load_trust, update_trust
+
+_log = logging.getLogger(__name__)
+
+
+class StartRefused(Exception):
+    """The agent cannot run here; names the place and the remedy."""
+
+
+def run(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT; 0 after an orderly end."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    prepare_folders(settings)
+    asyncio.run(_run(settings))
+    return 0
+
+
+def prepare_folders(settings: Settings) -> None:
+    """Makes the state folder (0700) and the run folder (0755). Raises ``StartRefused``."""
+    for path, mode in ((settings.state_dir, 0o700), (settings.run_dir, 0o755)):
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=mode)
+            path.chmod(mode)
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(f"{path} cannot be written")
+        except OSError as error:
+            raise StartRefused(
+                f"{path}: {error}; run as root, or set state_dir and run_dir to folders of your own"
+            ) from error
+
+
+async def _run(settings: Settings) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    service: list[Service] = []
+
+    def stop(reason: str) -> None:
+        ended.set()
+        for running in service:
+            running.stop(reason)
+
+    for number, reason in ((signal.SIGTERM, "asked to stop"), (signal.SIGINT, "interrupted")):
+        loop.add_signal_handler(number, stop, reason)
+    manager = ServiceManager()
+    making = asyncio.create_task(_make(settings, manager))
+    waiting = asyncio.create_task(ended.wait())
+    await asyncio.wait({making, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not making.done():
+        making.cancel()
+        return
+    made = making.result()
+    service.append(made)
+    running = asyncio.create_task(made.run())
+    server = await serve(settings.run_dir, made.report)
+    try:
+        await running
+    finally:
+        server.close()
+
+
+async def _make(settings: Settings, manager: ServiceManager) -> Service:
+    clock = SystemClock()
+    identity = await _identity(settings, clock, manager)
+    trust = await _trust(settings, clock, identity)
+    return Service(
+        settings=settings,
+        clock=clock,
+        identity=identity,
+        trust=trust,
+        policy=policy_at_start(trust, settings.state_dir),
+        manager=manager,
+    )
+
+
+async def _identity(settings: Settings, clock: SystemClock, manager: ServiceManager) -> Identity:
+    """The device's identity; before enrolment it waits for one."""
+    try:
+        identity = load_identity(settings.state_dir)
+    except IdentityError as error:
+        raise StartRefused(str(error)) from error
+    if identity is not None:
+        return identity
+    from schoolkeeper_agent.enrol_unattended import enrol_unattended
+
+    manager.ready("waiting for enrolment")
+    _log.info("not enrolled yet: waiting for `schoolkeeper-agent enrol`, or for an enrolment file")
+    result = await enrol_unattended(settings.state_dir, say=_log.warning, wall_ms=clock.wall_ms)
+    return result.identity
+
+
+async def _trust(settings: Settings, clock: SystemClock, identity: Identity) -> Trust:
+    """The policy and keys in force; when they do not verify any more, it fetches them again until they do."""
+    wait = 5.0
+    while True:
+        try:
+            trust = load_trust(settings.state_dir)
+            if trust is not None:
+                return trust
+            problem = "there is no policy yet"
+        except TrustDamaged as error:
+            problem = str(error)
+        _log.error("%s; fetching it again", problem)
+        await _fetch_trust(settings, clock, identity)
+        try:
+            trust = load_trust(settings.state_dir)
+        except TrustDamaged:
+            trust = None
+        if trust is not None:
+            return trust
+        await asyncio.sleep(wait)
+        wait = min(300.0, wait * 2)
+
+
+async def _fetch_trust(settings: Settings, clock: SystemClock, identity: Identity) -> None:
+    from schoolkeeper_agent.addresses import known_addresses
+    from schoolkeeper_agent.net import AddressError, fetch_from, open_channel, parse_proxy
+
+    known = known_addresses(settings.state_dir, identity, None, extra_uplink=settings.uplink_addresses)
+    for address in known.uplink:
+        try:
+            async with open_channel(
+                address, identity.ca_pem, identity, parse_proxy(settings.proxy)
+            ) as channel:
+                update = await update_trust(settings.state_dir, fetch_from(channel), now_ms=clock.wall_ms())
+        except (AddressError, OSError) as error:
+            _log.error("%s: %s", address, error)
+            continue
+        if update.refused:
+            _log.error("%s: %s: %s", address, update.refused, update.message)

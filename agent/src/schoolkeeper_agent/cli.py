@@ -1,0 +1,193 @@
+"""``schoolkeeper-agent``: run, status, doctor, enrol, policy, notice. What a command does not need is not loaded."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schoolkeeper_agent.config import Settings
+    from schoolkeeper_proto.bundle import OpenBundle
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0 good, 1 a fault that the message names, 2 wrong usage."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    from schoolkeeper_agent.config import ConfigError, load_settings
+
+    try:
+        settings = load_settings(args.config)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if args.state_dir is None:
+        args.state_dir = settings.state_dir
+    elif args.command in ("run", "status", "policy", "notice"):
+        from dataclasses import replace
+
+        settings = replace(settings, state_dir=args.state_dir)
+    try:
+        return int(_COMMANDS[args.command](args, settings))
+    except BrokenPipeError:
+        return 0
+    except PermissionError as error:
+        print(f"error: {error}: run this as root", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    from schoolkeeper_agent.config import CONFIG_PATH
+
+    parser = argparse.ArgumentParser(
+        prog="schoolkeeper-agent", description="The school's agent on this device."
+    )
+    parser.add_argument(
+        "--config", type=Path, default=CONFIG_PATH, help=f"settings of this machine ({CONFIG_PATH})"
+    )
+    parser.add_argument("--state-dir", type=Path, default=None, help="instead of the one in the settings")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("run", help="run the agent (the service does this)")
+    status = commands.add_parser("status", help="what is seen, enforced, waiting and wrong")
+    status.add_argument("--json", action="store_true", help="for programs")
+    doctor = commands.add_parser(
+        "doctor", help="check everything that stands between this device and its collector"
+    )
+    doctor.add_argument("--proxy", default="", help="http://[USER:PASSWORD@]HOST:PORT")
+    _enrol_arguments(commands.add_parser("enrol", help="make this device one of the school's"))
+    commands.add_parser("policy", help="the rules in force, in plain words")
+    notice = commands.add_parser("notice", help="what is monitored on this device")
+    notice.add_argument("--html", action="store_true", help="as a page")
+    commands.add_parser("settings", help="every setting with its default, as a file to edit")
+    return parser
+
+
+def _enrol_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declared here and not where they are used: that module loads the network library."""
+    parser.add_argument("address", metavar="HOST:PORT", help="the collector's enrolment port (7443)")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--token", help="the line that `schoolkeeper-collector token create` printed")
+    given.add_argument(
+        "--token-file", type=Path, help="a file that holds it, so that no one reads it over a shoulder"
+    )
+    parser.add_argument("--proxy", default="", help="http://[USER:PASSWORD@]HOST:PORT")
+    parser.add_argument("--again", action="store_true", help="this device is enrolled; make it a new device")
+    parser.add_argument(
+        "--accept-clock", action="store_true", help="enrol although this machine's clock is wrong"
+    )
+
+
+def _run(args: argparse.Namespace, settings: Settings) -> int:
+    del args
+    from schoolkeeper_agent.bootstrap import StartRefused, run
+
+    try:
+        return run(settings)
+    except StartRefused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _status(args: argparse.Namespace, settings: Settings) -> int:
+    """0 when it runs and nothing is wrong, 1 otherwise."""
+    from schoolkeeper_agent import status
+    from schoolkeeper_agent.status_socket import NotAllowed, NotRunning, ask
+
+    try:
+        report = ask(settings.run_dir)
+    except NotAllowed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except NotRunning:
+        from schoolkeeper_agent.reporting import report_from_files
+
+        if settings.state_dir.exists() and not _may_read(settings.state_dir):
+            print(f"error: the agent does not answer, and {settings.state_dir} may not be read: run this as root",
+                  file=sys.stderr)  # fmt: skip
+            return 1
+        report = report_from_files(settings.state_dir, settings.room_bytes, time.time_ns() // 1_000_000)
+    print(status.to_json(report) if args.json else status.render(report), end="\n" if args.json else "")
+    wrong = report.problems or report.proof_failure or report.policy_problem or report.spool.failing_because
+    return 0 if report.running and not wrong else 1
+
+
+def _may_read(path: Path) -> bool:
+    import os
+
+    return os.access(path, os.R_OK | os.X_OK)
+
+
+def _doctor(args: argparse.Namespace, settings: Settings) -> int:
+    from schoolkeeper_agent.doctor import doctor_main
+
+    args.proxy = args.proxy or settings.proxy
+    return doctor_main(args)
+
+
+def _enrol(args: argparse.Namespace, settings: Settings) -> int:
+    from schoolkeeper_agent.enrol_command import enrol_main
+
+    args.proxy = args.proxy or settings.proxy
+    return enrol_main(args)
+
+
+def _policy(args: argparse.Namespace, settings: Settings) -> int:
+    del args
+    from schoolkeeper_agent.policy_words import describe
+
+    opened = _bundle(settings)
+    if opened is None:
+        return 1
+    print(describe(opened), end="")
+    return 0
+
+
+def _notice(args: argparse.Namespace, settings: Settings) -> int:
+    import importlib
+
+    opened = _bundle(settings)
+    if opened is None:
+        return 1
+    notice = importlib.import_module("schoolkeeper_agent.notice")
+    print(notice.monitored_page_html(opened) if args.html else notice.monitored_page(opened))
+    return 0
+
+
+def _bundle(settings: Settings) -> OpenBundle | None:
+    from schoolkeeper_agent.policy_file import policy_at_start
+    from schoolkeeper_agent.trust import TrustDamaged, load_trust
+
+    try:
+        trust = load_trust(settings.state_dir)
+    except TrustDamaged as error:
+        print(f"error: {error}", file=sys.stderr)
+        return None
+    if trust is None:
+        print("No policy yet: this device is not enrolled. Run `schoolkeeper-agent enrol`.", file=sys.stderr)
+        return None
+    found = policy_at_start(trust, settings.state_dir)
+    if found.problem:
+        print(f"warning: {found.problem}", file=sys.stderr)
+    return found.bundle
+
+
+def _settings(args: argparse.Namespace, settings: Settings) -> int:
+    del args, settings
+    from schoolkeeper_agent.config import help_text
+
+    print(help_text(), end="")
+    return 0
+
+
+_COMMANDS = {
+    "run": _run,
+    "status": _status,
+    "doctor": _doctor,
+    "enrol": _enrol,
+    "policy": _policy,
+    "notice": _notice,
+    "settings": _settings,
+}

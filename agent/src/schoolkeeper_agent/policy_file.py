@@ -1,0 +1,66 @@
+"""The bundle in force: the newest that can be used. One that is refused leaves the last good one in its place."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from schoolkeeper_agent.identity import write_private
+from schoolkeeper_agent.trust import Trust
+from schoolkeeper_proto import policy
+from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, open_bundle
+from schoolkeeper_proto.matching import TableMistake, compile_applications
+
+CAPABILITIES = frozenset({"applications/1", "media/1", "screen/1", "posture/1"})
+"""What a bundle may require of this agent."""
+_LAST_GOOD = "trust/last-good-bundle"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInForce:
+    """``problem`` says why it is not the newest; empty when it is."""
+
+    bundle: OpenBundle
+    problem: str = ""
+
+
+def policy_from(trust: Trust, state_dir: Path) -> PolicyInForce:
+    """Opens and compiles the trusted bundle, then keeps it as the last good one. Raises ``BundleRefused``."""
+    bundle = _open(trust.bundle, trust)
+    try:
+        path = state_dir / _LAST_GOOD
+        if not path.exists() or path.read_bytes() != trust.bundle:
+            write_private(path, trust.bundle)
+    except OSError as error:
+        _log.warning("the last good policy cannot be kept: %s", error)
+    return PolicyInForce(bundle=bundle)
+
+
+def policy_at_start(trust: Trust, state_dir: Path) -> PolicyInForce:
+    """The trusted bundle; else the last good one; else one without rules, so that the agent's own health is told."""
+    try:
+        return policy_from(trust, state_dir)
+    except BundleRefused as error:
+        problem = f"the newest policy cannot be used: {error}"
+    try:
+        return PolicyInForce(bundle=_open((state_dir / _LAST_GOOD).read_bytes(), trust), problem=problem)
+    except (OSError, BundleRefused):
+        return PolicyInForce(bundle=_empty(trust), problem=f"{problem}; no rules are in force")
+
+
+def _open(data: bytes, trust: Trust) -> OpenBundle:
+    bundle = open_bundle(data, school_id=trust.school_id, group=trust.group, capabilities=CAPABILITIES)
+    try:
+        compile_applications(bundle.applications)
+    except TableMistake as error:
+        raise BundleRefused(f"a rule cannot be compiled: {error}") from error
+    return bundle
+
+
+def _empty(trust: Trust) -> OpenBundle:
+    manifest = policy.BundleManifest(
+        format=1, school_id=trust.school_id, group=trust.group, version=0, compiled_at_unix_ms=0
+    )
+    return OpenBundle(hash=b"", manifest=manifest)

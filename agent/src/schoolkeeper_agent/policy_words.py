@@ -1,0 +1,73 @@
+"""The policy in force in plain words, for a technician's terminal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.policy import Applicability, ApplicationRule, MediaRule, RuleMode, RuleText
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MODES = {RuleMode.OBSERVE: "observed only", RuleMode.WARN: "warned of", RuleMode.ENFORCE: "enforced"}
+
+
+def describe(bundle: OpenBundle) -> str:
+    """Every rule, check and kind of data in force, one paragraph each."""
+    manifest = bundle.manifest
+    lines = [f"Policy version {manifest.version} of {manifest.school_id} for the group {manifest.group}"]
+    lines += ["", f"Applications (otherwise: {bundle.applications.otherwise.value})"]
+    lines += [line for rule in bundle.applications.rules for line in _application(rule)] or ["  no rules"]
+    lines += ["", f"Removable media (otherwise: {bundle.media.otherwise.value})"]
+    lines += [line for rule in bundle.media.rules for line in _medium(rule)] or ["  no rules"]
+    lines += ["", "Screen"]
+    if bundle.screen is None:
+        lines.append("  no rule")
+    else:
+        lines += [
+            f"  locks after {bundle.screen.idle_lock_seconds} seconds without use",
+            *_text(bundle.screen.text),
+        ]
+    lines += ["", "Checks of this device"]
+    checks = [f"  {check.check}, every {check.every_seconds} seconds" for check in bundle.posture.checks]
+    lines += [*(checks or ["  none"]), "", "Collected, each with the notice that people are given"]
+    for kind in bundle.collection.kinds:
+        where = "" if kind.off_site else "; at school only"
+        lines.append(f"  {kind.kind} (kept {kind.retention_days} days{where})")
+        lines.append(f"      {kind.notice.strip() or 'NO NOTICE TEXT: it is not collected'}")
+    if not bundle.collection.kinds:
+        lines.append("  nothing but the agent's own health")
+    return "\n".join(lines) + "\n"
+
+
+def _application(rule: ApplicationRule) -> Iterator[str]:
+    matches = ", ".join(f"{match.by.value} {match.text}" for match in rule.matches)
+    yield f"  {rule.decision.value}: {matches}{_when(rule.when)}"
+    yield from _text(rule.text)
+
+
+def _medium(rule: MediaRule) -> Iterator[str]:
+    which = ", ".join((*rule.serials, *rule.vendor_products, *rule.buses)) or "every medium"
+    yield f"  {rule.access.value}: {which}{_when(rule.when)}"
+    yield from _text(rule.text)
+
+
+def _text(text: RuleText) -> Iterator[str]:
+    source = f" [{', '.join(text.source)}]" if text.source else ""
+    yield f"      {text.rule_id}, {_MODES.get(text.mode, 'mode unknown')}{source}"
+    if text.description:
+        yield f"      {text.description}"
+
+
+def _when(when: Applicability | None) -> str:
+    if when is None:
+        return ""
+    parts = []
+    for window in when.times:
+        days = " ".join(day for bit, day in enumerate(_DAYS) if window.weekdays >> bit & 1)
+        hours = "-".join(
+            f"{minute // 60:02}:{minute % 60:02}" for minute in (window.from_minute, window.to_minute)
+        )
+        parts.append(f"{days} {hours}")
+    parts += [place.value for place in when.places]
+    parts += [f"for {group}" for group in when.user_groups]
+    return f" ({'; '.join(parts)})" if parts else ""

@@ -1,0 +1,214 @@
+"""How the agent stands, in one report: as JSON for programs and in plain words for a technician."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorLine:
+    name: str
+    running: bool
+    problem: str = ""
+    restarts: int = 0
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnforcerLine:
+    name: str
+    able: bool
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolLine:
+    """Counts are of events unless they say otherwise; times in Unix milliseconds."""
+
+    pending_events: int = 0
+    pending_frames: int = 0
+    pending_by_lane: dict[str, int] = field(default_factory=dict)
+    oldest_unix_ms: int | None = None
+    used_bytes: int = 0
+    room_bytes: int = 0
+    delivered_frames: int = 0
+    evicted_events: int = 0
+    set_aside_events: int = 0
+    lost_events: int = 0
+    waiting_in_memory: int = 0
+    failing_because: str = ""
+    epochs: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """``source`` says whether the running agent answered or the files on disk were read."""
+
+    at_unix_ms: int
+    source: str
+    running: bool
+    version: str = ""
+    mode: str = ""
+    enrolled: bool = False
+    school_id: str = ""
+    device_id: str = ""
+    group: str = ""
+    certificate_until_unix_ms: int = 0
+    connected: bool = False
+    last_contact_unix_ms: int = 0
+    last_problem: str = ""
+    proof_failure: str = ""
+    ledger_size: int = 0
+    policy_version: int = 0
+    policy_hash: str = ""
+    policy_stale_since_unix_ms: int | None = None
+    policy_problem: str = ""
+    sensors: tuple[SensorLine, ...] = ()
+    enforcers: tuple[EnforcerLine, ...] = ()
+    spool: SpoolLine = field(default_factory=SpoolLine)
+    resident_bytes: int = 0
+    cpu_milliseconds: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def to_json(report: StatusReport) -> str:
+    return json.dumps(asdict(report), indent=1, sort_keys=True)
+
+
+def from_json(text: str) -> StatusReport:
+    """The report another process wrote; raises ``ValueError`` for anything else. Fields unknown here are left out."""
+    said = json.loads(text)
+    try:
+        sensors = tuple(_known(SensorLine, line) for line in said.pop("sensors", []))
+        enforcers = tuple(_known(EnforcerLine, line) for line in said.pop("enforcers", []))
+        spool = _known(SpoolLine, said.pop("spool", {}))
+        problems = tuple(said.pop("problems", ()))
+        return _known(
+            StatusReport,
+            said | {"sensors": sensors, "enforcers": enforcers, "spool": spool, "problems": problems},
+        )
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"not a status report: {error}") from error
+
+
+def _known(cls: type[T], said: dict[str, object]) -> T:
+    names = set(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+    return cls(**{key: value for key, value in said.items() if key in names})
+
+
+def render(report: StatusReport) -> str:
+    """Plain words. What is unknown is said to be unknown, what is old says how old."""
+    lines = [*_head(report), "", *_contact(report), "", *_policy(report), ""]
+    lines += [*_sensors(report), "", *_enforcers(report), "", *_spool(report)]
+    if report.problems:
+        lines += ["", "Problems", *(f"  ! {problem}" for problem in report.problems)]
+    return "\n".join(lines) + "\n"
+
+
+def _head(report: StatusReport) -> list[str]:
+    if not report.running:
+        return [
+            "The agent is NOT running. Nothing is seen or enforced now.",
+            "  start it: systemctl start schoolkeeper-agent   (what follows was read from the files on disk)",
+        ]
+    memory = f"{report.resident_bytes / (1 << 20):.0f} MiB, {report.cpu_milliseconds / 1000:.1f} s of processor time"
+    return [f"The agent {report.version} is running ({report.mode or 'mode unknown'}), {memory}."]
+
+
+def _contact(report: StatusReport) -> list[str]:
+    now = report.at_unix_ms
+    if not report.enrolled:
+        return ["Not enrolled: run `schoolkeeper-agent enrol HOST:PORT --token ...`."]
+    until = report.certificate_until_unix_ms
+    certificate = (
+        f"until {day(until)}" if until > now else f"EXPIRED since {day(until)}; it is renewed on contact"
+    )
+    contact = "connected" if report.connected else "not connected"
+    lines = [
+        f"School {report.school_id}, group {report.group}, device {report.device_id}",
+        f"  certificate   {certificate}",
+        f"  contact       {contact}; last heard {ago(report.last_contact_unix_ms, now)}",
+    ]
+    if report.last_problem and not report.connected:
+        lines.append(f"  because       {report.last_problem}")
+    if report.proof_failure:
+        lines.append(f"  LEDGER        cannot be verified: {report.proof_failure}")
+        lines.append("                events are sent all the same, and nothing is deleted")
+    elif report.ledger_size:
+        lines.append(f"  ledger        verified up to entry {report.ledger_size}")
+    return lines
+
+
+def _policy(report: StatusReport) -> list[str]:
+    if not report.policy_version and not report.policy_hash:
+        return ["No policy in force."]
+    lines = [f"Policy version {report.policy_version} ({report.policy_hash[:12]}) in force"]
+    if report.policy_stale_since_unix_ms is not None:
+        lines.append(
+            f"  STALE since {day(report.policy_stale_since_unix_ms)}: nothing newer was seen; it stays in force"
+        )
+    if report.policy_problem:
+        lines.append(f"  ! {report.policy_problem}")
+    return lines
+
+
+def _sensors(report: StatusReport) -> list[str]:
+    if not report.running:
+        return ["Seen: nothing (not running)"]
+    lines = ["Seen"]
+    for line in report.sensors:
+        state = "yes" if line.running else "NO"
+        restarts = f" (restarted {line.restarts} times)" if line.restarts else ""
+        lines.append(f"  {state:4}{line.name:24}{line.problem}{restarts}".rstrip())
+    return lines if len(lines) > 1 else ["Seen: nothing but the agent's own health"]
+
+
+def _enforcers(report: StatusReport) -> list[str]:
+    if not report.running:
+        return ["Enforced: nothing (not running)"]
+    lines = ["Enforced"]
+    for line in report.enforcers:
+        word = "yes" if line.able else "NO"
+        lines.append(f"  {word:4}{line.name:24}{line.because}".rstrip())
+    return lines if len(lines) > 1 else ["Enforced: nothing; rules are observed only"]
+
+
+def _spool(report: StatusReport) -> list[str]:
+    spool = report.spool
+    if spool.failing_because and not spool.room_bytes:
+        return [f"Spool: unknown: {spool.failing_because}"]
+    by_lane = ", ".join(f"{lane} {count}" for lane, count in spool.pending_by_lane.items() if count)
+    share = 100 * spool.used_bytes / spool.room_bytes if spool.room_bytes else 0
+    lines = [
+        "Spool",
+        f"  waiting       {spool.pending_events} events" + (f" ({by_lane})" if by_lane else ""),
+        f"  room          {spool.used_bytes / (1 << 20):.1f} of {spool.room_bytes / (1 << 20):.0f} MiB ({share:.0f} %)",
+        f"  evicted       {spool.evicted_events}   set aside {spool.set_aside_events}   lost {spool.lost_events}",
+    ]
+    if spool.oldest_unix_ms is not None:
+        lines.insert(2, f"  oldest        {ago(spool.oldest_unix_ms, report.at_unix_ms)}")
+    if spool.failing_because:
+        lines.append(f"  ! cannot be written: {spool.failing_because}")
+        lines.append(f"    {spool.waiting_in_memory} events wait in memory")
+    return lines
+
+
+def day(unix_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(unix_ms / 1000))
+
+
+def ago(unix_ms: int, now_ms: int) -> str:
+    """ "never", or how long ago."""
+    if not unix_ms:
+        return "never"
+    seconds = max(0, (now_ms - unix_ms) // 1000)
+    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {name}{'s' if count != 1 else ''} ago"
+    return "just now"
