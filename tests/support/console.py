@@ -21,10 +21,11 @@ from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.accounts import NewAccount, create_account
 from schoolkeeper_collector.console.app import create_app
 from schoolkeeper_collector.console.call import Options
-from schoolkeeper_collector.incidents.cases import CaseFile
+from schoolkeeper_collector.incidents.case_file import CaseFile
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.migrate import migrate
+from schoolkeeper_policies.detection.load import load_rules
 
 SCHOOL = "westgate.example"
 PASSWORD = "three random words"
@@ -107,7 +108,11 @@ def new_bench(store: Store, clock: Any = None, *, secure: bool = False) -> Bench
         console_key=KEY,
         secure=secure,
     )
-    bench = Bench(store=store, app=create_app(options, store, CaseFile(store), clock=clock), clock=clock)
+    bench = Bench(
+        store=store,
+        app=create_app(options, store, CaseFile(store, load_rules("default")), clock=clock),
+        clock=clock,
+    )
     for role in Role:
         bench.accounts[role] = add_account(store, role.value, role, clock(), ready=True)
     return bench

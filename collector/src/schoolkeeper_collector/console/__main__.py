@@ -17,10 +17,12 @@ import uvicorn
 
 from schoolkeeper_collector.config import ConfigError, Settings, load_settings
 from schoolkeeper_collector.console.app import NoSchool, create_app, options_of
-from schoolkeeper_collector.incidents.cases import CaseFile
+from schoolkeeper_collector.incidents.case_file import CaseFile
+from schoolkeeper_collector.incidents.words import IngestKeys
 from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
 from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_policies.detection.load import load_rules
 
 
 def main() -> int:
@@ -47,8 +49,9 @@ def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.
     host, port = split_address(settings.console_listen)
     secure = not is_loopback(host)
     options = options_of(store, console_key=keys.console_key, secure=secure)
+    cases = CaseFile(store, load_rules("default"), opener=IngestKeys(keys.ingest.values()))
     config = uvicorn.Config(
-        create_app(options, store, CaseFile(store)),
+        create_app(options, store, cases),
         host=host,
         port=port,
         # Addresses of pages name items, and lines of an access log name people's addresses: the ledger has the reads.

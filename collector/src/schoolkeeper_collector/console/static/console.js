@@ -92,9 +92,13 @@
     const number = Number(find("[data-now]", live).dataset.now);
     document.title = number ? `(${number}) ${title}` : title;
   }
-  live.addEventListener("pointerenter", () => { pointed = true; });
-  live.addEventListener("pointerleave", () => { pointed = false; if (waiting && !busy()) refresh(); });
-  live.addEventListener("focusout", () => setTimeout(() => { if (waiting && !busy()) refresh(); }));
+  // A second of grace: a pointer on its way from the list to the button finds the button still there.
+  const later = () => setTimeout(() => { if (waiting && !busy()) refresh(); }, 1000);
+  for (const place of [live, box]) {
+    place.addEventListener("pointerenter", () => { pointed = true; });
+    place.addEventListener("pointerleave", () => { pointed = false; later(); });
+  }
+  live.addEventListener("focusout", later);
   live.addEventListener("htmx:after:swap", count);
   find("[data-live-show]").addEventListener("click", refresh);
   count();
