@@ -70,7 +70,7 @@ def recover(
                     entry = sign_entry(entry, path)
             if write is not None:
                 write.write_bytes(encode(entry))
-                return f"wrote {write}: two officers sign it with `recover-sign {write}`; then `recover --signed {write}`"
+                return f"wrote {write}: two officers `recover-sign {write}`; then `recover --signed {write}`"
             return _open(store, keys, entry, Repository(settings.state_dir))
 
     typer.echo(_guarded(work))
@@ -126,8 +126,8 @@ def _open(store: Store, keys: ServiceKeys, entry: wire.LedgerEntry, repository: 
     finally:
         sequencer.leave_office()
     return (
-        f"generation {statement.new_generation} is open with {statement.restored_size} entries of the backup; start the "
-        "collector: devices send again what they still hold, and what stays missing is shown as gaps"
+        f"generation {statement.new_generation} is open with {statement.restored_size} entries of the backup; "
+        "start the collector: devices send again what they still hold, and what stays missing is shown as gaps"
     )
 
 

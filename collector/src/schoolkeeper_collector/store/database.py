@@ -7,6 +7,7 @@ row numbers become visible in the order they were given: a cursor over them neve
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,8 @@ def open_store(url: str, keystore_url: str) -> Store:
 def open_engine(url: str) -> Engine:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
+        # Readable to its owner only, before the first byte; SQLite gives its other files the same rights.
+        os.close(os.open(str(parsed.database), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         engine = create_engine(
             parsed,
             connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000},
