@@ -18,7 +18,7 @@ ARGS ?=
 WORKERS ?= 2
 FUZZ_SECONDS ?= 60
 
-UV_INSTALL := $(BIN)/uv pip install --quiet --python $(PY)
+UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(PY)
 PYTEST := $(PY) -m pytest
 # Two set-ups in one tree wait for each other.
 LOCKED := mkdir -p .cache; exec 9>.cache/setup.lock; if command -v flock >/dev/null; then flock 9; fi;
