@@ -1,0 +1,191 @@
+"""A real collector and a real agent as processes on loopback: what the end-to-end tests and the fault runs stand on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schoolkeeper_collector.store.database import open_store
+from schoolkeeper_collector.store.events import StoredEvent, events_after
+
+BIN = Path(sys.executable).parent
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} seconds: {what}")
+        time.sleep(0.05)
+
+
+@dataclass
+class Stage:
+    """``folder`` holds everything; ``prefix`` goes before the agent's command (faketime, strace)."""
+
+    folder: Path
+    prefix: tuple[str, ...] = ()
+    agent_environment: dict[str, str] = field(default_factory=dict)
+    collector: subprocess.Popen[bytes] | None = None
+    agent: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.enrol_port, self.uplink_port, self.console_port, self.health_port = free_ports(4)
+        self.state = self.folder / "agent-state"
+        self.collector_state = self.folder / "collector-state"
+        self.config = self.folder / "agent.toml"
+        self.write_config()
+
+    def write_config(self, **settings: object) -> None:
+        values = {"state_dir": str(self.state), "run_dir": str(self.folder / "run"), "audit_only": True}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in (values | settings).items()]
+        self.config.write_text("\n".join(lines) + "\n")
+
+    # ---- collector ----
+
+    @property
+    def collector_environment(self) -> dict[str, str]:
+        return os.environ | {
+            "SCHOOLKEEPER_STATE_DIR": str(self.collector_state),
+            "SCHOOLKEEPER_ENROL_LISTEN": f"127.0.0.1:{self.enrol_port}",
+            "SCHOOLKEEPER_UPLINK_LISTEN": f"127.0.0.1:{self.uplink_port}",
+            "SCHOOLKEEPER_CONSOLE_LISTEN": f"127.0.0.1:{self.console_port}",
+            "SCHOOLKEEPER_HEALTH_LISTEN": f"127.0.0.1:{self.health_port}",
+            "SCHOOLKEEPER_HEARTBEAT_SECONDS": "5",
+        }
+
+    def collect(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [BIN / "schoolkeeper-collector", *arguments],
+            env=self.collector_environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def init(self) -> None:
+        self.collect(
+            "init", "--demo", "--school-id", "tests.example", "--name", "Tests", "--address", "127.0.0.1",
+            "--uplink-port", str(self.uplink_port), "--enrol-port", str(self.enrol_port),
+        )  # fmt: skip
+
+    def start_collector(self) -> None:
+        log = (self.folder / "collector.log").open("ab")
+        self.collector = subprocess.Popen(
+            [BIN / "schoolkeeper-collector", "run"], env=self.collector_environment, stdout=log, stderr=log
+        )
+        until(self._listens, 30, "the collector listens")
+
+    def _listens(self) -> bool:
+        assert self.collector is not None
+        assert self.collector.poll() is None, (self.folder / "collector.log").read_text()[-3000:]
+        with socket.socket() as asking:
+            asking.settimeout(0.5)
+            return asking.connect_ex(("127.0.0.1", self.uplink_port)) == 0
+
+    def stored(self) -> list[StoredEvent]:
+        """Every event that the collector holds, opened as its detection would."""
+        state = self.collector_state
+        store = open_store(f"sqlite:///{state}/collector.db", f"sqlite:///{state}/keystore.db")
+        try:
+            with store.read() as connection:
+                return events_after(connection, store.keystore, "tests.example", 0, 1_000_000)
+        finally:
+            store.close()
+
+    def kinds(self) -> list[str]:
+        return [item.event.body.KIND for item in self.stored()]
+
+    # ---- agent ----
+
+    def enrol(self) -> None:
+        said = self.collect("token", "create", "--group", "ks2-laptops", "--uses", "5")
+        token = re.search(r"\bsk1-\S+", said)
+        assert token, said
+        done = self.tell_agent("enrol", f"127.0.0.1:{self.enrol_port}", "--token", token.group())
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def tell_agent(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [BIN / "schoolkeeper-agent", "--config", self.config, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def start_agent(self) -> None:
+        log = (self.folder / "agent.log").open("ab")
+        self.agent = subprocess.Popen(
+            [*self.prefix, BIN / "schoolkeeper-agent", "--config", self.config, "run"],
+            env=os.environ | self.agent_environment,
+            stdout=log,
+            stderr=log,
+        )
+
+    def status(self) -> dict[str, object]:
+        done = self.tell_agent("status", "--json")
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def pending(self) -> int:
+        spool = self.status()["spool"]
+        assert isinstance(spool, dict)
+        return int(spool["pending_events"])
+
+    def kill_agent(self) -> None:
+        if self.agent is not None:
+            self.agent.send_signal(signal.SIGKILL)
+            self.agent.wait()
+
+    def stop_agent(self) -> int:
+        assert self.agent is not None
+        self.agent.terminate()
+        return self.agent.wait(20)
+
+    def kill_collector(self) -> None:
+        if self.collector is not None:
+            self.collector.send_signal(signal.SIGKILL)
+            self.collector.wait()
+
+    def stop_collector(self) -> None:
+        assert self.collector is not None
+        self.collector.terminate()
+        self.collector.wait(30)
+
+    def close(self) -> None:
+        for process in (self.agent, self.collector):
+            if process is not None and process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def logs(self) -> str:
+        return "\n".join(
+            f"--- {name}\n" + (self.folder / name).read_text()[-4000:]
+            for name in ("agent.log", "collector.log")
+            if (self.folder / name).exists()
+        )
