@@ -154,11 +154,11 @@ def test_a_lost_answer_is_asked_for_again_and_is_the_same_device(school: School,
         school.repository.refresh(school.keys.online, school.now_ms(), force=True)
         async with listening(school):
             token = school.token(uses=1)
-            first = await refused(school, laptop, token)
+            first = await refused(school, laptop, token, serial="PF-1")
             assert first.reason == "clock-off"
             assert "3.0 years ahead" in str(first)
             assert "timedatectl" in first.remedy
-            result = await enrol_device(school, laptop, token, accept_clock=True)
+            result = await enrol_device(school, laptop, token, serial="PF-1", accept_clock=True)
             assert result.clock_off_ms == pytest.approx(3 * 365 * DAY_MS, abs=HOUR_MS)
 
     asyncio.run(scenario())

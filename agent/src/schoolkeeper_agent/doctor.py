@@ -81,9 +81,10 @@ async def diagnose(options: DoctorOptions, *, now_ms: int) -> list[Finding]:
         extra_uplink=options.extra_uplink,
         extra_enrolment=options.extra_enrolment,
     )
-    found += await _addresses(identity, addresses, proxy)
-    found.append(await _uplink(identity, addresses.uplink, proxy))
-    found.append(await _clock(identity, trust, addresses.enrolment, proxy, now_ms))
+    reached, findings = await _addresses(identity, addresses, proxy)
+    found += findings
+    found.append(await _uplink(identity, reached.uplink, proxy))
+    found.append(await _clock(identity, trust, reached.enrolment, proxy, now_ms))
     return found
 
 
@@ -275,11 +276,12 @@ def _policy(state_dir: Path, now_ms: int) -> tuple[Trust | None, Finding]:
 
 async def _addresses(
     identity: identities.Identity, addresses: Addresses, proxy: Proxy | None
-) -> list[Finding]:
+) -> tuple[Addresses, list[Finding]]:
+    """A finding per address, and those that this school's collector answers at."""
     pin = hashlib.sha256(identities.split_chain(identity.chain_pem)[1]).digest()
     asked = [("uplink", a) for a in addresses.uplink] + [("enrolment", a) for a in addresses.enrolment]
     if not asked:
-        return [
+        return addresses, [
             Finding(
                 check="address",
                 level=Level.FAULT,
@@ -287,9 +289,13 @@ async def _addresses(
                 remedy="Enrol again, or name one in the configuration",
             )
         ]
-    return list(
-        await asyncio.gather(*(asyncio.to_thread(_address, what, a, pin, proxy) for what, a in asked))
+    found = await asyncio.gather(*(asyncio.to_thread(_address, what, a, pin, proxy) for what, a in asked))
+    good = [pair for pair, finding in zip(asked, found, strict=True) if finding.level is Level.OK]
+    reached = Addresses(
+        uplink=tuple(a for what, a in good if what == "uplink"),
+        enrolment=tuple(a for what, a in good if what == "enrolment"),
     )
+    return reached, list(found)
 
 
 def _address(what: str, address: str, pin: bytes, proxy: Proxy | None) -> Finding:

@@ -190,17 +190,20 @@ def _again(
             enrolments.c.public_key_hash == statements.key_id_of(key),
         )
     ).scalar()
-    if same != request.token_id:
+    row = connection.execute(
+        select(devices.c.device_group, devices.c.status, devices.c.serial, devices.c.machine_hash).where(
+            devices.c.school_id == school_id, devices.c.device_id == device_id
+        )
+    ).one()
+    said = request.device
+    # An image made in the middle of an enrolment carries key and nonce to other machines.
+    moved = row.serial != _clean(said.serial) or bytes(row.machine_hash) != said.machine_hash[:64]
+    if same != request.token_id or moved:
         raise Refused(
             Reason.KEY_IN_USE,
             "this key is enrolled already, perhaps on another machine made from the same image: "
             "run `schoolkeeper-agent enrol --again`, which makes a new key",
         )
-    row = connection.execute(
-        select(devices.c.device_group, devices.c.status).where(
-            devices.c.school_id == school_id, devices.c.device_id == device_id
-        )
-    ).one()
     if row.status != "active":
         raise Refused(
             Reason.REVOKED, "this device was revoked: enrol it again with a new token and a new key"
