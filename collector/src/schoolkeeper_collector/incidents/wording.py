@@ -82,6 +82,7 @@ _FACTS = {
     "device.heard": "The device was heard again.",
     "budget.exceeded": "The device sent more than its allowance for the day and was asked to wait.",
     "rule.disabled": "A detection rule raised an error and was taken out.",
+    "notice.failing": "An e-mail to one of the console's people did not get through.",
     "event.unreadable": "Stored events could not be read.",
     "ledger.history_lost": "The collector's log ends earlier than its devices remember.",
 }

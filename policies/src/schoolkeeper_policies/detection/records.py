@@ -34,6 +34,7 @@ FACT_KINDS: Final = frozenset(
         "fact.budget.exceeded",
         "fact.rule.disabled",
         "fact.event.unreadable",
+        "fact.notice.failing",
         "fact.ledger.history_lost",
     }
 )
