@@ -250,7 +250,7 @@ def test_an_incident_by_hand_needs_all_its_parts(bench: Bench) -> None:
 
 def test_more_than_fit_are_said_to_be_there(bench: Bench) -> None:
     with bench.store.write() as connection:
-        for number in range(101):
+        for number in range(51):
             add_alert(
                 connection,
                 f"Number {number}",
@@ -259,5 +259,5 @@ def test_more_than_fit_are_said_to_be_there(bench: Bench) -> None:
                 severity="low",
             )
     page = text_of(bench.signed_in(Role.DSL).get("/").text)
-    assert "Today 100" in page
+    assert "Today 50" in page
     assert "There are more." in page

@@ -508,6 +508,8 @@ alerts = Table(
         postgresql_where=Column("state") == "open",
     ),
     Index("ix_alerts_school_id_audience_state", "school_id", "audience", "state"),
+    # The console asks four times a second for the newest change of one audience.
+    Index("ix_alerts_school_id_audience_updated_ms", "school_id", "audience", "updated_ms"),
 )
 
 incidents = Table(

@@ -26,7 +26,7 @@ from schoolkeeper_collector.incidents.model import (
 )
 from schoolkeeper_proto.model import Severity
 
-SHOWN = 100
+SHOWN = 50
 """So many open alerts at most on the front page; it says when there are more."""
 _URGENT = (Severity.HIGH, Severity.CRITICAL)
 _LOOK_SECONDS = 0.25

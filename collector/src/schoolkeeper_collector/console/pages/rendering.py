@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -24,6 +25,7 @@ from schoolkeeper_collector.console.words import (
 HERE = Path(__file__).parent.parent
 STATIC = HERE / "static"
 LANGUAGE_COOKIE = "language"
+_TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 
 
 class Renderer:
@@ -73,11 +75,15 @@ class Renderer:
         )
         zone = self._zone
 
+        @lru_cache(maxsize=4096)
+        def exactly(at_second: int) -> tuple[str, str]:
+            at_ms = at_second * 1000
+            return machine_time(at_ms, zone), exact(at_ms, zone, language)
+
         def when(at_ms: int, now_ms: int) -> Markup:
             """Mark up a time: as said, with the exact one on hover and in print."""
-            return Markup('<time datetime="{}" title="{}">{}</time>').format(
-                machine_time(at_ms, zone), exact(at_ms, zone, language), said(at_ms, now_ms, zone, language)
-            )
+            machine, full = exactly(at_ms // 1000)
+            return _TIME.format(machine, full, said(at_ms, now_ms, zone, language))
 
         environment.globals.update(
             language=language,

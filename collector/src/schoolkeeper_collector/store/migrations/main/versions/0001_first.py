@@ -77,6 +77,11 @@ def upgrade() -> None:
             "ix_alerts_school_id_audience_state", ["school_id", "audience", "state"], unique=False
         )
         batch_op.create_index(
+            "ix_alerts_school_id_audience_updated_ms",
+            ["school_id", "audience", "updated_ms"],
+            unique=False,
+        )
+        batch_op.create_index(
             "uq_alerts_open",
             ["school_id", "rule_id", "subject"],
             unique=True,
