@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from sqlalchemy import Connection
 
 from schoolkeeper_collector.config import ConfigError, Settings, load_settings
 from schoolkeeper_collector.console.access import Role
@@ -20,7 +21,7 @@ from schoolkeeper_collector.school.init import FOUR_OFFICERS, InitError, InitOpt
 from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys, write_tls
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_collector.school.statement import with_addresses
-from schoolkeeper_collector.store.database import Store, StoreUrlError
+from schoolkeeper_collector.store.database import StoreUrlError
 from schoolkeeper_policies.officer.keyfile import KeyFileError
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_proto import policy, trust
@@ -163,21 +164,20 @@ def refresh() -> None:
     typer.echo(_guarded(work))
 
 
-def first_accounts(store: Store, keys: ServiceKeys, now: int) -> tuple[str, ...]:
+def first_accounts(connection: Connection, keys: ServiceKeys, now: int) -> tuple[str, ...]:
     """One account per role; each person sets their own second factor and password at the first sign-in."""
     lines = []
-    with store.write() as connection:
-        for login, display_name, role in FIRST_ACCOUNTS:
-            made = create_account(
-                connection,
-                school_id=keys.school_id,
-                login=login,
-                display_name=display_name,
-                role=role,
-                console_key=keys.console_key,
-                now_ms=now,
-            )
-            lines.append(f"{login:12} first password: {made.password}")
+    for login, display_name, role in FIRST_ACCOUNTS:
+        made = create_account(
+            connection,
+            school_id=keys.school_id,
+            login=login,
+            display_name=display_name,
+            role=role,
+            console_key=keys.console_key,
+            now_ms=now,
+        )
+        lines.append(f"{login:12} first password: {made.password}")
     return tuple(lines)
 
 

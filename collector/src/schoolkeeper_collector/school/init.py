@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from schoolkeeper_collector.school import roots, texts
 from schoolkeeper_collector.school.bundles import compile_bundle
@@ -16,7 +16,7 @@ from schoolkeeper_collector.school.files import SchoolPaths, write_file
 from schoolkeeper_collector.school.keys import ServiceKeys, ingest_key_id, load_keys, make_keys
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.school.statement import make_statement
-from schoolkeeper_collector.store.database import Store, open_store
+from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_collector.store.tables import schools
 from schoolkeeper_policies.officer import keyfile
@@ -82,8 +82,8 @@ class InitResult:
     """What to print about first accounts: one line each, with sign-ins that are shown only once."""
 
 
-AddAccounts = Callable[[Store, ServiceKeys, int], tuple[str, ...]]
-"""Makes the first console accounts; returns a line about each to print."""
+AddAccounts = Callable[[Connection, ServiceKeys, int], tuple[str, ...]]
+"""Makes the first console accounts inside the transaction that makes the school; returns a line about each to print."""
 
 
 def init_school(options: InitOptions, add_accounts: AddAccounts | None = None) -> InitResult:
@@ -107,7 +107,7 @@ def init_school(options: InitOptions, add_accounts: AddAccounts | None = None) -
         keys = load_keys(options.state_dir)
         with store.write() as connection:
             connection.execute(insert(schools).values(_school_row(options)))
-        lines = add_accounts(store, keys, options.now_ms) if add_accounts else ()
+            lines = add_accounts(connection, keys, options.now_ms) if add_accounts else ()
     except BaseException:
         for path in moved:
             shutil.rmtree(path)

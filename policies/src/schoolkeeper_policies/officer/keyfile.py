@@ -136,7 +136,7 @@ def load_keys(path: Path, passphrase: str | None) -> OfficerKeys:
 
 def _body(path: Path) -> dict[str, object]:
     try:
-        text = path.read_text()
+        text = path.read_text(errors="replace")
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
     _, begin, rest = text.partition(_BEGIN)

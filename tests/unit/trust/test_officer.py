@@ -1,0 +1,97 @@
+"""Officers' key files, and a change of policy on its way from stage to publication."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from schoolkeeper_collector.school import staging
+from schoolkeeper_collector.school.bundles import compile_bundle
+from schoolkeeper_collector.school.repository import RepositoryError
+from schoolkeeper_policies.officer import cli, keyfile, signing
+from schoolkeeper_proto import trust
+from support.school import GROUP, School, wall_ms
+
+PASSPHRASE = "correct horse battery staple"
+
+
+def test_a_key_file_opens_with_its_passphrase_only(tmp_path: Path) -> None:
+    keys = keyfile.new_keys("dsl", trust.Duty.SAFEGUARDING)
+    path = tmp_path / "dsl.key"
+    keyfile.save_keys(path, keys, PASSPHRASE)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    back = keyfile.load_keys(path, PASSPHRASE)
+    assert back.signing.private_bytes_raw() == keys.signing.private_bytes_raw()
+    assert back.sealing.private_bytes_raw() == keys.sealing.private_bytes_raw()
+    assert (back.officer, back.duty) == ("dsl", trust.Duty.SAFEGUARDING)
+    with pytest.raises(keyfile.KeyFileError, match="wrong passphrase"):
+        keyfile.load_keys(path, PASSPHRASE + "r")
+    with pytest.raises(keyfile.KeyFileError, match="passphrase is needed"):
+        keyfile.load_keys(path, None)
+    with pytest.raises(keyfile.KeyFileError, match="not overwritten"):
+        keyfile.save_keys(path, keys, PASSPHRASE)
+    with pytest.raises(keyfile.KeyFileError, match="four or more words"):
+        keyfile.save_keys(tmp_path / "other", keys, "short")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_duty_cannot_be_edited_into_a_key_file(tmp_path: Path) -> None:
+    import base64
+
+    path = tmp_path / "it.key"
+    keyfile.save_keys(path, keyfile.new_keys("it", trust.Duty.TECHNICAL), PASSPHRASE)
+    lines = path.read_text().splitlines()
+    body = json.loads(base64.b64decode("".join(lines[1:-1])))
+    body["duty"] = "safeguarding"
+    path.write_text("\n".join([lines[0], base64.b64encode(json.dumps(body).encode()).decode(), lines[-1]]))
+    with pytest.raises(keyfile.KeyFileError, match="altered"):
+        keyfile.load_keys(path, PASSPHRASE)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"-----BEGIN SCHOOLKEEPER OFFICER KEY-----\nAAAA\n", os.urandom(200)]
+)
+def test_what_is_no_key_file_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.key"
+    path.write_bytes(data)
+    with pytest.raises(keyfile.KeyFileError, match=r"x\.key"):
+        keyfile.load_keys(path, PASSPHRASE)
+
+
+def test_a_change_needs_both_duties_before_it_is_published(tmp_path: Path) -> None:
+    school = School(tmp_path / "collector")
+    bundle = compile_bundle("default", school.keys, group=GROUP, version=2, now_ms=wall_ms())
+    folder = staging.stage(school.folder, school.keys, {trust.bundle_target(GROUP): bundle}, wall_ms())
+
+    def sign(officer: str) -> str:
+        key = school.folder / "offline" / officer / f"{officer}.key"
+        result = CliRunner().invoke(cli.app, ["sign", str(folder), "--key", str(key), "--yes"])
+        return result.output
+
+    assert f"changed  bundles/{GROUP}" in sign("technician")
+    sign("second-technician")
+    with pytest.raises(trust.TrustRefused, match="no safeguarding officer"):
+        staging.publish_staged(school.folder, school.keys, wall_ms())
+    assert school.repository.current().bundles[GROUP][1] == 1, "nothing was published"
+    assert "does not list this key" in sign("root-1")
+    sign("head")
+    published = staging.publish_staged(school.folder, school.keys, wall_ms())
+    assert published.bundles[GROUP] == (trust.sha256(bundle), 2)
+    with pytest.raises(RepositoryError, match="comes first"):
+        staging.publish_staged(school.folder, school.keys, wall_ms())
+    school.close()
+
+
+def test_an_officer_signs_only_what_is_there_to_be_looked_at(tmp_path: Path) -> None:
+    school = School(tmp_path / "collector")
+    bundle = compile_bundle("default", school.keys, group=GROUP, version=2, now_ms=wall_ms())
+    folder = staging.stage(school.folder, school.keys, {trust.bundle_target(GROUP): bundle}, wall_ms())
+    next((folder / "targets" / "bundles").glob(f"*.{GROUP}")).unlink()
+    with pytest.raises(signing.SigningError, match="looked at"):
+        signing.sign_staged(folder, school.officer("dsl"))
+    school.close()
