@@ -111,8 +111,8 @@ class Sequencer:
             return
         number = int.from_bytes(hashlib.sha256(b"sequencer" + self._school_id.encode()).digest()[:8], "big")
         connection = self._locks.enter_context(self._store.engine.connect())
-        connection.detach()  # not back to the pool: the lock must end with this connection
         connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()  # not back to the pool: the lock must end with this connection
         asked = {"n": number - (1 << 63)}
         if not connection.execute(text("SELECT pg_try_advisory_lock(:n)"), asked).scalar():
             self._locks.close()
