@@ -8,8 +8,8 @@ change is not done again.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
-import os
 import shutil
 import sys
 import tempfile
@@ -34,9 +34,13 @@ def main() -> int:
     if complaint := _complaint():
         sys.stderr.write(f"packages: {complaint}\n")
         return 2
+    CACHE.mkdir(parents=True, exist_ok=True)
     for name in given.which or PACKAGES:
         package = PACKAGES[name]
-        target, built = build(package, given.out, given.version or version_of(package), again=given.again)
+        # Two builds in one checkout take turns, and the second finds the first one's work.
+        with (CACHE / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            target, built = build(package, given.out, given.version or version_of(package), again=given.again)
         shown = target.relative_to(ROOT) if target.is_relative_to(ROOT) else target
         print(
             f"  packages  {shown} ({target.stat().st_size / 1e6:.1f} MB){'' if built else ', unchanged'}",
@@ -64,7 +68,7 @@ def build(package: Package, out: Path, version: str, *, again: bool = False) -> 
         pack = ("dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--threads-max=1", "--build")
         run(*pack, str(tree), str(unfinished))
         shutil.copyfile(unfinished, target.with_suffix(".new"))
-        os.replace(target.with_suffix(".new"), target)
+        target.with_suffix(".new").replace(target)
     stamp.write_text(inputs)
     return target, True
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Package:
     """One .deb.
 
-    ``programs`` maps a name in /usr/bin or /usr/sbin to the module whose ``main`` it runs; ``files`` maps a file of this
-    package's folder to its place on the device.
+    ``programs`` maps a place to the module whose ``main`` runs there; ``files`` maps a file of this package's folder
+    to its place on the device.
     """
 
     name: str

@@ -37,7 +37,8 @@ def libraries_of(requirements: str) -> Path:
 def install_members(members: tuple[str, ...], target: Path) -> None:
     """Our own distributions, built from this checkout; the libraries are not looked at."""
     target.mkdir(parents=True)
-    run(*_uv_install(target), "--no-deps", "--no-build-isolation", *(str(ROOT / member) for member in members))
+    sources = (str(ROOT / member) for member in members)
+    run(*_uv_install(target), "--no-deps", "--no-build-isolation", *sources)
     make_plain(target)
 
 
@@ -57,10 +58,8 @@ def make_plain(folder: Path) -> None:
 
 
 def _uv_install(target: Path) -> tuple[str, ...]:
-    return (
-        str(UV),
-        *("pip", "install", "--quiet", "--link-mode=copy", "--python", sys.executable, "--target", str(target)),
-    )
+    quietly = ("pip", "install", "--quiet", "--link-mode=copy")
+    return (str(UV), *quietly, "--python", sys.executable, "--target", str(target))
 
 
 def _key(requirements: Path) -> str:

@@ -14,9 +14,13 @@ from tools import HERE, ROOT, TIMESTAMP
 MAINTAINER = "The Schoolkeeper founders <maintainers@schoolkeeper.invalid>"
 PROGRAM = """#!/bin/sh
 # -I: neither the caller's environment nor the current folder decides what code runs as this program.
-exec /usr/bin/python3 -I -c 'import sys; sys.path.insert(0, "/usr/lib/{package}/lib"); sys.argv[0] = "{program}"
+exec /usr/lib/{package}/bin/python3 -I -c 'import sys; sys.argv[0] = "{program}"
 from {module} import main
 sys.exit(main())' "$@"
+"""
+ENVIRONMENT = """home = /usr/bin
+include-system-site-packages = false
+version = 3.11
 """
 CHANGELOG = """{name} ({version}) unstable; urgency=medium
 
@@ -28,7 +32,7 @@ CHANGELOG = """{name} ({version}) unstable; urgency=medium
 
 def lay_out(package: Package, libraries: Path, tree: Path, *, version: str, architecture: str) -> None:
     """Everything below ``tree`` as it will lie on the device, with one date and plain modes."""
-    _code(package, libraries, tree / "usr/lib" / package.name / "lib", tree.with_name("members"))
+    _code(package, libraries, tree / "usr/lib" / package.name, tree.with_name("members"))
     source = HERE / package.folder
     for place, module in package.programs:
         text = PROGRAM.format(package=package.name, program=Path(place).name, module=module)
@@ -44,11 +48,16 @@ def lay_out(package: Package, libraries: Path, tree: Path, *, version: str, arch
     _one_date(tree)
 
 
-def _code(package: Package, libraries: Path, target: Path, members: Path) -> None:
+def _code(package: Package, libraries: Path, home: Path, members: Path) -> None:
+    """A virtual environment of Debian's Python: what it starts as ``sys.executable`` finds the same libraries."""
+    target = home / "lib/python3.11/site-packages"
     # Hard links: the cached libraries are only read, and their modes and dates are the same everywhere.
     shutil.copytree(libraries, target, copy_function=os.link)
     install_members(package.members, members)
     shutil.copytree(members, target, dirs_exist_ok=True)
+    (home / "bin").mkdir()
+    (home / "bin/python3").symlink_to("../../../bin/python3")
+    _put(home, "pyvenv.cfg", ENVIRONMENT)
 
 
 def _documents(package: Package, tree: Path, version: str) -> None:

@@ -44,12 +44,16 @@ class Laptop:
 
     Args:
         network: joined to it if given; otherwise the laptop has only its own loopback.
+        at_gateway: takes the gateway's place in that network instead of the laptop's, as a server would.
         read_only: paths of this machine that it sees at the same place, unchangeable (for example a virtual
             environment built with Debian's Python, which the laptop also has).
     """
 
-    def __init__(self, *, network: LabNetwork | None = None, read_only: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, *, network: LabNetwork | None = None, at_gateway: bool = False, read_only: Sequence[Path] = ()
+    ) -> None:
         self._network = network
+        self._at_gateway = at_gateway
         self._read_only = tuple(read_only)
         self._stack = contextlib.ExitStack()
         self._leader = 0
@@ -147,10 +151,13 @@ class Laptop:
             "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
             # i3lock refuses to run unless it can lock its page: the password must not reach swap.
             "--capability=CAP_IPC_LOCK", "--system-call-filter=@memlock",
-            f"--network-namespace-path={network.laptop_namespace}" if network else "--private-network",
+            f"--network-namespace-path={self._namespace(network)}" if network else "--private-network",
             *(f"--bind-ro={path}" for path in self._read_only),
             "--boot",
         ]  # fmt: skip
+
+    def _namespace(self, network: LabNetwork) -> Path:
+        return network.gateway_namespace if self._at_gateway else network.laptop_namespace
 
     def _is_up(self, process: subprocess.Popen[bytes]) -> bool:
         self._leader = self._leader or _systemd_below(process.pid)
