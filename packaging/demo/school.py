@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyotp
 from console import Visitor
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.accounts import create_account
@@ -108,21 +108,20 @@ def make_school(folder: Path) -> School:
     folder.mkdir(parents=True)
     (folder / "collector.toml").write_text("# The demonstration sets everything by variables.\n")
 
-    def add_accounts(store: Store, keys: ServiceKeys, now_ms: int) -> tuple[str, ...]:
-        with store.write() as connection:
-            for login, name, role in PEOPLE:
-                create_account(
-                    connection,
-                    school_id=SCHOOL_ID,
-                    login=login,
-                    display_name=name,
-                    role=role,
-                    console_key=keys.console_key,
-                    now_ms=now_ms,
-                    password=PASSWORD,
-                    second_factor=factors[login],
-                    ready=True,
-                )
+    def add_accounts(connection: Connection, keys: ServiceKeys, now_ms: int) -> tuple[str, ...]:
+        for login, name, role in PEOPLE:
+            create_account(
+                connection,
+                school_id=SCHOOL_ID,
+                login=login,
+                display_name=name,
+                role=role,
+                console_key=keys.console_key,
+                now_ms=now_ms,
+                password=PASSWORD,
+                second_factor=factors[login],
+                ready=True,
+            )
         return ()
 
     options = InitOptions(

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,12 +19,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schoolkeeper_collector.school import roots
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
-from schoolkeeper_proto import policy, trust, wire
+from schoolkeeper_proto import policy, trust
 from schoolkeeper_proto.codec import decode, encode
 
 _NAME = re.compile(r"(?:metadata|targets)/(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _KEPT_VERSIONS = 32
-_LOOK_SECONDS = 2.0
 REFRESH_WITHIN_MS = 7 * 86_400_000
 """Snapshot and timestamp live 14 days and are signed anew in the second half."""
 
@@ -62,7 +60,6 @@ class Repository:
     def __init__(self, state_dir: Path) -> None:
         self._paths = SchoolPaths(state_dir)
         self._cached: tuple[bytes, Published] | None = None
-        self._looked: tuple[float, Published] | None = None
 
     def read_file(self, name: str) -> bytes:
         """A published file by its name, for example ``metadata/timestamp.json``. Raises ``NotPublished``."""
@@ -129,21 +126,6 @@ class Repository:
         published = self._read_current(timestamp)
         self._cached = (timestamp, published)
         return published
-
-    def policy_of(self, group: str) -> wire.PolicyAvailable | None:
-        """What is published for a group, from memory when that is younger than two seconds; None: nothing."""
-        if self._looked is None or time.monotonic() - self._looked[0] > _LOOK_SECONDS:
-            try:
-                self._looked = (time.monotonic(), self.current())
-            except (OSError, NotPublished):
-                return None
-        published = self._looked[1]
-        found = published.bundles.get(group)
-        if found is None:
-            return None
-        return wire.PolicyAvailable(
-            bundle_hash=found[0], bundle_version=found[1], timestamp_version=published.timestamp_version
-        )
 
     def group_map(self) -> policy.GroupMap:
         _, groups = self._views()
