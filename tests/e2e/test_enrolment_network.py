@@ -206,6 +206,9 @@ def test_officers_sign_a_move_and_devices_follow(school: School, tmp_path: Path)
             assert now is not None
             found = known_addresses(laptop, identity, now)
             assert found.uplink == ("new.school.example:7444", school.uplink_address)
+            assert known_addresses(laptop, identity, None).uplink == found.uplink, (
+                "also when the set is damaged"
+            )
             keep_move(laptop, wire.MoveCollector(uplink_addresses=("third.example:7444",)), now)
             assert known_addresses(laptop, identity, now).uplink[0] == "third.example:7444"
 

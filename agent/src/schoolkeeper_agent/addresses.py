@@ -1,8 +1,8 @@
 """Under which addresses the collector may be found, in the order to try them.
 
-First a signed move (a command of the school, kept until the next key statement), then the officers' key statement, then
-the address of the enrolment, then what the local configuration adds. An address alone is never trusted: the server
-behind it must show a certificate of the school's own CA.
+First a signed move (a command of the school, kept until the next key statement), then the officers' key statement (or,
+when the set in force is damaged, what the last one said), then the address of the enrolment, then what the local
+configuration adds. An address alone is never trusted: the server behind it must show a certificate of the school's CA.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from schoolkeeper_agent.identity import FOLDER, Identity, write_private
 from schoolkeeper_agent.net import AddressError, split_address
+from schoolkeeper_agent.trust import FOLDER as TRUST_FOLDER
 from schoolkeeper_agent.trust import Trust
 from schoolkeeper_proto import wire
 
@@ -39,6 +40,10 @@ def known_addresses(
     if trust is not None:
         uplink += trust.key_statement.uplink_addresses
         enrolment += trust.key_statement.enrolment_addresses
+    else:
+        last = _read(state_dir / TRUST_FOLDER / "addresses.json")
+        uplink += last.uplink
+        enrolment += last.enrolment
     if identity is not None:
         enrolment += identity.enrolment_addresses
     return Addresses(
@@ -62,10 +67,20 @@ def keep_move(state_dir: Path, order: wire.MoveCollector, trust: Trust) -> None:
 
 
 def _moved(state_dir: Path, trust: Trust | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    path = state_dir / FOLDER / "move.json"
     try:
-        said = json.loads((state_dir / FOLDER / "move.json").read_bytes())
-        if trust is not None and trust.key_statement.version > int(said["key_statement_version"]):
-            return (), ()
-        return tuple(map(str, said["uplink"])), tuple(map(str, said["enrolment"]))
+        before = int(json.loads(path.read_bytes())["key_statement_version"])
     except (OSError, ValueError, KeyError, TypeError):
         return (), ()
+    if trust is not None and trust.key_statement.version > before:
+        return (), ()
+    moved = _read(path)
+    return moved.uplink, moved.enrolment
+
+
+def _read(path: Path) -> Addresses:
+    try:
+        said = json.loads(path.read_bytes())
+        return Addresses(uplink=tuple(map(str, said["uplink"])), enrolment=tuple(map(str, said["enrolment"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Addresses(uplink=(), enrolment=())

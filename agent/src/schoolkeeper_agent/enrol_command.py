@@ -12,23 +12,8 @@ from schoolkeeper_agent.enrol import CLOCK_OFF_MS, EnrolError, EnrolOptions, enr
 from schoolkeeper_agent.net import AddressError, parse_proxy
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``enrol``; ``--state-dir`` belongs to the program."""
-    parser.add_argument("address", metavar="HOST:PORT", help="the collector's enrolment port (7443)")
-    given = parser.add_mutually_exclusive_group(required=True)
-    given.add_argument("--token", help="the line that `schoolkeeper-collector token create` printed")
-    given.add_argument(
-        "--token-file", type=Path, help="a file that holds it, so that no one reads it over a shoulder"
-    )
-    parser.add_argument("--proxy", default="", help="http://[USER:PASSWORD@]HOST:PORT")
-    parser.add_argument("--again", action="store_true", help="this device is enrolled; make it a new device")
-    parser.add_argument(
-        "--accept-clock", action="store_true", help="enrol although this machine's clock is wrong"
-    )
-
-
 def enrol_main(args: argparse.Namespace) -> int:
-    """Enrols; 0 when done, 1 with a message that names place and remedy."""
+    """Enrols; 0 when done, 1 with a message that names place and remedy. The arguments are declared in ``cli.py``."""
     try:
         options = EnrolOptions(
             state_dir=Path(args.state_dir),

@@ -181,6 +181,12 @@ def _put_in_force(folder: Path, place: Place, files: dict[str, bytes]) -> dict[s
     shutil.rmtree(target, ignore_errors=True)
     building.rename(target)
     identity.write_private(current, name.encode())
+    said = {
+        "uplink": list(new.key_statement.uplink_addresses),
+        "enrolment": list(new.key_statement.enrolment_addresses),
+    }
+    # Outside the set: where to ask for a new one when this one is damaged.
+    identity.write_private(folder / "addresses.json", json.dumps(said).encode())
     _forget_old(folder, keep={name, before})
     return {"changed": True}
 

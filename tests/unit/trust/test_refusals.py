@@ -353,7 +353,6 @@ def test_the_online_key_assigns_devices_and_signs_nothing_else(
     laptop.refuses("outside-role")
 
 
-@pytest.mark.requirement("W-01")
 def test_a_stale_policy_stays_in_force_and_is_shown_as_stale(
     collector: HostileCollector, laptop: Laptop
 ) -> None:
@@ -369,7 +368,6 @@ def test_a_stale_policy_stays_in_force_and_is_shown_as_stale(
     assert laptop.in_force().stale_since(now_ms) is None
 
 
-@pytest.mark.requirement("W-01")
 def test_without_a_network_the_policy_is_verified_again_and_holds(
     collector: HostileCollector, laptop: Laptop
 ) -> None:

@@ -27,8 +27,8 @@ from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.names import RENEWAL_DAYS
 
 _DAY_MS = 86_400_000
-SIMULATOR = "Schoolkeeper simulator"
-"""As ``vendor``: the device is simulated and is marked so everywhere."""
+SIMULATED = "simulated"
+"""As ``platform``: the device is simulated and is marked so everywhere."""
 _NO_SERIAL = frozenset(
     {
         "",
@@ -228,7 +228,7 @@ def _insert_device(
         "device_group": token.group,
         "status": "active",
         "same_serial_as": _same_serial(connection, school_id, serial),
-        "simulated": said.vendor == SIMULATOR,
+        "simulated": said.platform == SIMULATED,
         "hostname": _clean(said.hostname),
         "serial": serial,
         "vendor": _clean(said.vendor),
