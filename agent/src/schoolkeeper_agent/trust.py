@@ -210,6 +210,7 @@ async def run_child(request: dict[str, Any], fetch: Fetch | None = None) -> dict
     """Runs one piece of work in a child process that may load what the service must not; returns its answer."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-I",
         "-m",
         "schoolkeeper_agent.trust_child",
         stdin=asyncio.subprocess.PIPE,
