@@ -21,6 +21,7 @@ from schoolkeeper_collector.devices.enrolment import EnrolmentService
 from schoolkeeper_collector.devices.identity import CertificateIdentities, RevocationList, keep_fresh
 from schoolkeeper_collector.devices.listeners import enrol_credentials, uplink_credentials
 from schoolkeeper_collector.health import HealthServer
+from schoolkeeper_collector.incidents.post import keep_sending, outbox_of
 from schoolkeeper_collector.ingest.directives import DirectiveSource
 from schoolkeeper_collector.ingest.greeting import Terms
 from schoolkeeper_collector.ingest.limits import DailyBudget
@@ -166,6 +167,7 @@ class Collector:
             keep_fresh(self.revocations, self._store),
             self.enrolment.run(),
             self._published.keep_fresh(),
+            keep_sending(outbox_of(settings, self._store, self._keys.school_id)),
         ]
         if settings.console_listen:
             works.append(self.console.run())

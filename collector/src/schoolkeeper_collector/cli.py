@@ -15,6 +15,7 @@ import typer
 from schoolkeeper_collector import recover_commands
 from schoolkeeper_collector.config import ConfigError, load_settings
 from schoolkeeper_collector.console import commands as console_commands
+from schoolkeeper_collector.detection import commands as rule_commands
 from schoolkeeper_collector.devices import commands as device_commands
 from schoolkeeper_collector.ledger.fsck import check_store
 from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
@@ -36,7 +37,7 @@ def make_app() -> typer.Typer:
     app.command()(migrate)
     app.command()(fsck)
     app.command(name="export-proof")(export_proof)
-    for module in (school_commands, device_commands, console_commands, recover_commands):
+    for module in (school_commands, device_commands, console_commands, rule_commands, recover_commands):
         module.register(app)
     return app
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -39,6 +40,16 @@ class Settings(BaseSettings):
     health_listen: str = "127.0.0.1:9464"
 
     log_level: str = "info"
+
+    # Notices by e-mail; without a host nobody is told by e-mail. The password lies in a file of its own.
+    smtp_host: str = ""
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password_file: Path | None = None
+    mail_from: str = ""
+    # What people type to open the console; notices link to it.
+    console_url: str = ""
 
     max_batch_bytes: int = Field(default=1 << 20, ge=1 << 16, le=4 << 20)
     max_frames: int = Field(default=512, ge=1, le=4096)

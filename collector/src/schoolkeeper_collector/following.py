@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from schoolkeeper_collector.detection.calendar import Calendar, always_open
+from schoolkeeper_collector.detection.calendar import Calendar
 from schoolkeeper_collector.detection.engine import Detection
 from schoolkeeper_collector.ingest.writer import Follower
 from schoolkeeper_collector.school.keys import ServiceKeys
 from schoolkeeper_collector.store.database import Store
-from schoolkeeper_collector.store.events import read_events
 from schoolkeeper_collector.store.tables import schools
 from schoolkeeper_policies.detection.load import load_rules
+from schoolkeeper_policies.parse import load_pack
 
 
 def follower_of(store: Store, keys: ServiceKeys) -> Follower | None:
@@ -22,8 +22,5 @@ def follower_of(store: Store, keys: ServiceKeys) -> Follower | None:
         store,
         load_rules("default"),
         school_id=keys.school_id,
-        calendar=Calendar(always_open(time_zone), time_zone),
-        read_events=lambda connection, school_id, numbers: read_events(
-            connection, store.keystore, school_id, numbers
-        ),
+        calendar=Calendar(load_pack("default").school, time_zone),
     )

@@ -21,6 +21,10 @@ app = typer.Typer(help="The detection rules and their state.", no_args_is_help=T
 Pack = Annotated[str, typer.Option(help="The policy pack whose rules are meant.")]
 
 
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="rules")
+
+
 @app.command(name="list")
 def list_(pack: Pack = "default") -> None:
     """List every rule with level, audience and state."""
