@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import signal
 import ssl
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -37,11 +39,17 @@ def main() -> int:
     except (ConfigError, KeysError, NoSchool, SchemaError, StoreUrlError, OSError) as error:
         sys.stderr.write(f"error: console: {error}\n")
         return 1
+    # The server stops gracefully, then raises the signal again: a stop that was asked for is no failure.
+    signal.signal(signal.SIGTERM, _stop)
     try:
         server.run()
     finally:
         store.close()
     return 0 if server.started else 1
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.Server:
