@@ -1,0 +1,82 @@
+"""A block device as sysfs describes it: removable or not, on which bus, whose serial, and what its bytes hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from schoolkeeper_agent.sensors.linux import content
+from schoolkeeper_proto.model import Medium, MediumEncryption
+
+_MAX_TEXT = 256
+
+
+def is_removable(disk: Path) -> bool:
+    """``disk`` is a folder of /sys/block. USB disks and cards count, whatever they call themselves."""
+    return _text(disk / "removable") == "1" or bus_of(disk) in ("usb", "mmc", "firewire", "thunderbolt")
+
+
+def bus_of(disk: Path) -> str:
+    parts = str(_real(disk)).split("/")
+    if usb_device(disk) is not None:
+        return "usb"
+    if any(part.startswith("mmc") for part in parts):
+        # Soldered flash (eMMC) has no card that anybody could take out.
+        return "mmc" if _text(disk / "device" / "type") != "MMC" else "emmc"
+    if any(part.startswith("fw") and part[2:].isdigit() for part in parts):
+        return "firewire"
+    return "virtual" if "virtual" in parts else "internal"
+
+
+def usb_device(disk: Path) -> Path | None:
+    """The folder of the USB device (it has ``authorized`` and ``idVendor``) that the disk hangs on."""
+    place = _real(disk)
+    for parent in place.parents:
+        if (parent / "idVendor").exists() and (parent / "authorized").exists():
+            return parent
+    return None
+
+
+def describe(disk: Path, device: Path) -> Medium:
+    """``device`` is its node (/dev/sdb). What cannot be read is left empty; content that cannot be read is unknown."""
+    usb = usb_device(disk)
+    serial = _text(usb / "serial") if usb is not None else _text(disk / "device" / "serial")
+    sectors = _text(disk / "size")
+    size = int(sectors) * 512 if sectors.isdigit() else 0
+    held = look_inside(device, size)
+    return Medium(
+        kernel_name=disk.name,
+        vendor_id=_text(usb / "idVendor") if usb is not None else "",
+        product_id=_text(usb / "idProduct") if usb is not None else "",
+        serial=serial,
+        bus=bus_of(disk),
+        size_bytes=size,
+        encryption=held.encryption,
+        file_system=held.file_system,
+    )
+
+
+def look_inside(device: Path, size: int) -> content.Content:
+    """Reads only heads of volumes; a medium that does not answer is unknown."""
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return content.Content(encryption=MediumEncryption.UNKNOWN)
+    try:
+        return content.recognise(lambda offset, length: os.pread(descriptor, length, offset), size)
+    except OSError:
+        return content.Content(encryption=MediumEncryption.UNKNOWN)
+    finally:
+        os.close(descriptor)
+
+
+def _real(disk: Path) -> Path:
+    return Path(os.path.realpath(disk))
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_TEXT).decode(errors="replace").strip().strip("\0")
+    except OSError:
+        return ""

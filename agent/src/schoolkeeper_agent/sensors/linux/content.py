@@ -1,0 +1,221 @@
+"""What a medium holds, told from its own bytes: encrypted or not, and which file systems (pure, bounded; T-44, T-45).
+
+A medium is called encrypted only if everything on it is: one plain partition makes it plain, and what cannot be told
+or carries two signatures at once (a plain file system behind a forged header) is unknown. VeraCrypt has no signature
+and stays unknown, as does APFS, whose encryption lies too deep to be told here.
+
+Sources: cryptsetup's LUKS1 and LUKS2 on-disk format documents; libbde's 'BitLocker Drive Encryption format'; UEFI 2.10
+section 5 (GPT); Microsoft's FAT and exFAT specifications; Linux ``ext4.h``; Apple File System Reference.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from schoolkeeper_proto.model import MediumEncryption
+
+Read = Callable[[int, int], bytes]
+"""(offset, length) -> at most so many bytes; short or empty beyond the end."""
+
+HEAD = 68 << 10
+"""Bytes looked at per file system: btrfs has its signature last, at 64 KiB."""
+MAX_PARTITIONS = 32
+_SECTORS = (512, 4096)
+_FVE = b"-FVE-FS-"
+_BITLOCKER_GUIDS = (
+    bytes.fromhex("3bd66749292ed84a8399f6a339e3d001"),
+    bytes.fromhex("3b4da89280dd0e4d9e4eb1e3284eaed8"),
+)
+_TO_GO_GUID_AT, _GUID_AT = 424, 160
+_ENCRYPTED = (
+    MediumEncryption.LUKS1,
+    MediumEncryption.LUKS2,
+    MediumEncryption.BITLOCKER,
+    MediumEncryption.FILEVAULT,
+)
+# Parts that only help to start a machine: EFI system is not among them, people can write to it.
+_NO_DATA_TYPES = frozenset(
+    {
+        bytes.fromhex("16e3c9e35c0bb84d817df92df00215ae"),  # Microsoft reserved
+        bytes.fromhex("4861682149646f6e744e656564454649"),  # BIOS boot
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """``file_system`` names what was seen, several joined by '+'; empty when nothing was recognised."""
+
+    encryption: MediumEncryption
+    file_system: str = ""
+
+
+def recognise(read: Read, size: int) -> Content:
+    """Looks at a whole medium of ``size`` bytes: itself, or its partitions."""
+    whole = volume(read, 0, size)
+    parts = _partitions(read, size)
+    if whole.file_system and whole.file_system != "blank":
+        return whole
+    if parts is None:
+        return whole
+    return _together([volume(read, start, length) for start, length in parts])
+
+
+def volume(read: Read, start: int, length: int) -> Content:
+    """Looks at one volume: every signature is tried, and two at once are ambiguous."""
+    head = read(start, min(HEAD, max(0, length)))
+    if len(head) < 512:
+        return Content(encryption=MediumEncryption.UNKNOWN)
+    found = [content for test in _TESTS if (content := test(head, read, start, length)) is not None]
+    if len(found) > 1:
+        return Content(
+            encryption=MediumEncryption.UNKNOWN, file_system="+".join(one.file_system for one in found)
+        )
+    if found:
+        return found[0]
+    if not any(head):
+        return Content(encryption=MediumEncryption.NONE, file_system="blank")
+    return Content(encryption=MediumEncryption.UNKNOWN)
+
+
+def _together(found: list[Content]) -> Content:
+    """Plain wins over unknown, unknown over encrypted."""
+    if not found:
+        return Content(encryption=MediumEncryption.NONE, file_system="blank")
+    names = "+".join(one.file_system for one in found if one.file_system)
+    kinds = [one.encryption for one in found]
+    if MediumEncryption.NONE in kinds:
+        return Content(encryption=MediumEncryption.NONE, file_system=names)
+    if all(kind in _ENCRYPTED for kind in kinds):
+        return Content(encryption=kinds[0], file_system=names)
+    return Content(encryption=MediumEncryption.UNKNOWN, file_system=names)
+
+
+def _partitions(read: Read, size: int) -> list[tuple[int, int]] | None:
+    """(start, length) in bytes of every partition; None without a partition table."""
+    for sector in _SECTORS:
+        header = read(sector, 92)
+        if header[:8] == b"EFI PART" and len(header) == 92:
+            return _gpt(read, header, sector, size)
+    first = read(0, 512)
+    if len(first) == 512 and first[510:] == b"\x55\xaa":
+        return _mbr(first, size)
+    return None
+
+
+def _gpt(read: Read, header: bytes, sector: int, size: int) -> list[tuple[int, int]]:
+    table, count, width = struct.unpack_from("<QII", header, 72)
+    if not 128 <= width <= 4096 or table > size // sector or count > 1024:
+        return [(0, 0)]  # one that cannot be told
+    found = []
+    for number in range(count):
+        entry = read(table * sector + number * width, 128)
+        if len(entry) < 128:
+            return [(0, 0)]
+        if not any(entry[:16]) or entry[:16] in _NO_DATA_TYPES:
+            continue
+        first, last = struct.unpack_from("<QQ", entry, 32)
+        found.append(_bounded(first * sector, (last - first + 1) * sector, size))
+        if len(found) > MAX_PARTITIONS:
+            return [(0, 0)]
+    return found
+
+
+def _mbr(first: bytes, size: int) -> list[tuple[int, int]] | None:
+    found = []
+    for number in range(4):
+        status, kind, start, length = struct.unpack_from("<B3xB3xII", first, 446 + 16 * number)
+        if kind == 0:
+            continue
+        if status not in (0, 0x80):
+            return None  # boot code where a table would be: no partition table
+        # An extended partition holds others: it cannot be told as a whole, and reads as unknown.
+        found.append(_bounded(start * 512, length * 512, size))
+    return found or None
+
+
+def _bounded(start: int, length: int, size: int) -> tuple[int, int]:
+    if start <= 0 or length <= 0 or start + length > size:
+        return (0, 0)
+    return (start, length)
+
+
+def _luks(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
+    if head[:6] != b"LUKS\xba\xbe":
+        return None
+    kinds = {1: MediumEncryption.LUKS1, 2: MediumEncryption.LUKS2}
+    version = int.from_bytes(head[6:8], "big")
+    return Content(encryption=kinds.get(version, MediumEncryption.UNKNOWN), file_system=f"luks{version}")
+
+
+def _bitlocker(head: bytes, read: Read, start: int, length: int) -> Content | None:
+    """The volume's header and, where it points to, the metadata: a label alone proves nothing."""
+    if head[3:11] == _FVE and head[_GUID_AT : _GUID_AT + 16] in _BITLOCKER_GUIDS:
+        offsets = struct.unpack_from("<3Q", head, _GUID_AT + 16)
+    elif head[3:11] == b"MSWIN4.1" and head[_TO_GO_GUID_AT : _TO_GO_GUID_AT + 16] in _BITLOCKER_GUIDS:
+        offsets = struct.unpack_from("<3Q", head, _TO_GO_GUID_AT + 16)
+    else:
+        return None
+    for offset in offsets:
+        if 0 < offset < length and read(start + offset, 8) == _FVE:
+            return Content(encryption=MediumEncryption.BITLOCKER, file_system="bitlocker")
+    return Content(encryption=MediumEncryption.UNKNOWN, file_system="bitlocker")
+
+
+def _fat(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
+    if head[510:512] != b"\x55\xaa" or head[0] not in (0xEB, 0xE9):
+        return None
+    if head[_TO_GO_GUID_AT : _TO_GO_GUID_AT + 16] in _BITLOCKER_GUIDS and head[3:11] == b"MSWIN4.1":
+        return None  # BitLocker To Go's small readable part: the other test says more
+    sector, cluster, reserved, tables = struct.unpack_from("<HBHB", head, 11)
+    if sector not in (512, 1024, 2048, 4096) or cluster == 0 or cluster & (cluster - 1):
+        return None
+    if reserved == 0 or tables not in (1, 2) or not (head[21] >= 0xF8 or head[21] == 0xF0):
+        return None
+    return Content(encryption=MediumEncryption.NONE, file_system="vfat")
+
+
+def _ext(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
+    if head[1080:1082] != b"\x53\xef":
+        return None
+    compatible, incompatible = struct.unpack_from("<II", head, 1024 + 92)
+    name = "ext4" if incompatible & 0x2C0 else "ext3" if compatible & 0x4 else "ext2"
+    return Content(encryption=MediumEncryption.NONE, file_system=name)
+
+
+def _core_storage(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
+    if head[88:90] != b"CS" or head[8:12] != b"\x01\x00\x00\x00":
+        return None
+    method = int.from_bytes(head[172:176], "little")
+    kind = MediumEncryption.FILEVAULT if method == 2 else MediumEncryption.UNKNOWN
+    return Content(encryption=kind, file_system="corestorage")
+
+
+def _apfs(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
+    if head[32:36] != b"NXSB":
+        return None
+    return Content(encryption=MediumEncryption.APFS, file_system="apfs")
+
+
+_PLAIN = (
+    (3, b"NTFS    ", "ntfs"),
+    (3, b"EXFAT   ", "exfat"),
+    (0, b"XFSB", "xfs"),
+    (1024, b"H+", "hfsplus"),
+    (1024, b"HX", "hfsplus"),
+    (1024, bytes.fromhex("1020f5f2"), "f2fs"),
+    (32769, b"CD001", "iso9660"),
+    (65536 + 64, b"_BHRfS_M", "btrfs"),
+    (4086, b"SWAPSPACE2", "swap"),
+    (0, b"hsqs", "squashfs"),
+)
+
+
+def _plain(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
+    names = [name for offset, magic, name in _PLAIN if head[offset : offset + len(magic)] == magic]
+    return Content(encryption=MediumEncryption.NONE, file_system="+".join(names)) if names else None
+
+
+_TESTS = (_luks, _bitlocker, _fat, _ext, _core_storage, _apfs, _plain)

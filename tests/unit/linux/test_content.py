@@ -1,0 +1,182 @@
+"""What a medium holds, told from images that the real tools made, and from headers made by the documents."""
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schoolkeeper_agent.sensors.linux.block_device import look_inside
+from schoolkeeper_agent.sensors.linux.content import Content, recognise
+from schoolkeeper_proto.model import MediumEncryption
+
+SIZE = 32 << 20
+FVE_AT = 1 << 20
+
+
+def image(folder: Path, *command: str) -> Path:
+    path = folder / "medium.img"
+    path.write_bytes(b"")
+    with path.open("r+b") as file:
+        file.truncate(SIZE)
+    try:
+        subprocess.run([*command, str(path)], check=True, capture_output=True, input=b"secret")
+    except FileNotFoundError:
+        pytest.skip(f"{command[0]} is not installed (`make lab` installs it)")
+    return path
+
+
+def of(data: bytes, size: int = SIZE) -> Content:
+    return recognise(
+        lambda offset, length: (data + bytes(max(0, size - len(data))))[offset : offset + length], size
+    )
+
+
+LUKS = ("cryptsetup", "luksFormat", "-q", "--pbkdf-force-iterations")
+
+
+@pytest.mark.requirement("T-45")
+@pytest.mark.parametrize(
+    ("command", "encryption", "file_system"),
+    [
+        (("cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000", "--key-file=-"),
+         "luks1", "luks1"),
+        (("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000",
+          "--key-file=-"), "luks2", "luks2"),
+        (("mkfs.ext4", "-q", "-F"), "none", "ext4"),
+        (("mkfs.ext2", "-q", "-F"), "none", "ext2"),
+        (("mkfs.vfat",), "none", "vfat"),
+        (("mkfs.vfat", "-F", "12"), "none", "vfat"),
+        (("mkfs.exfat",), "none", "exfat"),
+        (("mkfs.ntfs", "-F", "-Q"), "none", "ntfs"),
+        (("mkfs.btrfs", "-q", "--mixed"), "none", "btrfs"),
+        (("mkswap",), "none", "swap"),
+        (("true",), "none", "blank"),
+    ],
+)  # fmt: skip
+def test_images_of_the_real_tools(
+    tmp_path: Path, command: tuple[str, ...], encryption: str, file_system: str
+) -> None:
+    path = image(tmp_path, *command)
+    assert look_inside(path, SIZE) == Content(
+        encryption=MediumEncryption(encryption), file_system=file_system
+    )
+
+
+def luks_bytes() -> bytes:
+    return b"LUKS\xba\xbe\x00\x02" + bytes(504)
+
+
+def fat_bytes(label: bytes = b"mkfs.fat") -> bytes:
+    head = bytearray(512)
+    head[0:3] = b"\xeb\x3c\x90"
+    head[3:11] = label
+    struct.pack_into("<HBHBHHB", head, 11, 512, 4, 1, 2, 512, 65000, 0xF8)
+    head[510:] = b"\x55\xaa"
+    return bytes(head)
+
+
+def bitlocker_bytes(*, to_go: bool = False, metadata: bool = True) -> bytes:
+    head = bytearray(fat_bytes(b"MSWIN4.1") if to_go else bytes(512))
+    if not to_go:
+        head[0:11] = b"\xeb\x58\x90-FVE-FS-"
+    at = 424 if to_go else 160
+    head[at : at + 16] = bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")
+    struct.pack_into("<3Q", head, at + 16, FVE_AT, FVE_AT * 2, FVE_AT * 3)
+    head[510:] = b"\x55\xaa"
+    data = bytes(head) + bytes(FVE_AT - 512)
+    return data + (b"-FVE-FS-" if metadata else b"")
+
+
+def mbr(*parts: bytes, kind: int = 0x83, status: int = 0) -> bytes:
+    table = bytearray(512)
+    body = bytearray()
+    start = 2048
+    for number, part in enumerate(parts):
+        length = max(2048, (len(part) + 511) // 512)
+        struct.pack_into("<B3xB3xII", table, 446 + 16 * number, status, kind, start, length)
+        body[(start - 2048) * 512 :] = part.ljust(length * 512, b"\0")
+        start += length
+    table[510:] = b"\x55\xaa"
+    return bytes(table) + bytes(2047 * 512) + bytes(body)
+
+
+def gpt(*parts: bytes, kind: bytes = b"\xa2" * 16, sector: int = 512) -> bytes:
+    table = bytearray()
+    body = bytearray()
+    start = (1 << 20) // sector
+    for part in parts:
+        length = (1 << 20) // sector
+        table += kind + b"u" * 16 + struct.pack("<QQ", start, start + length - 1) + bytes(80)
+        body += part.ljust(1 << 20, b"\0")
+        start += length
+    header = b"EFI PART" + bytes(64) + struct.pack("<QII", 2, max(4, len(parts)), 128)
+    head = bytes(sector) + header.ljust(sector, b"\0") + bytes(table)
+    return head.ljust(1 << 20, b"\0") + bytes(body)
+
+
+EXT = bytes(1080) + b"\x53\xef" + bytes(2000)
+
+
+@pytest.mark.parametrize(
+    ("data", "encryption"),
+    [
+        (bitlocker_bytes(), "bitlocker"),
+        (bitlocker_bytes(to_go=True), "bitlocker"),
+        (bytes(32) + b"NXSB" + bytes(500), "apfs"),
+        (mbr(luks_bytes()), "luks2"),
+        (gpt(luks_bytes()), "luks2"),
+        (gpt(luks_bytes(), sector=4096), "luks2"),
+        (mbr(bitlocker_bytes()), "bitlocker"),
+        (b"\x8f" * 4096, "unknown"),  # VeraCrypt looks like noise
+    ],
+)
+def test_encrypted_media(data: bytes, encryption: str) -> None:
+    assert of(data).encryption == encryption
+
+
+@pytest.mark.parametrize(
+    ("data", "encryption"),
+    [
+        # One plain partition beside an encrypted one makes the medium plain.
+        (mbr(luks_bytes(), fat_bytes()), "none"),
+        (gpt(luks_bytes(), EXT), "none"),
+        # A label of BitLocker on a plain FAT, which Linux mounts as FAT.
+        (fat_bytes(b"-FVE-FS-"), "none"),
+        (bitlocker_bytes(metadata=False), "unknown"),
+        (bitlocker_bytes(to_go=True, metadata=False), "unknown"),
+        # LUKS magic before a file system that begins later.
+        (luks_bytes() + EXT[512:], "unknown"),
+        # A FAT in the first sector, and an encrypted partition for show.
+        (fat_bytes()[:446] + mbr(luks_bytes())[446:], "none"),
+        # Tables that point nowhere, or hide more than can be looked at.
+        (mbr(luks_bytes())[:600], "none"),
+        (gpt(*[luks_bytes()] * 4)[: (1 << 20) + 100], "none"),
+        (mbr(luks_bytes(), kind=5), "luks2"),
+    ],
+)
+def test_what_pretends_to_be_encrypted(data: bytes, encryption: str) -> None:
+    found = of(data)
+    assert found.encryption == encryption or (encryption == "none" and found.file_system == "blank"), found
+
+
+def test_a_table_beyond_the_end_of_the_medium_is_unknown() -> None:
+    assert of(mbr(luks_bytes()), size=4096).encryption is MediumEncryption.UNKNOWN
+    assert of(b"", size=0).encryption is MediumEncryption.UNKNOWN
+
+
+@given(st.binary(max_size=2048), st.integers(0, 1 << 40))
+def test_any_bytes_have_an_answer_within_bounds(data: bytes, size: int) -> None:
+    read = 0
+
+    def bounded(offset: int, length: int) -> bytes:
+        nonlocal read
+        assert offset >= 0
+        assert length >= 0
+        read += length
+        return data[offset : offset + length]
+
+    recognise(bounded, size)
+    assert read < 4 << 20

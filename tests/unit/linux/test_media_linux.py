@@ -1,0 +1,168 @@
+"""A real loop device stands for a stick: seen, recognised, made read-only, mounted, unplugged (T-44)."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.enforcers.actions import LimitMedium
+from schoolkeeper_agent.enforcers.linux.media import MediaEnforcer
+from schoolkeeper_agent.observations import MediumArrived, MediumInUse, MediumLeft
+from schoolkeeper_agent.sensors.linux import uevents
+from schoolkeeper_agent.sensors.linux.media import MediaSensor, mounted_disks
+from schoolkeeper_proto.model import MediumEncryption
+from schoolkeeper_proto.policy import MediaAccess
+from support.core_playbook import bundle_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def stick() -> Iterator[str]:
+    """The kernel's name of a loop device with an ext4 on it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it makes a loop device")
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(16 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", file.name], check=True)
+        made = subprocess.run(
+            ["losetup", "--find", "--show", file.name], capture_output=True, text=True, check=False
+        )
+        if made.returncode != 0:
+            pytest.skip(f"no loop device: {made.stderr.strip()}")
+        device = made.stdout.strip()
+        try:
+            yield device.removeprefix("/dev/")
+        finally:
+            subprocess.run(["losetup", "--detach", device], check=False)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(bundle=bundle_of(), run_dir=tmp_path)
+
+
+@contextlib.asynccontextmanager
+async def running(sensor: MediaSensor) -> AsyncIterator[list[object]]:
+    seen: list[object] = []
+    task = asyncio.create_task(sensor.run(seen.append))
+    await asyncio.sleep(0.05)
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(seen: list[object], kind: type) -> object:
+    async with asyncio.timeout(5):
+        while not (found := [one for one in seen if isinstance(one, kind)]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return found[-1]
+
+
+@pytest.mark.requirement("T-44", "W-69")
+async def test_a_plain_medium_is_seen_and_becomes_read_only(stick: str, context: Context) -> None:
+    async with running(MediaSensor(context, include=frozenset({stick}))) as seen:
+        arrived = await until(seen, MediumArrived)
+        assert isinstance(arrived, MediumArrived)
+        assert (arrived.medium.kernel_name, arrived.medium.file_system) == (stick, "ext4")
+        assert (arrived.medium.encryption, arrived.medium.size_bytes) == (MediumEncryption.NONE, 16 << 20)
+    action = LimitMedium(kernel_name=stick, access=MediaAccess.READ_ONLY)
+    outcome = await MediaEnforcer(context).perform(action)
+    assert outcome.succeeded, outcome.detail
+    with Path(f"/dev/{stick}").open("r+b", buffering=0) as device, pytest.raises(PermissionError):
+        device.write(b"x" * 512)
+
+
+async def test_writes_to_a_mounted_medium_are_refused_by_the_kernel_afterwards(
+    stick: str, context: Context, tmp_path: Path
+) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    subprocess.run(["mount", f"/dev/{stick}", place], check=True)
+    try:
+        outcome = await MediaEnforcer(context).perform(
+            LimitMedium(kernel_name=stick, access=MediaAccess.READ_ONLY)
+        )
+        assert outcome.succeeded, outcome.detail
+        with pytest.raises(OSError, match="Read-only file system"):
+            (place / "homework").write_bytes(b"x")
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=False)
+
+
+async def test_a_mount_is_seen_with_whether_it_can_be_written(
+    stick: str, context: Context, tmp_path: Path
+) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    async with running(MediaSensor(context, include=frozenset({stick}))) as seen:
+        await until(seen, MediumArrived)
+        subprocess.run(["mount", "-o", "ro", f"/dev/{stick}", place], check=True)
+        try:
+            used = await until(seen, MediumInUse)
+            assert used == MediumInUse(kernel_name=stick, read_only=True)
+        finally:
+            subprocess.run(["umount", place], check=True)
+
+
+async def test_what_cannot_be_done_is_an_outcome_with_the_reason(stick: str, context: Context) -> None:
+    enforcer = MediaEnforcer(context)
+    gone = await enforcer.perform(LimitMedium(kernel_name="sdzz", access=MediaAccess.BLOCK))
+    assert "no medium 'sdzz'" in gone.detail
+    path = await enforcer.perform(LimitMedium(kernel_name="../x", access=MediaAccess.BLOCK))
+    assert not path.succeeded
+    # A loop device has no switch to remove it: it is made read-only, and that is not called blocked.
+    blocked = await enforcer.perform(LimitMedium(kernel_name=stick, access=MediaAccess.BLOCK))
+    assert not blocked.succeeded
+    assert "only be made read-only" in blocked.detail
+    other = await enforcer.perform("nonsense")
+    assert not other.succeeded
+
+
+async def test_the_kernels_events_reach_the_sensor(stick: str, context: Context) -> None:
+    """'change' of the device itself, sent by the kernel: what plugging in sends as 'add'."""
+    sensor = MediaSensor(context, include=frozenset({stick}))
+    async with running(sensor) as seen:
+        await until(seen, MediumArrived)
+        sensor._held.clear()
+        seen.clear()
+        Path(f"/sys/block/{stick}/uevent").write_text("change")
+        await until(seen, MediumArrived)
+        Path(f"/sys/block/{stick}/uevent").write_text("remove")
+        left = await until(seen, MediumLeft)
+        assert left == MediumLeft(kernel_name=stick)
+
+
+def test_without_root_it_watches_and_says_what_it_cannot(tmp_path: Path) -> None:
+    context = Context(bundle=bundle_of(), run_dir=tmp_path, has_root=False)
+    assert "unknown" in MediaSensor(context).ability().because
+    assert not MediaEnforcer(context).ability().able
+
+
+PACKET = b"add@/devices/x/block/sdb\0ACTION=add\0SUBSYSTEM=block\0DEVNAME=sdb\0DEVTYPE=disk\0"
+
+
+def test_packets_of_the_kernel_and_of_others() -> None:
+    event = uevents.parse(PACKET)
+    assert event is not None
+    assert (event.action, event.properties["DEVNAME"]) == ("add", "sdb")
+    for wrong in (b"", b"libudev\0\xfe\xed", b"@", b"add@", b"add@x\0", b"\xff@/\0"):
+        assert uevents.parse(wrong) is None
+
+
+def test_lines_of_the_mount_table_that_are_none_are_left_out() -> None:
+    assert mounted_disks("nonsense\n1 2 3\n\n36 35 98:0 / /mnt rw - ext4", Path("/nowhere")) == []
