@@ -63,6 +63,7 @@ def test_what_is_no_key_file_is_said_to_be_none(tmp_path: Path, data: bytes) -> 
         keyfile.load_keys(path, PASSPHRASE)
 
 
+@pytest.mark.requirement("W-17")
 def test_a_change_needs_both_duties_before_it_is_published(tmp_path: Path) -> None:
     school = School(tmp_path / "collector")
     bundle = compile_bundle("default", school.keys, group=GROUP, version=2, now_ms=wall_ms())

@@ -191,6 +191,7 @@ def test_two_officers_of_both_duties_change_the_policy(collector: HostileCollect
     assert laptop.update() == TrustUpdate(changed=False)
 
 
+@pytest.mark.requirement("W-17")
 @pytest.mark.parametrize(
     ("signers", "reason"),
     [
