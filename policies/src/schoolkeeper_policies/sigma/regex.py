@@ -275,18 +275,18 @@ class _Builder:
         return part
 
     def _consume(self, test: Test) -> tuple[int, int]:
-        first, last = self._new(self._folded(test)), self._new()
+        first, last = self._new(test), self._new()
         self._link(first, last)
         return first, last
 
     def _folded(self, test: Test) -> Test:
+        """Before a class is negated: '[^a]' without regard to case is neither 'a' nor 'A'."""
         if not self._ignore_case:
             return test
         return lambda c: test(c) or test(c.lower()) or test(c.upper())
 
-    @staticmethod
-    def _literal(character: str) -> Test:
-        return lambda c: c == character
+    def _literal(self, character: str) -> Test:
+        return self._folded(lambda c: c == character)
 
     def _escape(self) -> Test:
         character = self._peek()
@@ -329,7 +329,7 @@ class _Builder:
             self._at += 2
             if rest[1] < low:
                 raise self._refused(f"the range {low}-{rest[1]} runs backward", back=3)
-            return lambda c, high=rest[1]: low <= c <= high  # type: ignore[misc]
+            return self._folded(lambda c, high=rest[1]: low <= c <= high)  # type: ignore[misc]
         return self._literal(low)
 
 
