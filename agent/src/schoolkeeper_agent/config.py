@@ -5,7 +5,6 @@ What the school decides (rules, what is collected) is never here: that is the si
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -113,6 +112,8 @@ def load_settings(path: Path) -> Settings:
     values: dict[str, object] = {}
     for key, value in data.items():
         if key not in known:
+            import difflib  # only for a mistake
+
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise ConfigError(f"{path}: {key!r} is not a setting; {hint}")
