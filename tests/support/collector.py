@@ -213,7 +213,7 @@ class Collector:
         return peer
 
     def job(self, peer: Peer, batch: wire.Batch) -> Job:
-        return self._inline._one(peer, batch, len(batch.statement), True)
+        return self._inline._one(peer, batch, len(batch.statement))
 
     def send(self, device: SimulatedDevice, peer: Peer, *batches: wire.Batch) -> list[Answer]:
         """Batches of one device in one group commit."""

@@ -35,10 +35,10 @@ class Terms:
 
 
 class HistoryLost(Exception):
-    """A device holds a checkpoint of ours that is beyond our ledger: we were restored from an older backup."""
+    """A device holds a checkpoint that we signed and our ledger does not lead to: restored from an older backup."""
 
     def __init__(self, note: str, size: int) -> None:
-        super().__init__(f"a device holds a checkpoint of {size} entries, which this ledger does not have")
+        super().__init__(f"a device holds a checkpoint of {size} entries that this ledger does not lead to")
         self.note = note
         self.size = size
 
@@ -80,7 +80,7 @@ class Greeter:
             )
         peer.device_no, peer.group = row.device_no, row.device_group
         peer.certificate_keys = self._certificate_keys(connection, peer)
-        self._learn_checkpoint(peer, hello.checkpoint)
+        self._learn_checkpoint(connection, peer, hello.checkpoint)
         because = self._new_epoch_because(connection, changes, row, job, now_ms)
         self._register(connection, changes, row, peer, hello, now_ms)
         return wire.Welcome(
@@ -97,7 +97,7 @@ class Greeter:
 
     def beat(self, connection: Connection, changes: Changes, job: BeatJob, now_ms: int) -> None:
         """Notes the contact. Raises ``HistoryLost``."""
-        self._learn_checkpoint(job.peer, job.beat.checkpoint)
+        self._learn_checkpoint(connection, job.peer, job.beat.checkpoint)
         self._note_proof_failure(connection, changes, job.peer.device_no, job.beat.proof_failure, now_ms)
         values = {
             "last_contact_ms": now_ms,
@@ -153,7 +153,7 @@ class Greeter:
                 found[bytes(row.certificate_hash)] = key
         return found
 
-    def _learn_checkpoint(self, peer: Peer, note: str) -> None:
+    def _learn_checkpoint(self, connection: Connection, peer: Peer, note: str) -> None:
         """From here on proofs start at what the device says it holds, if we ever signed it."""
         if not note:
             peer.known_generation = peer.known_size = 0
@@ -169,8 +169,10 @@ class Greeter:
             peer.known_generation = peer.known_size = 0
             return
         ours = self._sequencer.generation
-        if point.origin == checkpoint.origin_of(self._school_id, ours) and point.size > self._sequencer.size:
-            raise HistoryLost(note, point.size)
+        if point.origin == checkpoint.origin_of(self._school_id, ours):
+            lost = point.size > self._sequencer.size
+            if lost or self._sequencer.root_at(connection, point.size) != point.root:
+                raise HistoryLost(note, point.size)
         peer.known_generation, peer.known_size = generation, point.size
 
     def _new_epoch_because(

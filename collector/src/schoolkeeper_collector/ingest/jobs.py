@@ -14,7 +14,9 @@ from schoolkeeper_proto import wire
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """One open stream. The writer alone touches ``known_*``: the checkpoint that the device holds by now."""
+    """One open stream. The writer alone touches ``known_*``, the checkpoint that the device holds by now, and
+    ``fault_told``: one fact a stream is enough.
+    """
 
     identity: PeerIdentity
     address: str = ""
@@ -23,6 +25,7 @@ class Peer:
     certificate_keys: Mapping[bytes, EllipticCurvePublicKey] = field(default_factory=dict)
     known_generation: int = 0
     known_size: int = 0
+    fault_told: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +55,6 @@ class FaultJob:
     reason: str
     ranges: tuple[wire.RangeDisposition, ...]
     size: int
-    tell: bool
 
 
 @dataclass(slots=True, eq=False)

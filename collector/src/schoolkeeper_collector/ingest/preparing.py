@@ -24,14 +24,14 @@ class PreparingThread:
     def __init__(self, preparer: Preparer, submit: Callable[[Job], None]) -> None:
         self._preparer = preparer
         self._submit = submit
-        self._batches: queue.SimpleQueue[tuple[Peer, wire.Batch, int, bool] | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[tuple[Peer, wire.Batch, int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="preparing", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def prepare(self, peer: Peer, batch: wire.Batch, size: int, *, tell_fault: bool) -> None:
-        self._batches.put((peer, batch, size, tell_fault))
+    def prepare(self, peer: Peer, batch: wire.Batch, size: int) -> None:
+        self._batches.put((peer, batch, size))
 
     def stop(self) -> None:
         self._batches.put(None)
@@ -41,15 +41,15 @@ class PreparingThread:
         while (item := self._batches.get()) is not None:
             self._submit(self._one(*item))
 
-    def _one(self, peer: Peer, batch: wire.Batch, size: int, tell: bool) -> Job:
+    def _one(self, peer: Peer, batch: wire.Batch, size: int) -> Job:
         try:
             prepared = self._preparer.prepare(batch, peer.identity.device_id, peer.certificate_keys)
             return BatchJob(peer, prepared, size)
         except BatchFault as error:
-            return _fault(peer, batch, str(error), size, tell)
+            return _fault(peer, batch, str(error), size)
         except Exception as error:  # noqa: BLE001 - a batch that breaks us must not end the thread
             _log.error("preparing failed", error=type(error).__name__)
-            return _fault(peer, batch, "the collector could not read this batch", size, tell)
+            return _fault(peer, batch, "the collector could not read this batch", size)
 
 
 def retry_ranges(batch: wire.Batch, reason: str) -> tuple[wire.RangeDisposition, ...]:
@@ -71,5 +71,5 @@ def retry_ranges(batch: wire.Batch, reason: str) -> tuple[wire.RangeDisposition,
     )
 
 
-def _fault(peer: Peer, batch: wire.Batch, reason: str, size: int, tell: bool) -> FaultJob:
-    return FaultJob(peer, batch.number, reason, retry_ranges(batch, reason), size, tell)
+def _fault(peer: Peer, batch: wire.Batch, reason: str, size: int) -> FaultJob:
+    return FaultJob(peer, batch.number, reason, retry_ranges(batch, reason), size)

@@ -38,6 +38,7 @@ _SWEEP_SECONDS = 2.0
 _CROWDED_WAIT_MS = 500
 _SHUTDOWN_WAIT_MS = 5_000
 _FETCH_CHUNK = 1 << 16
+_LINGER_SECONDS = 1.0
 _log = structlog.get_logger("ingest.service")
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -55,6 +56,7 @@ class _Stream:
         "heard_ms",
         "in_flight",
         "outgoing",
+        "parted",
         "peer",
         "policy",
         "room",
@@ -76,6 +78,7 @@ class _Stream:
         self.room: asyncio.Event | None = None
         self.suspect = False
         self.closing = False
+        self.parted = False
         self.ended: asyncio.Future[None] | None = None
         self.told: set[bytes] | None = None
         self.grants: set[bytes] | None = None
@@ -175,6 +178,7 @@ class UplinkService:
         except IdentityRefused as error:
             goodbye = wire.Goodbye(reason=error.reason, remedy=error.remedy, retry_after_ms=60_000)
             await context.write(encode(wire.CollectorMessage(body=goodbye)))
+            await _linger(asyncio.ensure_future(_drain(context)))
             return
         stream = _Stream(Peer(identity, address=_address(context.peer())), context, now_ms)
         stream.ended = asyncio.get_running_loop().create_future()
@@ -186,6 +190,8 @@ class UplinkService:
             await asyncio.wait((reader, stream.ended), return_when=asyncio.FIRST_COMPLETED)
             if stream.sending is not None:
                 await stream.sending
+            if stream.parted:
+                await _linger(reader)
         finally:
             reader.cancel()
             self._forget(stream)
@@ -193,11 +199,13 @@ class UplinkService:
                 _log.warning("a stream failed", error=type(reader.exception()).__name__)
 
     async def _read(self, stream: _Stream) -> None:
-        while not stream.closing:
+        while True:
             data: object = await stream.context.read()
             if not isinstance(data, bytes):  # EOF: what was taken is still answered
                 await self._room(stream, 0)
                 return
+            if stream.closing:
+                continue
             stream.heard_ms = self._clock_ms()
             self._heard(stream)
             self._perform(stream, stream.session.received(data))
@@ -242,7 +250,7 @@ class UplinkService:
             self._send(stream, wire.Pushback(retry_after_ms=_CROWDED_WAIT_MS, reason=reason))
             return
         stream.in_flight += 1
-        self._preparing.prepare(stream.peer, batch, size, tell_fault=stream.session.first_fault)
+        self._preparing.prepare(stream.peer, batch, size)
 
     # ---- answers --------------------------------------------------------------------------------------------
 
@@ -301,7 +309,7 @@ class UplinkService:
     def _close(self, stream: _Stream, goodbye: wire.Goodbye) -> None:
         if stream.closing:
             return
-        stream.closing = True
+        stream.closing = stream.parted = True
         stream.session.phase = Phase.CLOSED
         self._send(stream, goodbye)
 
@@ -401,6 +409,18 @@ class UplinkService:
         else:
             for start in range(0, max(1, len(data)), _FETCH_CHUNK):
                 await context.write(encode(wire.FetchChunk(data=data[start : start + _FETCH_CHUNK])))
+
+
+async def _drain(context: Context) -> None:
+    """Reads on without looking, until the device has closed its side."""
+    while isinstance(await context.read(), bytes):
+        pass
+
+
+async def _linger(reader: asyncio.Future[None]) -> None:
+    """After a goodbye the device closes: a stream torn down while it writes would lose it the goodbye."""
+    await asyncio.wait((reader,), timeout=_LINGER_SECONDS)
+    reader.cancel()
 
 
 def _auth(context: Context) -> Any:

@@ -92,10 +92,6 @@ class Session:
         self._strikes += 1
         return self._protocol(reason) if self._strikes >= _STRIKES else None
 
-    @property
-    def first_fault(self) -> bool:
-        return self._strikes == 0
-
     def _greet(self, hello: wire.Hello) -> Step:
         if self.phase is not Phase.GREETING:
             return self._protocol("a second hello on one stream")

@@ -252,7 +252,8 @@ class Writer:
             case BeatJob():
                 self._greeter.beat(connection, changes, job, now_ms)
             case FaultJob():
-                if job.tell:
+                if not job.peer.fault_told:
+                    job.peer.fault_told = True
                     changes.fact("frame.refused", job.peer.device_no, now_ms, reason=job.reason[:500])
             case CommandJob():
                 answer_command(connection, self._school_id, job.peer.device_no, job.result, now_ms)

@@ -227,6 +227,11 @@ class Sequencer:
             return None
         return self._tree.consistency(connection, old_size)
 
+    def root_at(self, connection: Connection, size: int) -> bytes:
+        """The root of the first ``size`` leaves."""
+        assert self._tree is not None
+        return merkle.root(size, self._tree.nodes(connection, merkle.peaks(size)))
+
     # ---- inside -----------------------------------------------------------------------------------------
 
     def _drain(self, connection: Connection, now_ms: int) -> None:
