@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ class FleetProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            bufsize=1,
+            bufsize=1,  # lines
         )
 
     @property
@@ -46,6 +47,11 @@ class FleetProcess:
         if "failed" in found:
             raise harness.CannotMeasure(f"the fleet: {found['failed']}")
         return found
+
+    def has_answered(self) -> bool:
+        """Whether an answer waits to be read, or the process has ended."""
+        ready, _, _ = select.select([self._child.stdout], [], [], 0)
+        return bool(ready)
 
     def ask(self, do: str, **how: Any) -> dict[str, Any]:
         self.order(do, **how)

@@ -128,11 +128,16 @@ class Load:
             place=model.Place.ON_SITE,
             severity=severity,
         )
-        at = time.monotonic()
+        at, at_unix = time.monotonic(), time.time()
         report(device, planned, 1_000_000 + self._number)
         done = asyncio.create_task(device.drained.wait())
         await asyncio.wait({done}, timeout=30)
-        return {"at": at, "acknowledged": time.monotonic(), "pending": device.outbox.pending_events}
+        return {
+            "at": at,
+            "at_unix": at_unix,
+            "acknowledged": time.monotonic(),
+            "pending": device.outbox.pending_events,
+        }
 
     async def memory(self, _order: dict[str, Any]) -> dict[str, Any]:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

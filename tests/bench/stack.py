@@ -20,7 +20,7 @@ from harness import CannotMeasure
 
 SCHOOL: Final = "bench.example"
 GROUP: Final = "bench-laptops"
-COMMAND: Final = [sys.executable, "-m", "schoolkeeper_collector.cli"]
+COMMAND: Final = [str(Path(sys.executable).with_name("schoolkeeper-collector"))]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Collector:
     database_url: str = ""
     keystore_url: str = ""
     console: bool = False
+    program: list[str] = field(default_factory=lambda: [*COMMAND, "run"])
     settings: dict[str, str] = field(default_factory=dict)
     init_said: str = ""
     child: subprocess.Popen[bytes] | None = None
@@ -69,6 +70,8 @@ class Collector:
             "SCHOOLKEEPER_CONSOLE_LISTEN": f"127.0.0.1:{self.ports['console']}",
             "SCHOOLKEEPER_HEALTH_LISTEN": f"127.0.0.1:{self.ports['health']}",
         }
+        if not self.console:
+            own["SCHOOLKEEPER_CONSOLE_LISTEN"] = ""
         if self.database_url:
             own["SCHOOLKEEPER_DATABASE_URL"] = self.database_url
             own["SCHOOLKEEPER_KEYSTORE_URL"] = self.keystore_url
@@ -98,8 +101,7 @@ class Collector:
     def start(self, *, within: float = 30.0) -> float:
         """Start the service; the seconds until it listened for devices."""
         began = time.monotonic()
-        arguments = ["run"] if self.console else ["run", "--no-console"]
-        self.child = harness.start([*COMMAND, *arguments], said=self.said, env=self.environment())
+        self.child = harness.start(self.program, said=self.said, env=self.environment())
         for port in ("enrol", "uplink"):
             try:
                 harness.wait_for_port(self.ports[port], self.child, within=within)

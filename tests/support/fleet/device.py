@@ -67,7 +67,8 @@ class Device:
 
     def wake(self) -> None:
         """There is something to send."""
-        self.drained.clear()
+        if self.outbox.pending_events:
+            self.drained.clear()
         self._wake.set()
 
     def load(self, *, max_frames: int = 512, max_bytes: int = 1 << 20) -> None:
@@ -138,9 +139,9 @@ class Device:
                     spool_pending_events=self.outbox.pending_events,
                 )
                 await stream.write(encode(wire.DeviceMessage(body=beat)))
-            ready = self.outbox.unsent and self.outbox.in_flight < terms.window_batches
+            ready = (self._loaded or self.outbox.unsent) and len(self._began) < terms.window_batches
             if ready and now >= self._held_until:
-                cut = self.outbox.cut(wall_ms(), max_frames=terms.max_frames, max_bytes=terms.max_batch_bytes)
+                cut = self._next(terms)
                 if cut is not None:
                     self._began[cut.number] = (time.monotonic(), cut.message)
                     await stream.write(cut.message)

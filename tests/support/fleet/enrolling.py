@@ -107,9 +107,11 @@ def _enrolled(
     ca_pem: bytes,
     token: enrolment_token.EnrolmentToken,
 ) -> Enrolled:
-    trust.check_root_chain(list(response.root_metadata), token.root_sha256)
-    targets = {file.name: file.data for file in response.targets}
-    statement = decode(policy.KeyStatement, targets[trust.KEYS_TARGET])
+    root = trust.check_root_chain(list(response.root_metadata), token.root_sha256)
+    metadata = next(file.data for file in response.metadata if file.name.endswith("targets.json"))
+    view = trust.read_targets(metadata, root)
+    files = {file.name: file.data for file in response.targets}
+    statement = decode(policy.KeyStatement, _target(view, files, trust.KEYS_TARGET))
     newest = max(statement.ingest_keys, key=lambda entry: entry.not_before_unix_ms)
     chain = [x509.load_der_x509_certificate(der) for der in response.certificate_chain]
     sender = Sender(
@@ -129,8 +131,16 @@ def _enrolled(
         ca_pem=ca_pem,
         uplink=statement.uplink_addresses[0],
         statement=statement,
-        bundle=targets.get(trust.bundle_target(response.group), b""),
+        bundle=_target(view, files, trust.bundle_target(response.group)),
     )
+
+
+def _target(view: trust.TargetsView, files: dict[str, bytes], name: str) -> bytes:
+    """The file that the officers signed under this name."""
+    entry = view.targets.get(name)
+    found = b"" if entry is None else files.get(f"targets/{trust.target_file_name(name, entry.sha256)}", b"")
+    trust.check_target(view, name, found)
+    return found
 
 
 def _csr(key: ec.EllipticCurvePrivateKey) -> bytes:

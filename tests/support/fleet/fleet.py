@@ -18,8 +18,9 @@ from support.fleet.school_week import Planned, Week
 
 T = TypeVar("T")
 R = TypeVar("R")
-_AT_ONCE = 24
-"""Enrolments and new streams at the same time."""
+_STREAMS_AT_ONCE = 24
+_ENROL_AT_ONCE = 6
+"""On one channel; the listener takes eight calls of a client at a time."""
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Fleet:
                 found = await enrol(channel, ca_pem, token, number)
                 return Device(found, number, uplink=uplink, verify_every=verify_every)
 
-            devices = await gather_some(one, numbers)
+            devices = await gather_some(one, numbers, _ENROL_AT_ONCE)
         return cls(devices)
 
     async def connect(self, devices: Iterable[Device] | None = None) -> None:
@@ -62,7 +63,7 @@ class Fleet:
                     await stream
                 raise SentAway(f"device {device.number} was not welcomed within 60 s")
 
-        await gather_some(one, list(self.devices if devices is None else devices))
+        await gather_some(one, list(self.devices if devices is None else devices), _STREAMS_AT_ONCE)
 
     def check(self) -> None:
         """Raises what ended a stream for good."""
@@ -143,9 +144,9 @@ def report(device: Device, planned: Planned, number: int) -> None:
     device.wake()
 
 
-async def gather_some(work: Callable[[T], Awaitable[R]], items: Iterable[T]) -> list[R]:
-    """The results in order, ``_AT_ONCE`` in work at a time; the first failure ends all."""
-    gate = asyncio.Semaphore(_AT_ONCE)
+async def gather_some(work: Callable[[T], Awaitable[R]], items: Iterable[T], at_once: int) -> list[R]:
+    """The results in order, ``at_once`` in work at a time; the first failure ends all."""
+    gate = asyncio.Semaphore(at_once)
 
     async def one(item: T) -> R:
         async with gate:

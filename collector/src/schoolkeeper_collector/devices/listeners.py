@@ -25,22 +25,46 @@ def uplink_credentials(state_dir: Path, keys: ServiceKeys) -> grpc.ServerCredent
 
 
 def _credentials(state_dir: Path, name: str, client_ca: bytes | None) -> grpc.ServerCredentials:
-    folder = SchoolPaths(state_dir).keys / "tls"
-
-    def configuration() -> grpc.ServerCertificateConfiguration:
-        pair = ((folder / f"{name}.key").read_bytes(), (folder / f"{name}.pem").read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=client_ca)
-
-    def fetch() -> grpc.ServerCertificateConfiguration | None:
-        try:
-            return configuration()
-        except OSError:
-            _LOG.exception("the %s listener's certificate cannot be read; the last one stays", name)
-            return None
-
+    certificate = ListenerCertificate(SchoolPaths(state_dir).keys / "tls", name, client_ca)
     # The stubs ask for a fetcher that always answers; None means "unchanged".
     return grpc.dynamic_ssl_server_credentials(
-        configuration(),
-        fetch,  # type: ignore[arg-type]
+        certificate.first(),
+        certificate.changed,  # type: ignore[arg-type]
         require_client_authentication=client_ca is not None,
     )
+
+
+class ListenerCertificate:
+    """A listener's key and chain on disk, asked for at every handshake, on any thread.
+
+    It answers only when the files changed: each answer makes gRPC replace what handshakes under way still use, and a
+    crowd of devices that comes back together then crashes the process (grpc/grpc#36693).
+    """
+
+    def __init__(self, folder: Path, name: str, client_ca: bytes | None) -> None:
+        self._folder = folder
+        self._name = name
+        self._client_ca = client_ca
+        self._served = self._read()
+
+    def first(self) -> grpc.ServerCertificateConfiguration:
+        return self._configuration()
+
+    def changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """What is on disk now, if it is not what is served; None otherwise, and while it cannot be read."""
+        try:
+            found = self._read()
+        except OSError:
+            _LOG.exception("the %s listener's certificate cannot be read; the last one stays", self._name)
+            return None
+        if found == self._served:
+            return None
+        self._served = found
+        return self._configuration()
+
+    def _read(self) -> tuple[bytes, bytes]:
+        key, chain = (self._folder / f"{self._name}.{suffix}" for suffix in ("key", "pem"))
+        return key.read_bytes(), chain.read_bytes()
+
+    def _configuration(self) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([self._served], root_certificates=self._client_ca)
