@@ -8,13 +8,16 @@ import stat
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from schoolkeeper_collector.school import staging
 from schoolkeeper_collector.school.bundles import compile_bundle
+from schoolkeeper_collector.school.commands import register
 from schoolkeeper_collector.school.repository import RepositoryError
 from schoolkeeper_policies.officer import cli, keyfile, signing
-from schoolkeeper_proto import trust
+from schoolkeeper_proto import policy, trust
+from schoolkeeper_proto.codec import decode
 from support.school import GROUP, School, wall_ms
 
 PASSPHRASE = "correct horse battery staple"
@@ -95,4 +98,49 @@ def test_an_officer_signs_only_what_is_there_to_be_looked_at(tmp_path: Path) -> 
     next((folder / "targets" / "bundles").glob(f"*.{GROUP}")).unlink()
     with pytest.raises(signing.SigningError, match="looked at"):
         signing.sign_staged(folder, school.officer("dsl"))
+    school.close()
+
+
+def test_an_officer_leaves_and_another_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two root keys name the new officer; from then on the old one's signature is worth nothing."""
+    school = School(tmp_path / "collector")
+    monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(school.folder))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    collector = typer.Typer()
+    register(collector)
+    run = CliRunner().invoke
+    new = tmp_path / "new.key"
+    keyfile.save_keys(new, keyfile.new_keys("deputy", trust.Duty.SAFEGUARDING), None)
+    handed_in = tmp_path / "deputy.json"
+    assert (
+        run(cli.app, ["keys", "public", str(new), "--out", str(handed_in), "--title", "deputy-dsl"]).exit_code
+        == 0
+    )
+    assert keyfile.load_keys(new, None).signing.private_bytes_raw().hex() not in handed_in.read_text()
+    staged = run(collector, ["stage", "--replace-officer", "dsl", "--by", str(handed_in)])
+    assert staged.exit_code == 0, staged.output
+    folder = school.folder / "trust" / "staged"
+
+    def sign(path: Path) -> str:
+        return run(cli.app, ["sign", str(folder), "--key", str(path), "--yes"]).output
+
+    def offline(name: str) -> Path:
+        return school.folder / "offline" / name / f"{name}.key"
+
+    sign(offline("technician"))
+    assert "does not list this key" in sign(offline("dsl"))
+    sign(new)
+    sign(offline("root-1"))
+    refused = run(collector, ["publish"])
+    assert "1 of 2 distinct keys" in refused.output
+    assert school.repository.current().root_version == 1
+    shown = sign(offline("root-3"))
+    assert "leaves   officer dsl" in shown
+    assert "comes    officer deputy" in shown
+    published = run(collector, ["publish"])
+    assert published.exit_code == 0, published.output
+    now = school.repository.current()
+    assert now.root_version == 2
+    officers = decode(policy.KeyStatement, now.key_statement).officers
+    assert {o.officer_id for o in officers} == {"technician", "second-technician", "head", "deputy"}
     school.close()

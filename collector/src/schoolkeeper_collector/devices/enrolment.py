@@ -21,10 +21,11 @@ from schoolkeeper_collector.devices.attempts import FailureLimit, address_of
 from schoolkeeper_collector.devices.authority import Authority
 from schoolkeeper_collector.devices.refusals import REASON_KEY, Reason, Refused
 from schoolkeeper_collector.school.keys import ServiceKeys
-from schoolkeeper_collector.school.repository import Repository, RepositoryError
+from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_collector.store.database import Store
 from schoolkeeper_proto import statements, wire
 from schoolkeeper_proto.codec import WireFormatError, decode, encode
+from schoolkeeper_proto.trust import TrustRefused
 
 SERVICE = "schoolkeeper_proto.v1.Enrolment"
 _LOG = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class EnrolmentService:
         try:
             self._repository.publish_groups(groups, self._keys.school_id, self._keys.online, now)
             self._repository.refresh(self._keys.online, now)
-        except (OSError, RepositoryError):
+        except (OSError, RepositoryError, NotPublished, TrustRefused):
             # Devices keep what they have and say that it is stale; the next round tries again.
             _LOG.exception("the trust repository could not be written")
             return False
@@ -139,9 +140,9 @@ class EnrolmentService:
             done = fleet.enrol(connection, self._authority, self._keys.school_id, request, now_ms)
             try:
                 targets = self._repository.target_files(done.group)
-            except RepositoryError as error:
+                metadata = self._repository.metadata_files()
+            except (RepositoryError, NotPublished, TrustRefused) as error:
                 raise Refused(Reason.NO_BUNDLE, str(error)) from error
-            metadata = self._repository.metadata_files()
         return encode(
             wire.EnrolResponse(
                 school_id=self._keys.school_id,

@@ -15,14 +15,14 @@ from sqlalchemy import Connection
 from schoolkeeper_collector.config import ConfigError, Settings, load_settings
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.accounts import create_account
-from schoolkeeper_collector.school import staging
+from schoolkeeper_collector.school import roots, staging
 from schoolkeeper_collector.school.bundles import compile_bundle
 from schoolkeeper_collector.school.init import FOUR_OFFICERS, InitError, InitOptions, InitResult, init_school
 from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys, write_tls
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
-from schoolkeeper_collector.school.statement import with_addresses
+from schoolkeeper_collector.school.statement import with_addresses, with_officer
 from schoolkeeper_collector.store.database import StoreUrlError
-from schoolkeeper_policies.officer.keyfile import KeyFileError
+from schoolkeeper_policies.officer.keyfile import KeyFileError, read_public
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_proto import policy, trust
 from schoolkeeper_proto.codec import decode, encode
@@ -108,8 +108,12 @@ def stage(
     address: Annotated[
         list[str], typer.Option(help="Move: HOST:UPLINK:ENROL, in order of preference; repeat.")
     ] = [],  # noqa: B006
+    replace_officer: Annotated[
+        str, typer.Option(help="Who leaves; needs --by, and signatures by two root keys as well.")
+    ] = "",
+    by: Annotated[Path | None, typer.Option(help="File that the new officer wrote: `keys public`.")] = None,
 ) -> None:
-    """Prepare a change of policy or addresses for the officers to sign."""
+    """Prepare a change of policy, addresses or officers for the officers to sign."""
 
     def work() -> Path:
         settings, keys = _school()
@@ -125,9 +129,12 @@ def stage(
         if address:
             moved = with_addresses(decode(policy.KeyStatement, held.key_statement), *_addresses(address), now)
             changed[trust.KEYS_TARGET] = encode(moved)
+        new_root = None
+        if replace_officer:
+            new_root, changed[trust.KEYS_TARGET] = _replaced(repository, replace_officer, by, now, changed)
         if not changed:
-            raise RepositoryError("nothing to stage: name a --group or an --address")
-        folder = staging.stage(settings.state_dir, keys, changed, now)
+            raise RepositoryError("nothing to stage: name a --group, an --address or --replace-officer")
+        folder = staging.stage(settings.state_dir, keys, changed, now, new_root=new_root)
         if address:
             old = decode(policy.KeyStatement, held.key_statement).uplink_addresses
             hosts = [_host(text, 2) for text in address] + [_host(text, 1) for text in old]
@@ -135,6 +142,8 @@ def stage(
         return folder
 
     folder = _guarded(work)
+    if replace_officer:
+        typer.echo("A new root: two root keys sign it first, by the same command.\n")
     typer.echo(f"Staged in {folder}. One technical and one safeguarding officer run:\n")
     typer.echo(
         f"  schoolkeeper-officer sign {folder} --key THEIR-KEY-FILE\n\nthen: schoolkeeper-collector publish"
@@ -183,6 +192,25 @@ def first_accounts(connection: Connection, keys: ServiceKeys, now: int) -> tuple
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _replaced(
+    repository: Repository, gone: str, by: Path | None, now: int, changed: dict[str, bytes]
+) -> tuple[bytes, bytes]:
+    """(new root, unsigned; new key statement)."""
+    if by is None:
+        raise RepositoryError(
+            "--replace-officer needs --by: the file that the new officer's `keys public` wrote"
+        )
+    key, duty = read_public(by)
+    officer = roots.OfficerPublic(officer=key.officer_id, duty=duty, signing_key=key.signing_key)
+    try:
+        root = roots.next_root(repository.root_chain()[-1], gone=gone, new=officer, now_ms=now)
+    except LookupError as error:
+        raise RepositoryError(str(error)) from error
+    trust.read_root(root)
+    held = decode(policy.KeyStatement, changed.get(trust.KEYS_TARGET, repository.current().key_statement))
+    return root, encode(with_officer(held, gone, key, now))
 
 
 def _school() -> tuple[Settings, ServiceKeys]:

@@ -59,6 +59,30 @@ def make_root(
     return Metadata(root).to_bytes()
 
 
+def next_root(current: bytes, *, gone: str, new: OfficerPublic, now_ms: int) -> bytes:
+    """The next root, unsigned: the officer ``gone`` has left, ``new`` has come. Raises ``LookupError``."""
+    metadata: Metadata[Root] = Metadata.from_bytes(current)
+    root = metadata.signed
+    duties = dict(root.unrecognized_fields[trust.DUTIES_FIELD])
+    held = [key_id for key_id, said in duties.items() if said["officer"] == gone]
+    if not held:
+        raise LookupError(f"the root knows no officer {gone!r}; it knows {', '.join(officers_of(current))}")
+    for key_id in held:
+        root.revoke_key(key_id, "targets")
+        del duties[key_id]
+    key = _public(new.signing_key)
+    root.add_key(key, "targets")
+    duties[key.keyid] = {"officer": new.officer, "duty": new.duty.value}
+    root.unrecognized_fields[trust.DUTIES_FIELD] = duties
+    root.version += 1
+    root.expires = _until(now_ms, trust.ROOT_DAYS)
+    return Metadata(root).to_bytes()
+
+
+def officers_of(root: bytes) -> list[str]:
+    return sorted(duty.officer for duty in trust.read_root(root).duties.values())
+
+
 def make_targets(*, version: int, files: dict[str, bytes], online_key: bytes, now_ms: int) -> bytes:
     """Unsigned targets over ``files`` (name -> bytes), delegating the assignment of devices to the online key."""
     key = _public(online_key)

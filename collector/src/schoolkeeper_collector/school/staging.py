@@ -12,7 +12,14 @@ from schoolkeeper_collector.school.repository import Published, Repository, Repo
 from schoolkeeper_proto import trust
 
 
-def stage(state_dir: Path, keys: ServiceKeys, changed: dict[str, bytes], now_ms: int) -> Path:
+def stage(
+    state_dir: Path,
+    keys: ServiceKeys,
+    changed: dict[str, bytes],
+    now_ms: int,
+    *,
+    new_root: bytes | None = None,
+) -> Path:
     """Writes ``trust/staged`` anew: the targets in force with ``changed`` (name -> bytes) in place; returns it."""
     repository = Repository(state_dir)
     folder = SchoolPaths(state_dir).staged
@@ -35,7 +42,9 @@ def stage(state_dir: Path, keys: ServiceKeys, changed: dict[str, bytes], now_ms:
     for name, content in files.items():
         path = folder / "targets" / trust.target_file_name(name, new.targets[name].sha256)
         write_file(path, content)
-    write_file(folder / "root.json", root_bytes)
+    write_file(folder / "root.json", new_root or root_bytes)
+    if new_root is not None:
+        write_file(folder / "root-in-force.json", root_bytes)
     write_file(folder / "in-force.json", in_force)
     write_file(folder / "targets.json", data)
     return folder
@@ -58,6 +67,7 @@ def publish_staged(state_dir: Path, keys: ServiceKeys, now_ms: int) -> Published
             files[name] = path.read_bytes()
         except FileNotFoundError as error:
             raise RepositoryError(f"{path} is missing: stage anew") from error
-    published = Repository(state_dir).publish_targets(data, files, keys.online, now_ms)
+    new_root = (folder / "root.json").read_bytes() if (folder / "root-in-force.json").exists() else None
+    published = Repository(state_dir).publish_targets(data, files, keys.online, now_ms, new_root=new_root)
     shutil.rmtree(folder)
     return published

@@ -57,6 +57,14 @@ def make_statement(
     )
 
 
+def with_officer(
+    held: policy.KeyStatement, gone: str, new: policy.OfficerKey, now_ms: int
+) -> policy.KeyStatement:
+    """The next statement, with one officer in place of another: from now on evidence is sealed to the new one."""
+    others = tuple(officer for officer in held.officers if officer.officer_id != gone)
+    return replace(held, version=held.version + 1, issued_unix_ms=now_ms, officers=(*others, new))
+
+
 def with_addresses(
     held: policy.KeyStatement, uplink: Sequence[str], enrolment: Sequence[str], now_ms: int
 ) -> policy.KeyStatement:

@@ -52,8 +52,10 @@ safeguarding signature, and that means two people.
 
 ## When a person leaves
 
-Make a new key file (`schoolkeeper-officer keys new`), make the next root with it in place of the old one, sign it with
-two root keys, and publish it. Devices that were switched off follow the chain of roots when they come back.
+The new officer makes a key file (`schoolkeeper-officer keys new`) and hands in its public part (`keys public`). The
+technician stages the change (`schoolkeeper-collector stage --replace-officer OLD --by FILE`). Two root keys, then one
+technical and one safeguarding officer of the *new* root, sign it (`schoolkeeper-officer sign`), and it is published. From then
+on the old key signs nothing. Devices that were switched off follow the chain of roots when they come back.
 """.encode()
 
 

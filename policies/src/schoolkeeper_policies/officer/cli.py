@@ -40,6 +40,20 @@ def passphrase(
     typer.echo(f"{to} holds the same keys under the new passphrase; destroy {path}.")
 
 
+@keys_app.command("public")
+def public(
+    path: Annotated[Path, typer.Argument(help="The officer's key file.")],
+    out: Annotated[Path, typer.Option(help="Where to write it; it holds nothing secret.")],
+    title: Annotated[str, typer.Option(help="What this person is: dsl, deputy-dsl, head, technician.")],
+) -> None:
+    """Write the public keys to hand in to the collector's technician."""
+    keys = _open(path)
+    _guarded(lambda: out.write_bytes(keyfile.write_public(keys, title)))
+    typer.echo(
+        f"{out}: hand it in; compare the key id over the telephone: {keys.public(()).key_id.hex()[:16]}"
+    )
+
+
 @app.command()
 def whoami(key: Annotated[Path, typer.Option(help="The officer's key file.")]) -> None:
     """Say whose key file this is, and its public keys."""
@@ -56,14 +70,10 @@ def sign(
     keys = _open(key)
 
     def work() -> None:
-        before = staged / "in-force.json"
-        found = signing.changes(
-            (staged / "targets.json").read_bytes(), before.read_bytes() if before.is_file() else None
-        )
-        for change in found:
+        for change in signing.staged_changes(staged):
             typer.echo(f"  {change.what:8} {change.name}")
         if not yes:
-            typer.confirm(f"Sign as {keys.officer} ({keys.duty})?", abort=True)
+            typer.confirm(f"Sign as {keys.officer} ({keys.duty or 'root of trust'})?", abort=True)
         signing.sign_staged(staged, keys)
 
     _guarded(work)

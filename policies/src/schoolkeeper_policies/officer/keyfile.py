@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from schoolkeeper_proto.policy import OfficerKey
-from schoolkeeper_proto.statements import Ed25519Signer, key_id_of
+from schoolkeeper_proto.statements import Ed25519Signer, ed25519_key_id, key_id_of
 from schoolkeeper_proto.trust import Duty
 
 _BEGIN = "-----BEGIN SCHOOLKEEPER OFFICER KEY-----"
@@ -63,6 +63,43 @@ class OfficerKeys:
 
 def new_keys(officer: str, duty: Duty | None) -> OfficerKeys:
     return OfficerKeys(officer, duty, Ed25519PrivateKey.generate(), X25519PrivateKey.generate())
+
+
+def write_public(keys: OfficerKeys, title: str) -> bytes:
+    """What an officer hands in: public keys only. ``title`` is the word in the key statement ("dsl", ...)."""
+    if keys.duty is None:
+        raise KeyFileError("a root key has no duty and is not handed in as an officer's")
+    public = keys.public((title,))
+    said = {
+        "officer": keys.officer,
+        "title": title,
+        "duty": keys.duty.value,
+        "signing_key": public.signing_key.hex(),
+        "sealing_key": public.sealing_key.hex(),
+    }
+    return json.dumps(said, indent=1).encode()
+
+
+def read_public(path: Path) -> tuple[OfficerKey, Duty]:
+    """(key, duty) of a file that an officer handed in. Raises ``KeyFileError``."""
+    try:
+        said = json.loads(path.read_bytes())
+        signing = bytes.fromhex(said["signing_key"])
+        sealing = bytes.fromhex(said["sealing_key"])
+        if len(signing) != 32 or len(sealing) != 32:
+            raise ValueError("a key does not have 32 bytes")
+        key = OfficerKey(
+            key_id=ed25519_key_id(signing),
+            officer_id=str(said["officer"]),
+            duties=(str(said["title"]),),
+            sealing_key=sealing,
+            signing_key=signing,
+        )
+        return key, Duty(said["duty"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KeyFileError(
+            f"{path} is not what `schoolkeeper-officer keys public` writes ({error}): ask the officer for it again"
+        ) from error
 
 
 def check_passphrase(passphrase: str) -> None:

@@ -44,6 +44,19 @@ def changes(staged: bytes, in_force: bytes | None) -> list[Change]:
     return found
 
 
+def staged_changes(folder: Path) -> list[Change]:
+    """What a staged folder changes; with a new root, who comes and who goes."""
+    before = folder / "in-force.json"
+    found = changes((folder / "targets.json").read_bytes(), before.read_bytes() if before.is_file() else None)
+    old_root = folder / "root-in-force.json"
+    if old_root.is_file():
+        old = {duty.officer for duty in trust.read_root(old_root.read_bytes()).duties.values()}
+        new = {duty.officer for duty in trust.read_root((folder / "root.json").read_bytes()).duties.values()}
+        found += [Change(name=f"officer {name}", what="leaves") for name in sorted(old - new)]
+        found += [Change(name=f"officer {name}", what="comes") for name in sorted(new - old)]
+    return found
+
+
 def sign_metadata(data: bytes, keys: OfficerKeys, root: trust.RootView | None) -> bytes:
     """The metadata with this officer's signature added or renewed. Raises ``SigningError``.
 
@@ -62,26 +75,40 @@ def sign_metadata(data: bytes, keys: OfficerKeys, root: trust.RootView | None) -
 
 
 def sign_staged(folder: Path, keys: OfficerKeys) -> list[Change]:
-    """Signs ``folder/targets.json`` in place; the files it names must be there and be what it says."""
+    """Signs ``folder/targets.json`` in place; the files it names must be there and be what it says.
+
+    A root key signs ``folder/root.json`` instead, where a new root is staged. Raises ``SigningError``.
+    """
     staged_path = folder / "targets.json"
     try:
         staged = staged_path.read_bytes()
-        root = trust.read_root((folder / "root.json").read_bytes())
+        root_bytes = (folder / "root.json").read_bytes()
+        root = trust.read_root(root_bytes)
     except OSError as error:
         raise SigningError(
             f"{error.filename} cannot be read: name the folder that `schoolkeeper-collector stage` printed"
         ) from error
+    if (folder / "root-in-force.json").is_file() and _is_root_key(keys, root):
+        _replace(folder / "root.json", sign_metadata(root_bytes, keys, None))
+        return staged_changes(folder)
     for name, entry in _targets(staged).items():
         path = folder / "targets" / trust.target_file_name(name, str(entry["hashes"]["sha256"]))
         if not path.is_file():
             raise SigningError(f"{path} is missing: an officer signs only what is there to be looked at")
-    in_force = folder / "in-force.json"
-    found = changes(staged, in_force.read_bytes() if in_force.is_file() else None)
     signed = sign_metadata(staged, keys, root)
-    temporary = staged_path.with_suffix(".new")
-    temporary.write_bytes(signed)
-    temporary.replace(staged_path)
-    return found
+    _replace(staged_path, signed)
+    return staged_changes(folder)
+
+
+def _is_root_key(keys: OfficerKeys, root: trust.RootView) -> bool:
+    raw = keys.signing.public_key().public_bytes_raw()
+    return any(root.keys[key_id] == raw for key_id in root.roles["root"].key_ids)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(data)
+    temporary.replace(path)
 
 
 def _known_as(raw: bytes, root: trust.RootView) -> str:
