@@ -1,4 +1,4 @@
-"""A listener's certificate is handed to gRPC again only when it changed: see ListenerCertificate for what happens else."""
+"""A listener's certificate is handed to gRPC again only when it changed (see ListenerCertificate for why)."""
 
 from pathlib import Path
 
