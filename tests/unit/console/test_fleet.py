@@ -120,6 +120,7 @@ def test_contact_is_said_by_age(store: Store, age_ms: int | None, contact: Conta
         ([("pass", 0), ("fail", 0), ("unknown", 0)], PostureResult.FAIL),
         ([("pass", 0), ("pass", TODAY_MS + 60_001)], PostureResult.UNKNOWN),
         ([("fail", TODAY_MS + 60_001)], PostureResult.UNKNOWN),
+        ([("pass", -600_000)], PostureResult.UNKNOWN),
     ],
 )
 def test_posture_is_never_better_than_what_is_known(
@@ -187,7 +188,7 @@ def test_a_device_outside_the_register_is_named_only_when_there_is_one(store: St
 def test_the_technicians_pages_show_it_all(bench: Bench) -> None:
     add_device(bench.store, 1)
     add_device(
-        bench.store, 2, last_contact_ms=None, bundle_version=0, spool_oldest_seconds=None, skew_ms=None
+        bench.store, 2, last_contact_ms=None, bundle_version=0, spool_pending_events=None, skew_ms=None
     )
     add_check(bench.store, 1, "pass", name="disk-encryption")
     add_check(bench.store, 1, "fail", name="updates")

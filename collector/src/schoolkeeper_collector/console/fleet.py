@@ -298,7 +298,8 @@ def _check(row: RowMapping, now_ms: int) -> Check:
         result=PostureResult(row["result"]),
         since_ms=row["since_ms"],
         evaluated_ms=row["evaluated_ms"],
-        stale=now_ms - row["evaluated_ms"] > STALE_POSTURE_MS,
+        # Told by the device's own clock: one from the future says as little about today as an old one.
+        stale=not -SKEW_MS <= now_ms - row["evaluated_ms"] <= STALE_POSTURE_MS,
         evidence=row["evidence"],
         unknown_because=row["unknown_because"],
     )
