@@ -148,6 +148,8 @@ def refresh(state: CoreState) -> RefreshApplications:
 def posture(state: CoreState, seen: observations.PostureRead, now: int) -> tuple[CoreState, Effects]:
     """Reports a change at once and an unchanged result too: ``evaluated_at`` shows that it is not stale."""
     before = state.posture.get(seen.check)
+    if seen.check == "lock" and seen.result is model.PostureResult.UNKNOWN and before is not None:
+        return state, ()  # what was seen to lock, or not to, says more than a look at settings
     since = before.since_unix_ms if before is not None and before.result is seen.result else now
     told = model.Posture(
         check=seen.check, result=seen.result, since_unix_ms=since, evaluated_at_unix_ms=now, evidence=seen.evidence,

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.seams import Sensor
+from schoolkeeper_agent.sensors.linux.clock import ClockSensor
+from schoolkeeper_agent.sensors.linux.media import MediaSensor
+from schoolkeeper_agent.sensors.linux.network import NetworkSensor
+from schoolkeeper_agent.sensors.linux.posture import PostureSensor
+from schoolkeeper_agent.sensors.linux.processes import ProcessSensor
+from schoolkeeper_agent.sensors.linux.sessions import SessionSensor
 
 
 def sensors(context: Context) -> list[Sensor]:
-    del context
-    return []
+    """All of them; the media sensor asks the session sensor who sits at the screen."""
+    sessions = SessionSensor(context)
+    return [
+        sessions,
+        ProcessSensor(context),
+        MediaSensor(context, person=sessions.person),
+        ClockSensor(),
+        NetworkSensor(context),
+        PostureSensor(context),
+    ]

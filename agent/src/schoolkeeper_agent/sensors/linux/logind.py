@@ -1,0 +1,153 @@
+"""logind over D-Bus (org.freedesktop.login1(5)): sessions, their hints, the lock signal. Imports dbus-fast lazily.
+
+Only these calls, made by hand without introspection: the XML parser would cost more memory than all of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+    from dbus_fast.aio import MessageBus
+
+SERVICE = "org.freedesktop.login1"
+_MANAGER = "/org/freedesktop/login1"
+_SESSION = "org.freedesktop.login1.Session"
+_CALL_TIMEOUT_S = 5.0
+
+
+class LogindError(Exception):
+    """logind did not answer as documented; the message says what was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionState:
+    """``idle_since_unix_ms`` is 0 while somebody is active. ``kind`` is logind's Class: 'user' is a person's.
+
+    ``closing``: the person has signed out and something of theirs still runs.
+    """
+
+    session_id: str
+    account: str
+    user_id: int
+    session_type: str
+    kind: str
+    closing: bool
+    locked: bool
+    idle_since_unix_ms: int
+
+
+class Logind:
+    """One connection. ``changed`` is called at every signal of logind; it must not block."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._bus: MessageBus | None = None
+
+    async def connect(self, changed: Callable[[], None] | None = None) -> None:
+        """Raises ``LogindError`` without a system bus."""
+        from dbus_fast.aio import MessageBus
+
+        try:
+            self._bus = await MessageBus(bus_address=self._address).connect()
+        except Exception as error:
+            raise LogindError(f"no system bus at {self._address}: {error}") from error
+        if changed is not None:
+            self._bus.add_message_handler(lambda message: _on_signal(message, changed))
+            await self._call(
+                "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", "s",
+                [f"type='signal',sender='{SERVICE}'"],
+            )  # fmt: skip
+
+    async def close(self) -> None:
+        if self._bus is not None:
+            self._bus.disconnect()
+            await self.wait_closed()
+            self._bus = None
+
+    async def wait_closed(self) -> None:
+        """Returns when the connection is lost."""
+        assert self._bus is not None
+        await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+
+    async def sessions(self) -> list[SessionState]:
+        """All sessions; one that ends while it is asked is left out."""
+        (listed,) = await self._call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "ListSessions")
+        found = []
+        for _, _, _, _, path in listed:
+            try:
+                found.append(await self._session(path))
+            except LogindError:
+                continue
+        return found
+
+    async def session(self, session_id: str) -> SessionState:
+        (path,) = await self._call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "GetSession", "s", [session_id])
+        return await self._session(path)
+
+    async def lock(self, session_id: str) -> None:
+        """Sends the lock signal; whether anything locks is another question."""
+        await self._call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "LockSession", "s", [session_id])
+
+    async def _session(self, path: str) -> SessionState:
+        (found,) = await self._call(
+            SERVICE, path, "org.freedesktop.DBus.Properties", "GetAll", "s", [_SESSION]
+        )
+        held = {name: variant.value for name, variant in found.items()}
+        try:
+            return SessionState(
+                session_id=held["Id"], account=held["Name"], user_id=held["User"][0], session_type=held["Type"],
+                kind=held["Class"], closing=held["State"] == "closing", locked=held["LockedHint"],
+                idle_since_unix_ms=held["IdleSinceHint"] // 1000 if held["IdleHint"] else 0,
+            )  # fmt: skip
+        except (KeyError, TypeError, IndexError) as error:
+            raise LogindError(f"a session without {error}") from error
+
+    async def _call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: list[Any] | None = None,
+    ) -> list[Any]:
+        import asyncio
+
+        from dbus_fast import Message, MessageType
+
+        assert self._bus is not None
+        asked = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=body or [],
+        )
+        try:
+            answer = await asyncio.wait_for(self._bus.call(asked), _CALL_TIMEOUT_S)
+        except (TimeoutError, EOFError, OSError) as error:
+            raise LogindError(f"{member}: {error!r}") from error
+        if answer.message_type is MessageType.ERROR:
+            raise LogindError(f"{member}: {answer.body[0] if answer.body else 'refused'}")
+        return list(answer.body)
+
+
+def _on_signal(message: Message, changed: Callable[[], None]) -> None:
+    if (message.path or "").startswith(_MANAGER):
+        changed()
+
+
+def reachable(address: str) -> str:
+    """Empty when there is a system bus with logind behind it, else why not, in words."""
+    path = address.partition("path=")[2].partition(",")[0]
+    if path and not Path(path).exists():
+        return f"there is no system bus ({path}): is dbus installed and running?"
+    if not Path("/run/systemd/seats").is_dir():
+        return "logind is not running (no /run/systemd/seats): sessions cannot be seen"
+    return ""

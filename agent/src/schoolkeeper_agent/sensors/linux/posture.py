@@ -1,0 +1,153 @@
+"""Posture checks: a thin reader per check, at the times the policy names; what cannot be told is unknown (T-43)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from schoolkeeper_agent import observations
+from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.enforcers.linux.exec_responder.mounts import parse as parse_mounts
+from schoolkeeper_agent.seams import Ability, Emit
+from schoolkeeper_agent.sensors.linux import posture_parsers as parsers
+from schoolkeeper_agent.sensors.linux.posture_parsers import Finding, unknown
+from schoolkeeper_proto import model
+from schoolkeeper_proto.policy import PostureCheck
+
+_SHORTEST_S = 60
+_APT_TIMEOUT_S = 120
+_APT = ("apt-get", "-s", "-q", "-o", "Debug::NoLocking=1", "dist-upgrade")
+_SIGNATURES = ("var/lib/clamav/daily.cld", "var/lib/clamav/daily.cvd", "var/lib/clamav/main.cvd")
+
+
+class PostureSensor:
+    """``root`` is where the system's files lie; the check 'lock' is the core's, from what was seen to lock."""
+
+    name = "posture"
+    kinds = (model.Posture.KIND,)
+
+    def __init__(self, context: Context, *, root: Path = Path("/")) -> None:
+        self._context = context
+        self._root = root
+        self._readers: dict[str, Callable[[PostureCheck], Awaitable[Finding]]] = {
+            "disk-encryption": self._disk_encryption,
+            "antivirus": self._antivirus,
+            "updates": self._updates,
+            "lock": self._lock,
+        }
+
+    def ability(self) -> Ability:
+        strange = [one.check for one in self._context.bundle.posture.checks if one.check not in self._readers]
+        if strange:
+            return Ability(able=True, because=f"reported as unknown: {', '.join(strange)}")
+        return Ability(able=True)
+
+    async def run(self, emit: Emit) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for check in self._context.bundle.posture.checks:
+                tasks.create_task(self._repeat(check, emit))
+
+    async def _repeat(self, check: PostureCheck, emit: Emit) -> None:
+        while True:
+            emit(await self.read(check))
+            await asyncio.sleep(max(_SHORTEST_S, check.every_seconds))
+
+    async def read(self, check: PostureCheck) -> observations.PostureRead:
+        """One check, now."""
+        reader = self._readers.get(check.check)
+        if reader is None:
+            finding = unknown("this agent does not know the check: update the agent")
+        else:
+            try:
+                finding = await reader(check)
+            except OSError as error:
+                finding = unknown(f"it could not be read: {error}")
+        return observations.PostureRead(
+            check=check.check,
+            result=finding.result,
+            evidence=finding.evidence,
+            unknown_because=finding.because,
+        )
+
+    async def _disk_encryption(self, _check: PostureCheck) -> Finding:
+        mounts = parse_mounts((self._context.proc_root / "self" / "mountinfo").read_text(errors="replace"))
+        device = next((one for one, point, _ in mounts if point == "/"), "")
+        return parsers.disk_encryption(device, self._mapper_uuid, self._below)
+
+    def _mapper_uuid(self, device: str) -> str:
+        try:
+            return (self._context.sys_root / "dev/block" / device / "dm/uuid").read_text().strip()
+        except OSError:
+            return ""
+
+    def _below(self, device: str) -> tuple[str, ...]:
+        slaves = self._context.sys_root / "dev/block" / device / "slaves"
+        if not slaves.is_dir():
+            return ()
+        return tuple((one / "dev").read_text().strip() for one in sorted(slaves.iterdir()))
+
+    async def _antivirus(self, check: PostureCheck) -> Finding:
+        files = [self._root / name for name in _SIGNATURES]
+        newest = max(
+            (path for path in files if path.exists()), key=lambda path: path.stat().st_mtime, default=None
+        )
+        installed = newest is not None or (self._root / "usr/bin/clamscan").exists()
+        built = None
+        if newest is not None:
+            with newest.open("rb") as file:
+                built = parsers.signature_time(file.read(512))
+        return parsers.antivirus(
+            built,
+            installed=installed,
+            running=self._runs("clamd") or self._runs("freshclam"),
+            now=parsers.time_of(time.time()),
+            threshold_days=check.threshold,
+        )
+
+    def _runs(self, name: str) -> bool:
+        for folder in self._context.proc_root.iterdir():
+            if folder.name.isdigit():
+                try:
+                    if (folder / "comm").read_text().strip() == name:
+                        return True
+                except OSError:
+                    continue
+        return False
+
+    async def _updates(self, check: PostureCheck) -> Finding:
+        lists = self._root / "var/lib/apt/lists"
+        fetched = [path.stat().st_mtime for path in lists.glob("*Release")] if lists.is_dir() else []
+        simulation = await _simulate_upgrade() if fetched else None
+        if not fetched and (self._root / "usr/bin/apt-get").exists():
+            simulation = ""
+        return parsers.updates(
+            simulation,
+            parsers.time_of(max(fetched)) if fetched else None,
+            now=parsers.time_of(time.time()),
+            threshold_days=check.threshold,
+        )
+
+    async def _lock(self, _check: PostureCheck) -> Finding:
+        return unknown("no screen was locked since the agent started: told at the next idle time")
+
+
+async def _simulate_upgrade() -> str | None:
+    """What an upgrade would do, from local lists only; at the lowest priority."""
+    try:
+        child = await asyncio.create_subprocess_exec(
+            "nice", "-n", "19", *_APT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={"LC_ALL": "C", "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")},
+        )  # fmt: skip
+    except OSError:
+        return None
+    try:
+        said, _ = await asyncio.wait_for(child.communicate(), _APT_TIMEOUT_S)
+    except TimeoutError:
+        child.kill()
+        await child.wait()
+        return None
+    return said.decode(errors="replace") if child.returncode == 0 else None

@@ -1,0 +1,93 @@
+"""Who is signed in, whose screen is locked, who is away: logind's own signals, and a slow look besides."""
+
+from __future__ import annotations
+
+import asyncio
+
+from schoolkeeper_agent import observations
+from schoolkeeper_agent.accounts import Accounts
+from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.seams import Ability, Emit, SensorError
+from schoolkeeper_agent.sensors.linux.logind import Logind, LogindError, SessionState, reachable
+from schoolkeeper_proto import model
+
+AGAIN_S = 5.0
+"""How often an idle, unlocked session is told again: the lock is at most this late."""
+LOOK_S = 20.0
+"""logind sends no signal when a person signs out and something of theirs still runs: a slow look finds it."""
+_PEOPLE = "user"
+
+
+class SessionSensor:
+    name = "sessions"
+    kinds = (
+        model.SignedIn.KIND,
+        model.SignedOut.KIND,
+        model.SessionLocked.KIND,
+        model.SessionUnlocked.KIND,
+    )
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._accounts = Accounts()
+        self._told: dict[str, SessionState] = {}
+
+    def ability(self) -> Ability:
+        why_not = reachable(self._context.system_bus)
+        return Ability(able=not why_not, because=why_not)
+
+    def person(self) -> tuple[str, int, frozenset[str] | None]:
+        """Whoever has a session here; nobody certain when there are several people."""
+        people = {(held.account, held.user_id) for held in self._told.values()}
+        if len(people) != 1:
+            return "", -1, None
+        account, user_id = people.pop()
+        return account, user_id, self._accounts.groups(user_id)
+
+    async def run(self, emit: Emit) -> None:
+        logind = Logind(self._context.system_bus)
+        changed = asyncio.Event()
+        try:
+            await logind.connect(changed.set)
+            closed = asyncio.ensure_future(logind.wait_closed())
+            closed.add_done_callback(lambda _: changed.set())
+            while not closed.done():
+                changed.clear()
+                self._tell(await logind.sessions(), emit)
+                try:
+                    await asyncio.wait_for(changed.wait(), AGAIN_S if self._somebody_is_away() else LOOK_S)
+                except TimeoutError:
+                    continue
+            raise SensorError("the system bus closed the connection")
+        except LogindError as error:
+            raise SensorError(str(error)) from error
+        finally:
+            await logind.close()
+
+    def _somebody_is_away(self) -> bool:
+        return any(held.idle_since_unix_ms and not held.locked for held in self._told.values())
+
+    def _tell(self, found: list[SessionState], emit: Emit) -> None:
+        now = {held.session_id: held for held in found if held.kind == _PEOPLE and not held.closing}
+        for session_id in list(self._told):
+            if session_id not in now:
+                del self._told[session_id]
+                emit(observations.SessionGone(session_id=session_id))
+        for session_id, held in now.items():
+            before = self._told.get(session_id)
+            if before is None:
+                self._accounts.forget()
+            self._told[session_id] = held
+            if before != held or (held.idle_since_unix_ms and not held.locked):
+                emit(self._seen(held))
+
+    def _seen(self, held: SessionState) -> observations.SessionSeen:
+        return observations.SessionSeen(
+            session_id=held.session_id,
+            account=held.account,
+            user_id=held.user_id,
+            session_type=held.session_type,
+            locked=held.locked,
+            idle_since_unix_ms=held.idle_since_unix_ms,
+            groups=self._accounts.groups(held.user_id),
+        )

@@ -1,0 +1,111 @@
+"""Posture: pass, fail, and unknown with its reason; never a guess (T-43)."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.sensors.linux import posture_parsers as parsers
+from schoolkeeper_agent.sensors.linux.posture import PostureSensor
+from schoolkeeper_proto.model import PostureResult
+from schoolkeeper_proto.policy import PostureCheck, PostureSection
+from support.core_playbook import bundle_of
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+PASS, FAIL, UNKNOWN = PostureResult.PASS, PostureResult.FAIL, PostureResult.UNKNOWN
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.parametrize(
+    ("device", "uuids", "below", "expected"),
+    [
+        ("254:0", {"254:0": "CRYPT-LUKS2-abc-root"}, {}, PASS),
+        ("254:1", {"254:1": "LVM-x", "254:0": "CRYPT-LUKS1-a"}, {"254:1": ("254:0",)}, PASS),
+        ("254:1", {"254:1": "LVM-x", "254:0": "CRYPT-LUKS1-a"}, {"254:1": ("254:0", "8:3")}, FAIL),
+        ("8:1", {}, {}, FAIL),
+        ("254:1", {}, {"254:1": ("254:1",)}, FAIL),
+        ("0:30", {}, {}, UNKNOWN),
+        ("", {}, {}, UNKNOWN),
+    ],
+)
+def test_disk_encryption(
+    device: str, uuids: dict[str, str], below: dict[str, tuple[str, ...]], expected: PostureResult
+) -> None:
+    found = parsers.disk_encryption(device, lambda one: uuids.get(one, ""), lambda one: below.get(one, ()))
+    assert found.result is expected
+    assert bool(found.because) == (expected is UNKNOWN)
+
+
+def header(built: datetime) -> bytes:
+    return f"ClamAV-VDB:{built:%d %b %Y %H-%M +0000}:27812:2075000:90:x".encode().ljust(512)
+
+
+def test_the_header_of_a_signature_file() -> None:
+    built = datetime(2026, 11, 20, 7, 56, tzinfo=UTC)
+    assert parsers.signature_time(header(built)) == built
+    for wrong in (b"", b"ClamAV-VDB", b"ClamAV-VDB:yesterday:1:2", b"\xff" * 512):
+        assert parsers.signature_time(wrong) is None
+
+
+@pytest.mark.parametrize(
+    ("age_days", "running", "installed", "expected"),
+    [
+        (2, True, True, PASS),
+        (9, True, True, FAIL),
+        (2, False, True, FAIL),
+        (0, True, False, FAIL),
+        (-5, True, True, UNKNOWN),
+    ],
+)
+def test_antivirus(age_days: int, running: bool, installed: bool, expected: PostureResult) -> None:
+    built = NOW - timedelta(days=age_days)
+    found = parsers.antivirus(built, installed=installed, running=running, now=NOW, threshold_days=0)
+    assert found.result is expected
+    unread = parsers.antivirus(None, installed=True, running=True, now=NOW, threshold_days=0)
+    assert (unread.result, bool(unread.because)) == (UNKNOWN, True)
+
+
+UPGRADE = """Inst libc6 [2.36-9] (2.36-10 Debian-Security:12/stable-security [amd64])
+Inst vim [1] (2 Debian:12.5/stable [amd64])
+Conf libc6 (2.36-10 Debian-Security:12/stable-security [amd64])
+"""
+
+
+def test_updates() -> None:
+    fresh, old = NOW - timedelta(days=1), NOW - timedelta(days=40)
+    assert parsers.pending_security_updates(UPGRADE) == 1
+    assert parsers.updates(UPGRADE, fresh, now=NOW, threshold_days=0).result is FAIL
+    assert parsers.updates("", fresh, now=NOW, threshold_days=0).result is PASS
+    # Old lists say nothing: no update is known is not no update.
+    assert parsers.updates("", old, now=NOW, threshold_days=0).result is UNKNOWN
+    assert parsers.updates(None, None, now=NOW, threshold_days=0).result is UNKNOWN
+
+
+async def read(tmp_path: Path, check: str, root: Path) -> object:
+    section = PostureSection(checks=(PostureCheck(check=check, every_seconds=60),))
+    sensor = PostureSensor(Context(bundle=bundle_of(section), run_dir=tmp_path), root=root)
+    return await sensor.read(section.checks[0])
+
+
+@pytest.mark.anyio
+async def test_the_readers_on_this_machine_answer_and_never_guess(tmp_path: Path) -> None:
+    for check in ("disk-encryption", "antivirus", "updates", "lock", "of-tomorrow"):
+        found = await read(tmp_path, check, Path("/"))
+        assert bool(found.unknown_because) == (found.result is UNKNOWN), found  # type: ignore[attr-defined]
+
+
+@pytest.mark.anyio
+async def test_the_antivirus_reader_finds_the_newest_signatures(tmp_path: Path) -> None:
+    folder = tmp_path / "root" / "var/lib/clamav"
+    folder.mkdir(parents=True)
+    with io.FileIO(folder / "daily.cvd", "w") as file:
+        file.write(header(datetime.now(UTC) - timedelta(days=30)))
+    found = await read(tmp_path, "antivirus", tmp_path / "root")
+    assert found.result is FAIL  # type: ignore[attr-defined]
+    assert "30 days old" in found.evidence  # type: ignore[attr-defined]

@@ -1,0 +1,109 @@
+"""Programs as they start: real events with root, an honest look now and then without."""
+
+import asyncio
+import contextlib
+import os
+import struct
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.observations import ProcessEnded, ProcessStarted
+from schoolkeeper_agent.sensors.linux import proc_connector, process_table, processes
+from schoolkeeper_agent.sensors.linux.processes import ProcessSensor
+from support.core_playbook import bundle_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@contextlib.asynccontextmanager
+async def running(sensor: ProcessSensor) -> AsyncIterator[list[object]]:
+    seen: list[object] = []
+    task = asyncio.create_task(sensor.run(seen.append))
+    await asyncio.sleep(0.1)
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def started(seen: list[object], process_id: int, path: str = "") -> ProcessStarted:
+    async with asyncio.timeout(5):
+        while True:
+            for one in seen:
+                if (
+                    isinstance(one, ProcessStarted)
+                    and one.process_id == process_id
+                    and (not path or one.path == path)
+                ):
+                    return one
+            await asyncio.sleep(0.01)
+
+
+async def ended(seen: list[object], process_id: int) -> None:
+    async with asyncio.timeout(5):
+        while ProcessEnded(process_id=process_id) not in seen:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the kernel's process events")
+async def test_every_start_and_end_is_told_by_the_kernel(tmp_path: Path) -> None:
+    sleep = os.path.realpath("/bin/sleep")
+    async with running(ProcessSensor(Context(bundle=bundle_of(), run_dir=tmp_path))) as seen:
+        child = subprocess.Popen(["/bin/sleep", "0.2"])
+        one = await started(seen, child.pid, sleep)
+        assert (one.parent_process_id, one.user_id, one.account) == (os.getpid(), 0, "root")
+        assert not one.already_running
+        child.wait()
+        await ended(seen, child.pid)
+        assert (await started(seen, os.getpid())).already_running, "what ran before is told as such"
+
+
+async def test_without_root_its_own_tree_is_looked_at_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "POLL_S", 0.05)
+    context = Context(bundle=bundle_of(), run_dir=tmp_path, has_root=False, root_pid=os.getpid())
+    sensor = ProcessSensor(context)
+    assert "short ones are missed" in sensor.ability().because
+    async with running(sensor) as seen:
+        child = subprocess.Popen(["/bin/sleep", "30"])
+        try:
+            await started(seen, child.pid, os.path.realpath("/bin/sleep"))
+        finally:
+            child.kill()
+            child.wait()
+        await ended(seen, child.pid)
+        assert not [one for one in seen if isinstance(one, ProcessStarted) and one.process_id == 1]
+
+
+def packet(what: int, thread: int, process: int, index: int = 1) -> bytes:
+    return (
+        bytes(16)
+        + struct.pack("=IIIIHH", index, 1, 0, 0, 40, 0)
+        + struct.pack("=IIQii", what, 0, 0, thread, process)
+    )
+
+
+def test_only_whole_processes_and_only_starts_and_ends_are_read() -> None:
+    assert proc_connector.parse(packet(2, 7, 7)) == proc_connector.ProcessEvent(what=2, process_id=7)
+    assert proc_connector.parse(packet(2, 8, 7)) is None
+    assert proc_connector.parse(packet(1, 7, 7)) is None
+    assert proc_connector.parse(packet(2, 7, 7, index=9)) is None
+    assert proc_connector.parse(b"short") is None
+
+
+def test_a_process_that_is_gone_and_the_kernels_own_are_left_out() -> None:
+    assert process_table.look_up(Path("/proc"), 2**22 - 1) is None
+    assert process_table.look_up(Path("/proc"), 2) is None
+    assert os.getpid() in process_table.descendants(Path("/proc"), os.getpid())
