@@ -161,7 +161,8 @@ class Looking:
 
     def alerted(self) -> str | None:
         with self.store.read() as connection:
-            row = connection.execute(select(alerts).order_by(alerts.c.severity.desc()).limit(1)).first()
+            query = select(alerts).where(alerts.c.audience == "dsl")
+            row = connection.execute(query.order_by(alerts.c.severity.desc()).limit(1)).first()
         return None if row is None else f"{row.title} (for the {row.audience})"
 
     def raised(self) -> str | None:
