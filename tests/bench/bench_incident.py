@@ -99,6 +99,7 @@ def add_dsl(collector: Collector) -> None:
             now_ms=time.time_ns() // 1_000_000,
             password=PASSWORD,
             second_factor=SECOND_FACTOR,
+            ready=True,
         )
     store.close()
 
@@ -119,7 +120,10 @@ def signed_in(browser: Any, collector: Collector) -> Any:
     page.click("main button")
     page.fill("[name=code]", pyotp.TOTP(SECOND_FACTOR).now())
     page.click("main button")
-    page.wait_for_selector("[data-mark]", timeout=15_000)
+    try:
+        page.wait_for_selector("[data-mark]", state="attached", timeout=15_000)
+    except Exception as reason:
+        raise CannotMeasure(f"the sign-in led to {page.url}: {page.inner_text('main')[:300]}") from reason
     page.evaluate(WATCH)
     return page
 
