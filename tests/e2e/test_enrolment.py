@@ -54,7 +54,7 @@ async def first_answers(identity: Identity, address: str, count: int) -> list[wi
         )()
         while len(found) < count:
             message = await asyncio.wait_for(call.read(), 10)
-            if message is grpc.aio.EOF:
+            if not isinstance(message, wire.CollectorMessage):
                 break
             found.append(message.body)
         call.cancel()
