@@ -3,8 +3,8 @@
     python tests/bench/bench_detection.py [--events 200000]
 
 Goal: 100,000 summaries a second on one core for kinds that no rule wants. Shown beside it, as the denominator, is how
-fast this machine does bare dictionary look-ups, and what one SQLite scan of the same rows costs. All per second of CPU time,
-so that others on the machine do not count.
+fast this machine does bare dictionary look-ups, and what one SQLite scan of the same rows costs. All per second of CPU
+time, so that others on the machine do not count.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ BENCHES: Final = (
     Bench("start", "cold start of the agent"),
     Bench("stages", "what each stage costs, at full frames and at frames of one"),
     Bench("ingest", "the ingest path by itself"),
+    Bench("detection", "detection with 50 rules"),
     Bench("peers", "the peer by itself"),
 )
 

@@ -124,7 +124,7 @@ def test_a_restart_at_every_point_finds_the_same(
     fill(bench)
     fill(other)
     other.run()
-    one = Budget(events=1, facts=1)
+    one = Budget(events=3, facts=2, seconds=0)
     for _ in range(1_000):
         # A step that is lost with a crash changes nothing; the next engine does it again.
         with pytest.raises(ZeroDivisionError):
@@ -160,6 +160,19 @@ def test_a_rule_that_raises_is_disabled_and_shown_and_the_others_go_on(bench: Be
     assert shown["title"] == f"The detection rule {first.rule.rule_id} was disabled after an error"
 
 
+def test_an_event_that_cannot_be_read_is_told_and_stops_nothing(bench: Bench) -> None:
+    device = bench.device()
+    numbers = [bench.event(device, refused(), who=user("x")) for _ in range(3)]
+    held = bench.held.pop(numbers[1])
+    bench.read = lambda *a: [bench.held[n] for n in a[2] if n in bench.held]  # type: ignore[method-assign]
+    bench.run()
+    found = alerts(bench)
+    assert found["bypass.refused"]["findings"] == 2
+    assert found["store.event-unreadable"]["findings"] == 1
+    assert found["store.event-unreadable"]["audience"] == "technician"
+    assert held.event_no == numbers[1]
+
+
 def test_one_step_does_a_bounded_amount_of_work(bench: Bench) -> None:
     device = bench.device()
     for _ in range(5):
@@ -167,6 +180,18 @@ def test_one_step_does_a_bounded_amount_of_work(bench: Bench) -> None:
     with bench.store.write() as connection:
         bench.detection(Budget(events=2)).step(connection, NOON_MS)
     assert bench.number_of("findings") == 2
+
+
+def test_a_step_ends_when_its_time_is_up_and_goes_on_where_it_stood(bench: Bench) -> None:
+    device = bench.device()
+    for _ in range(5):
+        bench.event(device, refused(), who=user("x"))
+    for expected in (1, 2, 3):
+        with bench.store.write() as connection:
+            bench.detection(Budget(seconds=0)).step(connection, NOON_MS)
+        assert alerts(bench)["bypass.refused"]["findings"] == expected
+    bench.run()
+    assert alerts(bench)["bypass.refused"]["findings"] == 5
 
 
 def test_an_alert_closes_by_itself_when_it_is_over(bench: Bench) -> None:

@@ -7,6 +7,7 @@ the writer can put acknowledgements first. A rule that raises is disabled and sh
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +18,7 @@ from schoolkeeper_collector.detection import cursors, silence
 from schoolkeeper_collector.detection.calendar import Calendar
 from schoolkeeper_collector.detection.posture import note_posture
 from schoolkeeper_collector.detection.reading import store_reader
-from schoolkeeper_collector.detection.source import EventReader, Item, next_events, next_facts
+from schoolkeeper_collector.detection.source import EventReader, Item, Portion, next_events, next_facts
 from schoolkeeper_collector.detection.windows import Windows, forget_windows
 from schoolkeeper_collector.incidents.alerts import AlertBook, Trigger
 from schoolkeeper_collector.store.database import Store
@@ -35,10 +36,14 @@ _DAY_MS: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How much one step may do: items that rules look at."""
+    """How much one step may do: items that rules look at, and seconds of the writer's time.
+
+    Where a step ends changes nothing of what is found; it only lets acknowledgements come first.
+    """
 
     events: int = 200
     facts: int = 200
+    seconds: float = 0.1
 
 
 class Detection:
@@ -82,21 +87,21 @@ class Detection:
         )
         if portion.cursor == cursor:
             return 0
-        self._look_at(connection, portion.items, now_ms)
-        if portion.unreadable:
-            fields: dict[str, object] = {"events": len(portion.unreadable), "first": portion.unreadable[0]}
+        reached = self._look_at(connection, portion, now_ms)
+        if lost := [number for number in portion.unreadable if number <= reached]:
+            fields: dict[str, object] = {"events": len(lost), "first": lost[0]}
             silence.write_fact(connection, self._school_id, None, "event.unreadable", fields, now_ms)
-        cursors.write_cursor(connection, self._school_id, EVENTS, portion.cursor)
-        return portion.cursor - cursor
+        cursors.write_cursor(connection, self._school_id, EVENTS, reached)
+        return reached - cursor
 
     def _facts(self, connection: Connection, now_ms: int) -> int:
         cursor, _ = cursors.read_cursor(connection, self._school_id, FACTS)
         portion = next_facts(connection, self._school_id, cursor, budget=self._budget.facts)
         if portion.cursor == cursor:
             return 0
-        self._look_at(connection, portion.items, now_ms)
-        cursors.write_cursor(connection, self._school_id, FACTS, portion.cursor)
-        return len(portion.items)
+        reached = self._look_at(connection, portion, now_ms)
+        cursors.write_cursor(connection, self._school_id, FACTS, reached)
+        return reached - cursor
 
     def _silence(self, connection: Connection, now_ms: int) -> int:
         last, state = cursors.read_cursor(connection, self._school_id, SILENCE)
@@ -109,12 +114,15 @@ class Detection:
             forget_windows(connection, self._school_id, now_ms)
         return 1
 
-    def _look_at(self, connection: Connection, items: tuple[Item, ...], now_ms: int) -> None:
-        if not items:
-            return
+    def _look_at(self, connection: Connection, portion: Portion, now_ms: int) -> int:
+        """Hands items to their rules until time is up; returns where the cursor then stands."""
+        if not portion.items:
+            return portion.cursor
+        ends = time.monotonic() + self._budget.seconds
+        reached = portion.cursor
         windows = Windows(connection, self._school_id)
         disabled = set(cursors.disabled_rules(connection, self._school_id))
-        for item in items:
+        for item in portion.items:
             note_posture(connection, self._school_id, item)
             for detector in self._rules.by_kind.get(item.kind, ()):
                 key = (detector.rule.rule_id, detector.rule.version)
@@ -126,7 +134,11 @@ class Detection:
                     continue
                 for outcome in outcomes:
                     self._apply(connection, item, outcome, now_ms)
-        windows.save(max(item.received_ms for item in items))
+            if time.monotonic() > ends and item is not portion.items[-1]:
+                reached = item.number
+                break
+        windows.save(max(item.received_ms for item in portion.items))
+        return reached
 
     def _outcomes(
         self, connection: Connection, detector: Detector, item: Item, windows: Windows, now_ms: int
