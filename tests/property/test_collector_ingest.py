@@ -1,4 +1,4 @@
-"""Whatever order, repetition, eviction and damage a device's frames arrive in: each event has one fate, `fsck` is clean."""
+"""Whatever order, repetition and damage a device's frames arrive in: each event has one fate, `fsck` is clean."""
 
 import dataclasses
 import os

@@ -1,5 +1,7 @@
 """Interval sets against plain sets of numbers."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +37,7 @@ def test_it_holds_the_same_numbers(steps: list[tuple[bool, tuple[int, int]]]) ->
 def test_spans_are_sorted_and_never_touch(steps: list[tuple[bool, tuple[int, int]]]) -> None:
     spans = list(built(steps)[0])
     assert all(first < end for first, end in spans)
-    assert all(left[1] < right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(spans))
 
 
 @given(STEPS, SPANS)
