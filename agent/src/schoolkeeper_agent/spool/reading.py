@@ -15,6 +15,7 @@ from schoolkeeper_agent.spool.contract import (
     Wanted,
 )
 from schoolkeeper_proto import codec, wire
+from schoolkeeper_proto.statements import chain_value
 from schoolkeeper_proto.wire import LANES
 
 MAX_EVICTIONS = 64
@@ -81,12 +82,13 @@ def _frame(
     segments: dict[bytes, wire.Segment],
     damaged: list[int],
 ) -> None:
-    lane, first, count, crc, chain, header, ciphertext, encoded = database.execute(
-        "SELECT f.lane, f.first_sequence, f.count, f.crc, f.chain, f.header, f.ciphertext, s.encoded"
+    lane, first, count, crc, header, ciphertext, segment_crc, encoded = database.execute(
+        "SELECT f.lane, f.first_sequence, f.count, f.crc, f.header, f.ciphertext, s.crc, s.encoded"
         " FROM frames f LEFT JOIN segments s USING (segment_no) WHERE f.frame_no = ?",
         (number,),
     ).fetchone()
-    if encoded is None or zlib.crc32(ciphertext, zlib.crc32(header)) != crc:
+    whole = zlib.crc32(ciphertext, zlib.crc32(header)) == crc
+    if not whole or encoded is None or zlib.crc32(encoded) != segment_crc:
         damaged.append(number)
         return
     decoded = codec.decode(wire.FrameHeader, header)
@@ -99,7 +101,7 @@ def _frame(
             count=count,
             root=decoded.root,
             previous=decoded.previous,
-            chain=bytes(chain),
+            chain=chain_value(header),
             segment_id=decoded.segment_id,
             frame=wire.Frame(header=bytes(header), ciphertext=bytes(ciphertext)),
         )

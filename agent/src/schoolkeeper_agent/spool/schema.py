@@ -30,7 +30,7 @@ CREATE TABLE lanes (
     PRIMARY KEY (epoch_no, lane)) WITHOUT ROWID;
 CREATE TABLE segments (
     segment_no INTEGER PRIMARY KEY, segment_id BLOB NOT NULL UNIQUE, epoch_no INTEGER NOT NULL,
-    encoded BLOB NOT NULL);
+    crc INTEGER NOT NULL, encoded BLOB NOT NULL);
 CREATE TABLE frames (
     frame_no INTEGER PRIMARY KEY AUTOINCREMENT, epoch_no INTEGER NOT NULL, lane INTEGER NOT NULL,
     first_sequence INTEGER NOT NULL, count INTEGER NOT NULL, state INTEGER NOT NULL, cost INTEGER NOT NULL,
@@ -97,6 +97,11 @@ def roll_back(database: sqlite3.Connection) -> None:
             database.execute("ROLLBACK")
     except sqlite3.Error:
         database.close()
+
+
+def is_failing(error: BaseException | None) -> bool:
+    """Whether the disk itself failed, so that nobody knows what was kept. A full disk keeps nothing."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF == sqlite3.SQLITE_IOERR
 
 
 def version(database: sqlite3.Connection) -> int:

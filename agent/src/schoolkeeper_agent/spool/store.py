@@ -64,7 +64,6 @@ class SqliteSpool:
         self._room = room_bytes
         self._keeper = SegmentKeeper(owner, target)
         self._doubt: _Doubt | None = None
-        self._written_segments: dict[bytes, int] = {}
         self._pinned = Intervals()
         self._load()
 
@@ -110,8 +109,8 @@ class SqliteSpool:
                 freed = eviction.make_room(database, plan, now)
                 self._write(database, lane, sealer, sealed, now)
                 self._write_head(database, self._current.number, lane, after)
-        except SpoolUnwritable:
-            if not self._outcome(
+        except SpoolUnwritable as error:
+            if not schema.is_failing(error.__cause__) or not self._outcome(
                 _Doubt(epoch_no=self._current.number, lane=lane, before=before, after=after)
             ):
                 raise
@@ -237,9 +236,10 @@ class SqliteSpool:
         ).fetchone()
         if row:
             return int(row[0])
+        encoded = encode(segment)
         cursor = database.execute(
-            "INSERT INTO segments (segment_id, epoch_no, encoded) VALUES (?, ?, ?)",
-            (segment.segment_id, self._current.number, encode(segment)),
+            "INSERT INTO segments (segment_id, epoch_no, crc, encoded) VALUES (?, ?, ?, ?)",
+            (segment.segment_id, self._current.number, zlib.crc32(encoded), encoded),
         )
         return int(cursor.lastrowid or 0)
 
@@ -336,7 +336,7 @@ class SqliteSpool:
 
     def _close_in_doubt(self, error: sqlite3.Error) -> None:
         """After an I/O error only the file itself can say what was kept: the next use opens it anew."""
-        if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF == sqlite3.SQLITE_IOERR and self._database:
+        if schema.is_failing(error) and self._database:
             self._database.close()
             self._database = None
 

@@ -98,8 +98,8 @@ class Memory:
             obeyed = ()
         return cls(
             witness=Witness(
-                note=note("checkpoint").decode(errors="replace"),
-                previous_note=note("previous-checkpoint").decode(errors="replace"),
+                note=witness.readable(note("checkpoint")),
+                previous_note=witness.readable(note("previous-checkpoint")),
                 failure=note("proof-failure").decode(errors="replace"),
             ),
             floor=TimeFloor.decode(note("time")),

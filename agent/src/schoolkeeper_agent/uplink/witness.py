@@ -95,6 +95,16 @@ def recover(witness: Witness, keys: KeyStatement, note: str, entry: bytes) -> Wi
     return Witness(note=note, previous_note=witness.note)
 
 
+def readable(kept: bytes) -> str:
+    """A note from the spool; empty when the disk has damaged it: then this is as a first contact."""
+    try:
+        note = kept.decode()
+        checkpoint.generation_of(checkpoint.parse(note).origin)
+    except (UnicodeDecodeError, CheckpointError):
+        return ""
+    return note
+
+
 def is_new_generation(witness: Witness, note: str) -> bool:
     """Whether the note claims a later generation than the one this device knows; False when it is unreadable."""
     last = witness.last
