@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from schoolkeeper_collector.devices.commands import register as register_devices
 from schoolkeeper_collector.school import init
 from schoolkeeper_collector.school.commands import register as register_school
+from schoolkeeper_collector.school.escrow import escrow_context
 from schoolkeeper_collector.school.keys import KeysError, load_keys
 from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.tables import accounts, schools
@@ -72,11 +73,7 @@ def test_any_two_officers_open_the_escrowed_ingest_key_and_no_single_one(tmp_pat
         model.SealedField,
         (school.folder / "offline" / "escrow" / f"ingest-{key_id.hex()}.sealed").read_bytes(),
     )
-    context = sealing.FieldContext(
-        binding=sealing.Binding(school_id=school.school_id, device_id=bytes(16), epoch=bytes(16)),
-        event_id=key_id[:16],
-        category="escrow",
-    )
+    context = escrow_context(school.school_id, key_id)
     dsl, technician = school.officer("dsl"), school.officer("second-technician")
 
     def recipient(keys: keyfile.OfficerKeys) -> bytes:

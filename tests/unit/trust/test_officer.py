@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from schoolkeeper_collector.school import staging
 from schoolkeeper_collector.school.bundles import compile_bundle
 from schoolkeeper_collector.school.commands import register
+from schoolkeeper_collector.school.keys import load_keys as load_service_keys
 from schoolkeeper_collector.school.repository import RepositoryError
 from schoolkeeper_policies.officer import cli, keyfile, signing
 from schoolkeeper_proto import policy, trust
@@ -143,4 +144,27 @@ def test_an_officer_leaves_and_another_comes(tmp_path: Path, monkeypatch: pytest
     assert now.root_version == 2
     officers = decode(policy.KeyStatement, now.key_statement).officers
     assert {o.officer_id for o in officers} == {"technician", "second-technician", "head", "deputy"}
+    school.close()
+
+
+def test_one_more_ingest_key_is_used_once_officers_signed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school = School(tmp_path / "collector")
+    monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(school.folder))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    collector = typer.Typer()
+    register(collector)
+    staged = CliRunner().invoke(collector, ["stage", "--new-ingest-key"])
+    assert staged.exit_code == 0, staged.output
+    assert "Restart the collector BEFORE" in staged.output
+    for officer in ("technician", "dsl"):
+        signing.sign_staged(school.folder / "trust" / "staged", school.officer(officer))
+    assert CliRunner().invoke(collector, ["publish"]).exit_code == 0
+    old, new = decode(policy.KeyStatement, school.repository.current().key_statement).ingest_keys
+    held = load_service_keys(school.folder).ingest
+    assert set(held) == {old.key_id, new.key_id}, "the retired key still opens what was sealed to it"
+    assert old.advertised_until_unix_ms < new.advertised_until_unix_ms
+    assert new.not_before_unix_ms > old.not_before_unix_ms
+    assert (school.folder / "escrow" / f"ingest-{new.key_id.hex()}.sealed").is_file()
     school.close()

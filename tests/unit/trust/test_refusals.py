@@ -241,6 +241,11 @@ def test_one_key_listed_under_two_ids_is_refused(collector: HostileCollector, la
 
     collector.next_root("root-1", "root-2", change=twice)
     laptop.refuses("key-twice")
+    kept = laptop.state_dir / "trust" / "metadata" / "root_history" / "2.root.json"
+    assert not kept.exists(), "a refused root must not stand in the way of the next good one"
+    collector.next_root("root-1", "root-2")
+    assert laptop.update().changed
+    assert laptop.in_force().root_version == 2
 
 
 def test_a_root_needs_two_root_keys(collector: HostileCollector, laptop: Laptop) -> None:

@@ -17,10 +17,23 @@ from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.accounts import create_account
 from schoolkeeper_collector.school import roots, staging
 from schoolkeeper_collector.school.bundles import compile_bundle
+from schoolkeeper_collector.school.escrow import put_in_escrow
 from schoolkeeper_collector.school.init import FOUR_OFFICERS, InitError, InitOptions, InitResult, init_school
-from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys, write_tls
+from schoolkeeper_collector.school.keys import (
+    KeysError,
+    ServiceKeys,
+    add_ingest_key,
+    ingest_key_id,
+    load_keys,
+    write_tls,
+)
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
-from schoolkeeper_collector.school.statement import with_addresses, with_officer
+from schoolkeeper_collector.school.statement import (
+    ingest_entry,
+    with_addresses,
+    with_ingest_key,
+    with_officer,
+)
 from schoolkeeper_collector.store.database import StoreUrlError
 from schoolkeeper_policies.officer.keyfile import KeyFileError, read_public
 from schoolkeeper_policies.problems import PolicyError
@@ -112,6 +125,10 @@ def stage(
         str, typer.Option(help="Who leaves; needs --by, and signatures by two root keys as well.")
     ] = "",
     by: Annotated[Path | None, typer.Option(help="File that the new officer wrote: `keys public`.")] = None,
+    new_ingest_key: Annotated[
+        bool,
+        typer.Option("--new-ingest-key", help="One more key that devices seal to; yearly, or after a theft."),
+    ] = False,
 ) -> None:
     """Prepare a change of policy, addresses or officers for the officers to sign."""
 
@@ -132,8 +149,12 @@ def stage(
         new_root = None
         if replace_officer:
             new_root, changed[trust.KEYS_TARGET] = _replaced(repository, replace_officer, by, now, changed)
+        if new_ingest_key:
+            changed[trust.KEYS_TARGET] = _another_ingest_key(settings.state_dir, repository, now, changed)
         if not changed:
-            raise RepositoryError("nothing to stage: name a --group, an --address or --replace-officer")
+            raise RepositoryError(
+                "nothing to stage: name a --group, an --address, --replace-officer or --new-ingest-key"
+            )
         folder = staging.stage(settings.state_dir, keys, changed, now, new_root=new_root)
         if address:
             old = decode(policy.KeyStatement, held.key_statement).uplink_addresses
@@ -211,6 +232,18 @@ def _replaced(
     trust.read_root(root)
     held = decode(policy.KeyStatement, changed.get(trust.KEYS_TARGET, repository.current().key_statement))
     return root, encode(with_officer(held, gone, key, now))
+
+
+def _another_ingest_key(
+    state_dir: Path, repository: Repository, now: int, changed: dict[str, bytes]
+) -> bytes:
+    held = decode(policy.KeyStatement, changed.get(trust.KEYS_TARGET, repository.current().key_statement))
+    key = add_ingest_key(state_dir)
+    entry = ingest_entry(ingest_key_id(key), key.public_key().public_bytes_raw(), now)
+    path = put_in_escrow(state_dir / "escrow", held.school_id, key, held.officers)
+    typer.echo(f"In escrow: {path}; keep a copy with the backup.\nRestart the collector BEFORE you publish:")
+    typer.echo("devices seal to the new key from then on, and a running collector does not hold it yet.\n")
+    return encode(with_ingest_key(held, entry, now))
 
 
 def _school() -> tuple[Settings, ServiceKeys]:

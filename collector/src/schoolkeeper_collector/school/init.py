@@ -12,15 +12,16 @@ from sqlalchemy import Connection, insert, select
 
 from schoolkeeper_collector.school import roots, texts
 from schoolkeeper_collector.school.bundles import compile_bundle
+from schoolkeeper_collector.school.escrow import put_in_escrow
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
-from schoolkeeper_collector.school.keys import ServiceKeys, ingest_key_id, load_keys, make_keys
+from schoolkeeper_collector.school.keys import ServiceKeys, load_keys, make_keys
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.school.statement import make_statement
 from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_collector.store.tables import schools
 from schoolkeeper_policies.officer import keyfile
-from schoolkeeper_proto import model, sealing, trust
+from schoolkeeper_proto import trust
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.names import check_group, check_school_id
 
@@ -203,7 +204,8 @@ def _build(folder: Path, options: InitOptions) -> bytes:
     targets = roots.make_targets(version=1, files=files, online_key=online, now_ms=options.now_ms)
     signed = roots.sign(targets, *(k.signing for k in _one_of_each_duty(officers)))
     repository.publish_targets(signed, files, keys.online, options.now_ms)
-    _escrow(keys, list(officers.values()), offline)
+    for key in keys.ingest.values():
+        put_in_escrow(offline / "escrow", keys.school_id, key, statement.officers)
     write_file(offline / "root.json", root)
     write_file(offline / "README.md", texts.offline_readme(options, protected=options.passphrase is not None))
     return trust.sha256(root)
@@ -211,20 +213,6 @@ def _build(folder: Path, options: InitOptions) -> bytes:
 
 def _one_of_each_duty(officers: dict[OfficerSpec, keyfile.OfficerKeys]) -> list[keyfile.OfficerKeys]:
     return [next(k for spec, k in officers.items() if spec.duty is duty) for duty in trust.Duty]
-
-
-def _escrow(keys: ServiceKeys, officers: list[keyfile.OfficerKeys], offline: Path) -> None:
-    """The ingest key, so that any two officers together can open what devices still hold if the collector is lost."""
-    recipients = [sealing.Recipient(name=k.officer, public_key=k.sealing.public_key()) for k in officers]
-    for key in keys.ingest.values():
-        key_id = ingest_key_id(key)
-        context = sealing.FieldContext(
-            binding=sealing.Binding(school_id=keys.school_id, device_id=bytes(16), epoch=bytes(16)),
-            event_id=key_id[:16],
-            category="escrow",
-        )
-        field = sealing.seal_field(key.private_bytes_raw(), model.SealingScheme.ANY_TWO, recipients, context)
-        write_file(offline / "escrow" / f"ingest-{key_id.hex()}.sealed", encode(field))
 
 
 def join_address(host: str, port: int) -> str:

@@ -78,6 +78,15 @@ def make_keys(state_dir: Path, school_id: str, hosts: tuple[str, ...]) -> Servic
     return load_keys(state_dir)
 
 
+def add_ingest_key(state_dir: Path) -> X25519PrivateKey:
+    """Makes one more ingest key; devices use it once officers signed a key statement that names it."""
+    key = X25519PrivateKey.generate()
+    folder = SchoolPaths(state_dir).keys / "ingest"
+    write_file(folder / f"{ingest_key_id(key).hex()}.key", key.private_bytes_raw(), private=True)
+    write_file(folder / "newest", ingest_key_id(key).hex().encode())
+    return key
+
+
 def write_tls(
     state_dir: Path, ca_key: ec.EllipticCurvePrivateKey, ca: x509.Certificate, hosts: tuple[str, ...]
 ) -> None:

@@ -11,6 +11,7 @@ from schoolkeeper_proto import checkpoint, policy
 from schoolkeeper_proto.statements import key_id_of
 
 INGEST_KEY_DAYS = 400
+RETIRING_DAYS = 30
 _DAY_MS = 86_400_000
 
 
@@ -63,6 +64,27 @@ def with_officer(
     """The next statement, with one officer in place of another: from now on evidence is sealed to the new one."""
     others = tuple(officer for officer in held.officers if officer.officer_id != gone)
     return replace(held, version=held.version + 1, issued_unix_ms=now_ms, officers=(*others, new))
+
+
+def with_ingest_key(held: policy.KeyStatement, new: policy.IngestKey, now_ms: int) -> policy.KeyStatement:
+    """The next statement, with one more ingest key; the older ones are advertised for 30 more days at most."""
+    older = tuple(
+        replace(
+            key, advertised_until_unix_ms=min(key.advertised_until_unix_ms, now_ms + RETIRING_DAYS * _DAY_MS)
+        )
+        for key in held.ingest_keys
+    )
+    return replace(held, version=held.version + 1, issued_unix_ms=now_ms, ingest_keys=(*older, new))
+
+
+def ingest_entry(key_id: bytes, public_key: bytes, now_ms: int) -> policy.IngestKey:
+    return policy.IngestKey(
+        key_id=key_id,
+        kem="X25519",
+        public_key=public_key,
+        not_before_unix_ms=now_ms,
+        advertised_until_unix_ms=now_ms + INGEST_KEY_DAYS * _DAY_MS,
+    )
 
 
 def with_addresses(
