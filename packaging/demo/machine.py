@@ -34,17 +34,17 @@ class Machine:
         """Puts the program in place; returns whether it lies on a file system of its own."""
         self.folder.mkdir(parents=True, exist_ok=True)
         mounted = self._mount()
-        source = shutil.which("true")
+        source = shutil.which("sleep")
         if source is None:
-            raise FileNotFoundError("there is no program 'true' on this machine to make a harmless copy of")
+            raise FileNotFoundError("there is no program 'sleep' on this machine to make a harmless copy of")
         shutil.copyfile(source, self.program)
         self.program.chmod(0o755)
         return mounted
 
     def attempt(self) -> Attempt:
-        """Starts the program as a person would."""
+        """Starts the program as a person would. It lives for two seconds, so that a mere observer sees it."""
         try:
-            done = subprocess.run([self.program], capture_output=True, timeout=20, check=False)
+            done = subprocess.run([self.program, "2"], capture_output=True, timeout=20, check=False)
         except PermissionError as error:
             return Attempt(refused=True, detail=f"the kernel refused it: {error.strerror}")
         return Attempt(refused=False, detail=f"it ran and ended with {done.returncode}")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from children import ChildError, Children, end_forgotten, tail
 from console import VisitError, Visitor
-from machine import Attempt, Machine
+from machine import Machine
 from school import PASSWORD, Looking, School, make_school
 from stages import StageError, Stages
 
@@ -105,14 +105,14 @@ class Demo:
         self.stages.say(f"{devices} SIMULATED devices play the model school week; the console marks them")
 
     def _event_to_incident(self, school: School, dsl: Visitor) -> None:
-        attempt = self._attempt()
+        attempt = self.machine.attempt()
         self.stages.reached("the program was started on this machine", attempt.detail)
         if self.enforcing and not attempt.refused:
             raise StageError(f"the agent should have refused {self.machine.program}, but {attempt.detail}")
         kind = "application.refused" if attempt.refused else "application.started"
         store = school.store()
         try:
-            looking = Looking(store, kind)
+            looking = Looking(store, kind, str(self.machine.program))
             self._wait("the event is in the collector's log", looking.stored, 30)
             self._wait("a rule matched: an alert", looking.alerted, 30)
             self._wait("an incident was raised", looking.raised, 30)
@@ -120,10 +120,6 @@ class Demo:
             self._wait("the event's proof verifies", lambda: looking.proved(school.folder), 30)
         finally:
             store.close()
-
-    def _attempt(self) -> Attempt:
-        """As a person would; once more where the agent only observes, so that a slow sensor sees it."""
-        return self.machine.attempt()
 
     def _invite(self, school: School) -> None:
         say = self.stages.say
@@ -135,7 +131,7 @@ class Demo:
         say(
             f"           {BIN}/python -c \"import pyotp; print(pyotp.TOTP('{school.factors['dsl']}').now())\""
         )
-        say(f"try        in a second terminal: {self.machine.program}")
+        say(f"try        in a second terminal: {self.machine.program} 2")
         say(f"           {BIN}/schoolkeeper-agent --config {FOLDER}/agent/agent.toml status")
         say("stop       Ctrl-C; `make demo-clean` leaves nothing")
         while True:

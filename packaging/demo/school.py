@@ -19,8 +19,9 @@ from schoolkeeper_collector.ledger.proofs import event_proof
 from schoolkeeper_collector.school.init import InitOptions, init_school
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys
 from schoolkeeper_collector.store.database import Store, open_store
+from schoolkeeper_collector.store.events import read_events
 from schoolkeeper_collector.store.tables import alerts, events, incidents
-from schoolkeeper_proto import proof
+from schoolkeeper_proto import model, proof
 from schoolkeeper_proto.codec import kind_number
 
 SCHOOL_ID = "demo.schoolkeeper.invalid"
@@ -144,20 +145,27 @@ def make_school(folder: Path) -> School:
 
 @dataclass(slots=True)
 class Looking:
-    """Looks into the collector's own records, to say how far the event has come."""
+    """Looks into the collector's own records, to say how far an event has come; ``path`` of the program it is about."""
 
     store: Store
     kind: str
+    path: str = ""
     event_no: int = 0
 
     def stored(self) -> str | None:
         with self.store.read() as connection:
             query = select(events.c.event_no).where(events.c.kind == kind_number(self.kind))
-            found = connection.execute(query.order_by(events.c.event_no.desc()).limit(1)).scalar()
-        if found is None:
-            return None
-        self.event_no = found
-        return f"{self.kind}, event {found}"
+            numbers = list(connection.execute(query.order_by(events.c.event_no)).scalars())
+            found = read_events(connection, self.store.keystore, SCHOOL_ID, numbers)
+        for stored in found:
+            if not self.path or self._is_about(stored.event.body):
+                self.event_no = stored.event_no
+                return f"{self.kind}, event {stored.event_no}"
+        return None
+
+    def _is_about(self, body: model.Body) -> bool:
+        known = isinstance(body, (model.ApplicationRefused, model.ApplicationStarted))
+        return known and body.application.path == self.path
 
     def alerted(self) -> str | None:
         with self.store.read() as connection:
