@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,8 @@ from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_collector.store.tables import certificates, devices, enrolments, ledger_queue
 from schoolkeeper_collector.store.tables import tokens as token_table
-from schoolkeeper_proto import enrolment_token, wire
+from schoolkeeper_proto import enrolment_token, statements, wire
+from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.names import device_uri
 from support.stores import ENGINES, StoreUrls
 
@@ -127,6 +129,40 @@ def test_what_a_device_says_of_itself_is_cleaned_and_its_subject_ignored(
     assert certificate.certificate.subject.rfc4514_string() == f"CN={found.device_id.hex()}"
     assert device_uri(SCHOOL, found.device_id) in str(certificate.certificate.extensions)
     assert certificate.not_after_ms - NOW_MS == 7 * DAY_MS
+
+
+def renewal(key: FileKey, held: fleet.Enrolled, now_ms: int) -> wire.RenewRequest:
+    csr, nonce = key.certificate_request(), os.urandom(32)
+    proof = wire.RenewProof(
+        certificate_hash=held.certificate.hash,
+        csr_hash=hashlib.sha256(csr).digest(),
+        nonce=nonce,
+        signed_at_unix_ms=now_ms,
+    )
+    signature = statements.sign(statements.RENEWAL, encode(proof), key)
+    return wire.RenewRequest(
+        certificate=held.certificate.der,
+        csr=csr,
+        signed_at_unix_ms=now_ms,
+        nonce=nonce,
+        signature=signature.signature,
+    )
+
+
+def test_renewal_in_a_loop_makes_one_certificate(store: Store, authority: Authority) -> None:
+    key = new_key()
+    held = enrol(store, authority, request_of(token(store, uses=1), key))
+    later = NOW_MS + 5 * DAY_MS
+    with store.write() as connection:
+        first, again = (
+            fleet.renew(connection, authority, SCHOOL, renewal(key, held, later + n), later + n)
+            for n in (0, 1000)
+        )
+        assert first.hash == again.hash != held.certificate.hash
+        next_hour = later + 3_700_000
+        other = fleet.renew(connection, authority, SCHOOL, renewal(key, held, next_hour), next_hour)
+    assert other.hash != first.hash
+    assert count(store, certificates) == 3
 
 
 def test_serials_that_mean_nothing_join_nobody(store: Store, authority: Authority) -> None:

@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar
 
 import grpc
 import grpc.aio
+from sqlalchemy.exc import SQLAlchemyError
 
 from schoolkeeper_collector.devices import fleet
 from schoolkeeper_collector.devices.attempts import FailureLimit, address_of
@@ -88,7 +89,7 @@ class EnrolmentService:
         try:
             self._repository.publish_groups(groups, self._keys.school_id, self._keys.online, now)
             self._repository.refresh(self._keys.online, now)
-        except (OSError, RepositoryError, NotPublished, TrustRefused):
+        except (OSError, SQLAlchemyError, RepositoryError, NotPublished, TrustRefused):
             # Devices keep what they have and say that it is stale; the next round tries again.
             _LOG.exception("the trust repository could not be written")
             return False
@@ -124,6 +125,12 @@ class EnrolmentService:
             refused = Refused(Reason.BAD_REQUEST, f"{error}: update the agent")
         except Refused as error:
             refused = error
+        except (SQLAlchemyError, OSError):
+            _LOG.exception("an enrolment or renewal failed")
+            refused = Refused(
+                Reason.FAILED,
+                "the collector's own disk or database fails: try again in a minute; its log says more",
+            )
         if refused.counts_as_attempt:
             self._failures.failed(address, now)
         _LOG.info("refused: %s", refused.reason.value)

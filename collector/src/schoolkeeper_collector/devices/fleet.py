@@ -27,6 +27,7 @@ from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.names import RENEWAL_DAYS
 
 _DAY_MS = 86_400_000
+_JUST_MS = 3_600_000
 SIMULATED = "simulated"
 """As ``platform``: the device is simulated and is marked so everywhere."""
 _NO_SERIAL = frozenset(
@@ -111,7 +112,8 @@ def renew(
             Reason.UNKNOWN_CERTIFICATE, f"renewal without the certificate's key: {error}"
         ) from error
     _check_renewable(connection, school_id, old, now_ms)
-    return _issue(connection, authority, school_id, key, old.device_id, now_ms)
+    held = _just_issued(connection, authority, school_id, old.device_id, key, now_ms)
+    return held or _issue(connection, authority, school_id, key, old.device_id, now_ms)
 
 
 def revoke(
@@ -307,6 +309,32 @@ def _check_renewable(connection: Connection, school_id: str, old: DeviceCertific
             Reason.TOO_OLD,
             f"the certificate ended more than {RENEWAL_DAYS} days ago: enrol this device with a new token",
         )
+
+
+def _just_issued(
+    connection: Connection,
+    authority: Authority,
+    school_id: str,
+    device_id: bytes,
+    key: ec.EllipticCurvePublicKey,
+    now_ms: int,
+) -> DeviceCertificate | None:
+    """This key's certificate of the last hour: asking again, or in a loop, makes no other."""
+    der = connection.execute(
+        select(certificates.c.der)
+        .where(
+            certificates.c.school_id == school_id,
+            certificates.c.device_id == device_id,
+            certificates.c.not_before_ms > now_ms - _JUST_MS,
+            certificates.c.revoked_ms.is_(None),
+        )
+        .order_by(certificates.c.not_before_ms.desc())
+        .limit(1)
+    ).scalar()
+    if der is None:
+        return None
+    found = authority.read_der(bytes(der))
+    return found if statements.key_id_of(found.public_key) == statements.key_id_of(key) else None
 
 
 def _status(connection: Connection, school_id: str, device_id: bytes) -> str:

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     UNKNOWN_CERTIFICATE = "unknown-certificate"
     REVOKED = "revoked"
     TOO_OLD = "too-old"
+    FAILED = "collector-failed"
 
 
 _STATUS = {
@@ -38,6 +39,7 @@ _STATUS = {
     Reason.UNKNOWN_CERTIFICATE: grpc.StatusCode.UNAUTHENTICATED,
     Reason.REVOKED: grpc.StatusCode.PERMISSION_DENIED,
     Reason.TOO_OLD: grpc.StatusCode.PERMISSION_DENIED,
+    Reason.FAILED: grpc.StatusCode.UNAVAILABLE,
 }
 _COUNTED = frozenset({Reason.TOKEN_UNKNOWN, Reason.BAD_REQUEST, Reason.UNKNOWN_CERTIFICATE})
 
