@@ -67,6 +67,7 @@ class Load:
                 device.outbox.put(lane, chosen)
                 left, place = left - count, place + count
             device.drained.clear()
+            device.hold()
             if order.get("sign", True):
                 device.load(
                     max_frames=order.get("max_frames", 512), max_bytes=order.get("max_bytes", 1 << 20)
@@ -84,10 +85,10 @@ class Load:
         for device in self.fleet.devices:
             device.figures.latencies.clear()
         began, cpu = time.monotonic(), time.process_time()
+        for device in self.fleet.devices:
+            device.release()
         if not any(device.connected.is_set() for device in self.fleet.devices):
             await self.fleet.connect()
-        for device in self.fleet.devices:
-            device.wake()
         done = await self.fleet.drained(order.get("within", 120))
         latencies = [value for device in self.fleet.devices for value in device.figures.latencies]
         return {

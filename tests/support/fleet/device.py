@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -70,6 +71,14 @@ class Device:
         if self.outbox.pending_events:
             self.drained.clear()
         self._wake.set()
+
+    def hold(self) -> None:
+        """Send no batch until ``release``; a stream may be opened meanwhile."""
+        self._held_until = math.inf
+
+    def release(self) -> None:
+        self._held_until = 0.0
+        self.wake()
 
     def load(self, *, max_frames: int = 512, max_bytes: int = 1 << 20) -> None:
         """Cut and sign everything now, so that sending costs little later: for measuring the other end."""
