@@ -1,0 +1,26 @@
+"""``python -m schoolkeeper_agent.session [--socket PATH]``: the helper of one session."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+from pathlib import Path
+
+from schoolkeeper_agent.session.helper import bus_of_this_session, listen
+from schoolkeeper_agent.session.server import SOCKET_NAME
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m schoolkeeper_agent.session", description=__doc__)
+    parser.add_argument("--socket", type=Path, default=Path("/run/schoolkeeper-agent") / SOCKET_NAME)
+    parser.add_argument("--service-user", type=int, default=0, help="user id that the service must have")
+    arguments = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(
+            listen(arguments.socket, bus_address=bus_of_this_session(), trusted_user=arguments.service_user)
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The notice says what the policy collects and what really runs, and nothing runs that it does not name (T-41)."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from schoolkeeper_agent import notice
+from schoolkeeper_agent.collection import NEED_NO_NOTICE, lacks_notice, startable
+from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.notice import Running
+from schoolkeeper_agent.sensors import load
+from schoolkeeper_proto import model, policy
+from schoolkeeper_proto.bundle import build, open_bundle
+
+
+def bundle(*kinds: policy.CollectedKind):  # type: ignore[no-untyped-def]
+    sections = (
+        policy.CollectionSection(kinds=kinds),
+        policy.NoticeSection(
+            introduction="We keep <children> safe.", not_watched=("your private phone",), contacts=("Ms Lee",),
+            sign_in_notice="Monitored by the school.", language="en",
+        ),
+        policy.ScreenSection(text=policy.RuleText(rule_id="lock"), idle_lock_seconds=300),
+    )  # fmt: skip
+    data = build(school_id="s", group="g", version=3, compiled_at_unix_ms=1, sections=sections)
+    return open_bundle(data, school_id="s", group="g", capabilities=frozenset())
+
+
+STARTS = policy.CollectedKind(
+    kind="application.started",
+    notice="Which programs start.",
+    purpose="to find games",
+    retention_days=30,
+    readers=("DSL",),
+    off_site=False,
+)
+
+
+@pytest.mark.requirement("T-41", "W-62")
+def test_the_page_names_what_is_collected_why_by_whom_and_how_long() -> None:
+    page = notice.monitored_page(bundle(STARTS))
+    named = (
+        "Which programs start.",
+        "to find games",
+        "Who can look: DSL",
+        "30 days",
+        "Only on the school's own",
+        "your private phone",
+        "what you type",
+        "locks after 5 min",
+        "Ms Lee",
+        "Policy version 3",
+    )
+    for words in named:
+        assert words in page
+
+
+def test_what_does_not_run_is_said_so() -> None:
+    stopped = Running(name="processes", kinds=("application.started",), problem="needs root")
+    page = notice.monitored_page(bundle(STARTS), [stopped])
+    assert "Not collected at the moment: needs root" in page
+    runs = Running(name="processes", kinds=("application.started",))
+    assert "Not collected" not in notice.monitored_page(bundle(STARTS), [runs])
+    assert "Nothing about what you do is collected." in notice.monitored_page(bundle())
+
+
+class _Page(HTMLParser):
+    VOID = frozenset({"meta", "!doctype"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[int] = []
+        self.language = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "img", "link", "iframe")
+        assert not [name for name, _ in attrs if name in ("src", "href", "onload", "style")]
+        if tag == "html":
+            self.language = str(dict(attrs)["lang"])
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_for_browsers_stands_alone_and_is_well_formed() -> None:
+    text = notice.monitored_page_html(bundle(STARTS))
+    page = _Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.language == "en"
+    assert page.headings[0] == 1
+    assert set(page.headings[1:]) == {2}
+    assert "&lt;children&gt;" in text
+    assert "<title>" in text
+
+
+def test_the_files_are_readable_by_everybody(tmp_path: Path) -> None:
+    folder = notice.write_notices(tmp_path, bundle(STARTS))
+    names = {path.name: path for path in folder.iterdir()}
+    assert set(names) == {"monitored.txt", "monitored.html", "sign-in.txt"}
+    assert all(path.stat().st_mode & 0o004 for path in names.values())
+    assert names["sign-in.txt"].read_text().startswith("Monitored by the school.")
+
+
+@pytest.mark.requirement("T-41", "W-62")
+def test_a_sensor_of_which_nobody_was_told_does_not_start(tmp_path: Path) -> None:
+    def names(opened) -> set[str]:  # type: ignore[no-untyped-def]
+        context = Context(bundle=opened, run_dir=tmp_path)
+        return {sensor.name for sensor in load("linux", context) if startable(sensor, opened)}
+
+    every = [policy.CollectedKind(kind=cls.KIND, notice="x") for cls in model.BODY_CLASSES]
+    silent = [policy.CollectedKind(kind=cls.KIND, notice=" ") for cls in model.BODY_CLASSES]
+    everything = names(bundle(*every))
+    assert {"sessions", "processes", "media", "network", "posture"} <= everything
+    about_people = everything - {"clock"}
+    assert names(bundle()).isdisjoint(about_people)
+    assert names(bundle(*silent)).isdisjoint(about_people)
+    (processes,) = (
+        s for s in load("linux", Context(bundle=bundle(STARTS), run_dir=tmp_path)) if s.name == "processes"
+    )
+    assert lacks_notice(processes, bundle(STARTS)) == ("application.usage",)
+    assert "application.started" not in NEED_NO_NOTICE
