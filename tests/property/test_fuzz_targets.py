@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.fuzz.targets import Target, proto_targets
+from support.fuzz.trust_targets import trust_targets
 
-TARGETS = proto_targets()
+TARGETS = (*proto_targets(), *trust_targets())
 
 
 @st.composite

@@ -163,18 +163,18 @@ def _der(certificate: Any) -> bytes:
 def _judge(chain: list[bytes], host: str, address: str, ca_sha256: bytes) -> bytes:
     """The CA's DER when the chain is the pinned CA's for this host. Raises ``Unreachable``."""
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     if not chain:
         raise Unreachable(Problem.NOT_TLS, f"{address} shows no certificate", "Check address and port")
-    own = x509.load_der_x509_certificate(chain[0])
     pinned = [der for der in chain[1:] if hashlib.sha256(der).digest() == ca_sha256]
     try:
+        own = x509.load_der_x509_certificate(chain[0])
         if not pinned:
-            raise InvalidSignature
+            raise _foreign(own.issuer.rfc4514_string(), address)
         own.verify_directly_issued_by(x509.load_der_x509_certificate(pinned[0]))
-    except (InvalidSignature, ValueError, TypeError) as error:
-        raise _foreign(own, address) from error
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError) as error:
+        raise _foreign("someone who cannot be told", address) from error
     if not _names(own, host):
         shown = ", ".join(_all_names(own)) or "nothing"
         raise Unreachable(
@@ -185,8 +185,8 @@ def _judge(chain: list[bytes], host: str, address: str, ca_sha256: bytes) -> byt
     return pinned[0]
 
 
-def _foreign(own: x509.Certificate, address: str) -> Unreachable:
-    issuer = own.issuer.rfc4514_string() or "an unnamed issuer"
+def _foreign(issuer: str, address: str) -> Unreachable:
+    issuer = issuer or "an unnamed issuer"
     if f"O={SCHOOLKEEPER}" in issuer:
         return Unreachable(
             Problem.WRONG_SCHOOL,

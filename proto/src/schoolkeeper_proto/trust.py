@@ -95,7 +95,10 @@ def target_file_name(name: str, sha256: str) -> str:
 
 def canonical_json(value: object) -> bytes:
     """OLPC canonical JSON, as The Update Framework signs it: sorted keys, no spaces, no floats."""
-    return _canonical(value).encode()
+    try:
+        return _canonical(value).encode()
+    except (RecursionError, UnicodeEncodeError) as error:
+        raise TrustRefused("malformed", f"the signed metadata cannot be written out: {error!r}") from error
 
 
 def read_root(data: bytes) -> RootView:
@@ -112,7 +115,7 @@ def read_root(data: bytes) -> RootView:
             roles=roles,
             duties=duties,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TrustRefused("malformed", f"the root metadata cannot be read: {error!r}") from error
     _check_root(view)
     return view
@@ -177,7 +180,7 @@ def expiry_of(data: bytes) -> int:
     """When any signed metadata expires, Unix milliseconds; its signatures are not looked at."""
     try:
         return _unix_ms(str(_document(data, None)["signed"]["expires"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TrustRefused("malformed", f"the metadata names no expiry: {error!r}") from error
 
 
@@ -275,7 +278,7 @@ def _targets_view(data: bytes) -> TargetsView:
             delegated_keys={str(k): _raw_key(v) for k, v in delegations["keys"].items()},
             delegated={str(r["name"]): _role(r) for r in delegations["roles"]},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TrustRefused("malformed", f"the targets metadata cannot be read: {error!r}") from error
 
 

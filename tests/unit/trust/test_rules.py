@@ -71,6 +71,24 @@ def test_no_document_upsets_the_readers(body: dict[str, object], kind: str) -> N
             read(data)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"version": Infinity, "expires": "2030-01-01T00:00:00Z"',
+        '"version": 1, "expires": "0001-01-01T00:00:00"',
+        '"version": 1, "expires": ' + "[" * 950 + "]" * 950,
+        '"version": 1, "x": "\\ud800", "expires": "2030-01-01T00:00:00Z"',
+        '"version": 1, "x": ' + "[" * 950 + "]" * 950 + ', "expires": "2030-01-01T00:00:00Z"',
+    ],
+)
+def test_odd_numbers_dates_and_depths_are_refused_and_nothing_else(field: str) -> None:
+    school = Roots()
+    view = trust.read_root(school.root())
+    data = ('{"signed": {"_type": "targets", "targets": {}, %s}, "signatures": []}' % field).encode()
+    with pytest.raises(trust.TrustRefused):
+        trust.read_targets(data, view)
+
+
 def test_a_chain_of_roots_is_followed_from_the_pin() -> None:
     school = Roots()
     first = roots.sign(school.root(1), *school.offline[:2])
