@@ -67,8 +67,7 @@ class Chaos:
     def settle(self, seconds: float = 120) -> None:
         """Stops the feeding, and waits until the device has nothing left to send."""
         assert self.stage.agent is not None
-        until(lambda: (self.stage.folder / "run" / "status.sock").exists(), 20, "the agent is up")
-        time.sleep(1)
+        until(lambda: self.stage.status()["running"] is True, 60, "the agent is up")
         self.stage.agent.send_signal(signal.SIGUSR1)
         until(lambda: self.stage.pending() == 0, seconds, f"everything is delivered\n{self.stage.logs()}")
 

@@ -59,10 +59,10 @@ async def main(config: Path, journal: Path, most: int) -> None:
     running = asyncio.create_task(service.run())
     while not hasattr(service, "transport"):  # noqa: ASYNC110 - a few turns of the loop
         await asyncio.sleep(0.01)
-    server = await bootstrap.serve(settings.run_dir, service.report)
     feeding = asyncio.create_task(feed(service, journal, most))
     asyncio.get_running_loop().add_signal_handler(15, service.stop, "asked to stop")
     asyncio.get_running_loop().add_signal_handler(10, feeding.cancel)  # SIGUSR1: enough
+    server = await bootstrap.serve(settings.run_dir, service.report)
     await running
     server.close()
 

@@ -29,11 +29,18 @@ def describe(bundle: OpenBundle) -> str:
         ]
     lines += ["", "Checks of this device"]
     checks = [f"  {check.check}, every {check.every_seconds} seconds" for check in bundle.posture.checks]
-    lines += [*(checks or ["  none"]), "", "Collected, each with the notice that people are given"]
+    lines += [
+        *(checks or ["  none"]),
+        "",
+        "Collected, by the notice that people are given, and how long it is kept",
+    ]
+    told: dict[str, list[str]] = {}
     for kind in bundle.collection.kinds:
-        where = "" if kind.off_site else "; at school only"
-        lines.append(f"  {kind.kind} (kept {kind.retention_days} days{where})")
-        lines.append(f"      {kind.notice.strip() or 'NO NOTICE TEXT: it is not collected'}")
+        where = "" if kind.off_site else ", at school only"
+        notice = kind.notice.strip() or "NO NOTICE TEXT: this is not collected"
+        told.setdefault(notice, []).append(f"{kind.kind} ({kind.retention_days} days{where})")
+    for notice, kinds in told.items():
+        lines += [f"  {notice}", *(f"      {kind}" for kind in kinds)]
     if not bundle.collection.kinds:
         lines.append("  nothing but the agent's own health")
     return "\n".join(lines) + "\n"

@@ -84,7 +84,8 @@ def from_json(text: str) -> StatusReport:
     """The report another process wrote; raises ``ValueError`` for anything else. Fields unknown here are left out."""
     said = json.loads(text)
     try:
-        sensors = tuple(_known(SensorLine, line) for line in said.pop("sensors", []))
+        lines = [line | {"kinds": tuple(line.get("kinds", ()))} for line in said.pop("sensors", [])]
+        sensors = tuple(_known(SensorLine, line) for line in lines)
         enforcers = tuple(_known(EnforcerLine, line) for line in said.pop("enforcers", []))
         spool = _known(SpoolLine, said.pop("spool", {}))
         problems = tuple(said.pop("problems", ()))
