@@ -650,6 +650,8 @@ access_log = Table(
     Column("object_id", LargeBinary, nullable=False),
     Column("reason", Text, nullable=False, default=""),
     Column("queue_no", BigInteger),
+    # Each item says who opened it.
+    Index("ix_access_log_school_id_object_id", "school_id", "object_id"),
 )
 
 # ---- the keystore (a database of its own) -------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
 
+from sqlalchemy import select
 from starlette.responses import RedirectResponse, Response
 
 from schoolkeeper_collector.console import accounts
@@ -20,11 +22,13 @@ from schoolkeeper_collector.incidents.model import (
     ObjectType,
     Verdict,
 )
+from schoolkeeper_collector.store import tables
 from schoolkeeper_proto.model import Severity
 
 CATEGORIES = ("content", "contact", "conduct", "commerce", "bullying", "device", "other")
 _SEVERITIES = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 _LISTED = 100
+_LOOKS = 20
 
 
 def alert(call: Call) -> Response:
@@ -168,19 +172,45 @@ def _back_to(call: Call, part: str) -> Response:
     return RedirectResponse(f"/{part}/{call.request.path_params['item']}", HTTPStatus.SEE_OTHER)
 
 
-def _names(call: Call) -> dict[str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Somebody opened an item; ``at_ms`` in Unix milliseconds."""
+
+    account_id: str
+    at_ms: int
+
+
+def _names_and_looks(
+    call: Call, object_type: ObjectType, object_id: bytes
+) -> tuple[dict[str, str], list[Look]]:
+    """What to call each account, and who opened an item, the latest first: monitors are monitored too (T-09)."""
+    log = tables.access_log
+    school_id = call.console.options.school_id
     with call.console.store.read() as connection:
-        return accounts.names(connection, call.console.options.school_id)
+        rows = connection.execute(
+            select(log.c.account_id, log.c.at_ms)
+            .where(
+                log.c.school_id == school_id,
+                log.c.object_type == object_type.value,
+                log.c.object_id == object_id,
+            )
+            .order_by(log.c.access_no.desc())
+            .limit(_LOOKS)
+        )
+        looks = [Look(account_id=row.account_id, at_ms=row.at_ms) for row in rows]
+        return accounts.names(connection, school_id), looks
 
 
 def _alert_page(call: Call, detail: AlertDetail, *, fault: str = "", field: str = "") -> Response:
+    names, looks = _names_and_looks(call, ObjectType.ALERT, detail.summary.alert_id)
     return call.console.renderer.page(
         "alert.html",
         call.language,
         status=HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK,
         call=call,
         alert=detail,
-        names=_names(call),
+        names=names,
+        looks=looks,
         verdicts=PERSONS_VERDICTS,
         raised=Verdict.RAISE,
         fault=fault,
@@ -189,13 +219,15 @@ def _alert_page(call: Call, detail: AlertDetail, *, fault: str = "", field: str 
 
 
 def _incident_page(call: Call, detail: IncidentDetail, *, fault: str = "") -> Response:
+    names, looks = _names_and_looks(call, ObjectType.INCIDENT, detail.summary.incident_id)
     return call.console.renderer.page(
         "incident.html",
         call.language,
         status=HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK,
         call=call,
         incident=detail,
-        names=_names(call),
+        names=names,
+        looks=looks,
         fault=fault,
         field="note" if fault else "",
     )

@@ -75,6 +75,8 @@
   const title = document.title;
   let pointed = false;
   let waiting = false;
+  let last = 0;
+  let soon = 0;
 
   const mark = () => Number(find("[data-mark]", live).dataset.mark);
   const tell = (text, off) => { if (state.textContent !== text) state.textContent = text; box.classList.toggle("sk-live--off", off); };
@@ -83,10 +85,14 @@
   function refresh() {
     waiting = false;
     news.hidden = true;
+    last = Date.now();
     htmx.trigger(live, "sk-changed");
   }
+  // The first change at once, a storm of them every two seconds: each look is a read that is logged.
   function changed() {
-    if (busy()) { waiting = true; news.hidden = false; } else refresh();
+    if (busy()) { waiting = true; news.hidden = false; return; }
+    clearTimeout(soon);
+    soon = setTimeout(() => { if (busy()) changed(); else refresh(); }, Math.max(0, last + 2000 - Date.now()));
   }
   function count() {
     const number = Number(find("[data-now]", live).dataset.now);

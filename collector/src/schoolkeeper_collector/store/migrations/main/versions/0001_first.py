@@ -28,6 +28,9 @@ def upgrade() -> None:
         sa.Column("queue_no", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("access_no", name=op.f("pk_access_log")),
     )
+    with op.batch_alter_table("access_log", schema=None) as batch_op:
+        batch_op.create_index("ix_access_log_school_id_object_id", ["school_id", "object_id"], unique=False)
+
     op.create_table(
         "accounts",
         sa.Column("account_id", sa.String(length=64), nullable=False),
