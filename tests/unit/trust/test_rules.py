@@ -84,7 +84,7 @@ def test_no_document_upsets_the_readers(body: dict[str, object], kind: str) -> N
 def test_odd_numbers_dates_and_depths_are_refused_and_nothing_else(field: str) -> None:
     school = Roots()
     view = trust.read_root(school.root())
-    data = ('{"signed": {"_type": "targets", "targets": {}, %s}, "signatures": []}' % field).encode()
+    data = ('{"signed": {"_type": "targets", "targets": {}, ' + field + '}, "signatures": []}').encode()
     with pytest.raises(trust.TrustRefused):
         trust.read_targets(data, view)
 
