@@ -49,6 +49,10 @@ _SERVER_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
     ("grpc.so_reuseport", 0),
+    # Each of these costs memory per connection, and thousands of quiet devices gain nothing from them.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.enable_channelz", 0),
+    ("grpc.max_channel_trace_event_memory_per_node", 0),
 ]
 
 

@@ -7,8 +7,8 @@ take turns too often.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from dataclasses import dataclass
 
 _BOOTS = 8
 _DEVICES = 20_000
@@ -18,9 +18,11 @@ _TURNS_WITHIN_MS = 60_000
 
 @dataclass(slots=True)
 class _History:
-    boots: deque[bytes] = field(default_factory=lambda: deque(maxlen=_BOOTS))
-    turns: deque[int] = field(default_factory=lambda: deque(maxlen=_TURNS))
-    owed: set[bytes] = field(default_factory=set)
+    """Tuples, since there is one of these for every device."""
+
+    boots: tuple[bytes, ...] = ()
+    turns: tuple[int, ...] = ()
+    owed: frozenset[bytes] = frozenset()
 
 
 class CloneWatch:
@@ -33,29 +35,28 @@ class CloneWatch:
         """A device greets. A demand that is owed to this boot is returned once."""
         history = self._history(device_id)
         owed = boot_id in history.owed
-        history.owed.discard(boot_id)
+        history.owed -= {boot_id}
         if boot_id in history.boots and history.boots[-1] != boot_id:
             # The other machine hears of it at its next hello.
-            history.owed.add(history.boots[-1])
-            history.boots.remove(boot_id)
-            history.boots.append(boot_id)
+            history.owed |= {history.boots[-1]}
+            history.boots = (*(boot for boot in history.boots if boot != boot_id), boot_id)
             return "a boot of this device came back after another: two machines speak as one device"
         if boot_id not in history.boots:
-            history.boots.append(boot_id)
+            history.boots = (*history.boots, boot_id)[-_BOOTS:]
         return "two machines spoke as this device" if owed else ""
 
     def spoke_late(self, device_id: bytes, boot_ids: tuple[bytes, ...]) -> str:
         """A stream spoke after one of another boot had greeted: both owe a new epoch."""
-        self._history(device_id).owed.update(boot_ids)
+        self._history(device_id).owed |= set(boot_ids)
         return "two machines speak as one device at the same time"
 
     def replaced(self, device_id: bytes, boot_id: bytes, now_ms: int) -> str:
         """A stream took the place of one of the same boot."""
         history = self._history(device_id)
-        history.turns.append(now_ms)
+        history.turns = (*history.turns, now_ms)[-_TURNS:]
         if len(history.turns) == _TURNS and now_ms - history.turns[0] < _TURNS_WITHIN_MS:
-            history.turns.clear()
-            history.owed.add(boot_id)
+            history.turns = ()
+            history.owed |= {boot_id}
             return "two streams of one boot keep replacing each other: two machines speak as one device"
         return ""
 

@@ -5,13 +5,14 @@ Loaded once per (device, epoch) and then kept by the writer alone. After a faile
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
 from schoolkeeper_collector.store.intervals import IntervalSet, Span
 from schoolkeeper_collector.store.tables import evictions, frames, gaps, intervals, set_aside
-from schoolkeeper_proto.wire import CHAIN_START, LANES, Lane
+from schoolkeeper_proto.wire import CHAIN_START, Lane
 
 _TAILS = 64
 
@@ -53,9 +54,11 @@ class LaneState:
                 del self.tails[old]
 
 
-def load_lanes(connection: Connection, school_id: str, device_no: int, epoch: bytes) -> dict[Lane, LaneState]:
-    """All lanes of an epoch; empty ones for an epoch that nothing is known of."""
-    lanes = {lane: LaneState() for lane in LANES}
+def load_lanes(
+    connection: Connection, school_id: str, device_no: int, epoch: bytes
+) -> defaultdict[Lane, LaneState]:
+    """The lanes of an epoch of which anything is known; any other comes into being when it is asked for."""
+    lanes: defaultdict[Lane, LaneState] = defaultdict(LaneState)
     for table in (intervals, evictions, set_aside, gaps):
         where = (table.c.school_id == school_id, table.c.device_no == device_no, table.c.epoch == epoch)
         query = select(table).where(*where)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +50,7 @@ class _Stream:
         "boot_id",
         "closing",
         "context",
-        "ended",
+        "ending",
         "grants",
         "heard_ms",
         "in_flight",
@@ -63,6 +62,7 @@ class _Stream:
         "sending",
         "session",
         "suspect",
+        "task",
         "told",
     )  # fmt: skip
 
@@ -72,14 +72,15 @@ class _Stream:
         self.session = Session()
         self.heard_ms = now_ms
         self.boot_id = b""
-        self.outgoing: deque[bytes] = deque()
+        self.outgoing: list[bytes] = []
         self.sending: asyncio.Task[None] | None = None
         self.in_flight = 0
         self.room: asyncio.Event | None = None
         self.suspect = False
         self.closing = False
         self.parted = False
-        self.ended: asyncio.Future[None] | None = None
+        self.ending = False
+        self.task: asyncio.Task[None] | None = None
         self.told: set[bytes] | None = None
         self.grants: set[bytes] | None = None
         self.policy: wire.PolicyAvailable | None = None
@@ -181,22 +182,22 @@ class UplinkService:
             await _linger(asyncio.ensure_future(_drain(context)))
             return
         stream = _Stream(Peer(identity, address=_address(context.peer())), context, now_ms)
-        stream.ended = asyncio.get_running_loop().create_future()
         self._streams[stream.peer] = stream
         self._by_device.setdefault(identity.device_id, []).append(stream)
-        reader = asyncio.ensure_future(self._read(stream))
+        stream.task = asyncio.current_task()
         try:
-            # The reader stays cancellable: a stream that must end does not wait for its device to speak.
-            await asyncio.wait((reader, stream.ended), return_when=asyncio.FIRST_COMPLETED)
-            if stream.sending is not None:
-                await stream.sending
-            if stream.parted:
-                await _linger(reader)
+            await self._read(stream)
+        except asyncio.CancelledError:
+            # By us, to end it without waiting for its device to speak; else gRPC says that the device is gone.
+            if not stream.ending:
+                raise
         finally:
-            reader.cancel()
             self._forget(stream)
-            if reader.done() and not reader.cancelled() and reader.exception() is not None:
-                _log.warning("a stream failed", error=type(reader.exception()).__name__)
+        stream.ending = True
+        if stream.sending is not None:
+            await stream.sending
+        if stream.parted:
+            await _linger(asyncio.ensure_future(_drain(context)))
 
     async def _read(self, stream: _Stream) -> None:
         while True:
@@ -298,7 +299,7 @@ class UplinkService:
         """One task per stream while there is something to send: order is kept, idle streams have none."""
         try:
             while stream.outgoing:
-                await stream.context.write(stream.outgoing.popleft())
+                await stream.context.write(stream.outgoing.pop(0))
         except (grpc.RpcError, asyncio.CancelledError, grpc.aio.UsageError, grpc.aio.InternalError):
             stream.outgoing.clear()  # the device is gone; it will ask again
         finally:
@@ -315,8 +316,9 @@ class UplinkService:
 
     @staticmethod
     def _end(stream: _Stream) -> None:
-        if stream.ended is not None and not stream.ended.done():
-            stream.ended.set_result(None)
+        if stream.task is not None and not stream.ending:
+            stream.ending = True
+            stream.task.cancel()
 
     # ---- clones ---------------------------------------------------------------------------------------------
 
