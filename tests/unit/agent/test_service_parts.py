@@ -360,7 +360,8 @@ async def test_the_socket_answers_and_a_dead_one_does_not(tmp_path: Path) -> Non
     server = await serve(tmp_path, report)
     assert await asyncio.to_thread(ask, tmp_path) == REPORT
     server.close()
-    (tmp_path / "status.sock").write_bytes(b"")
+    with pytest.raises(NotRunning):
+        ask(tmp_path)
 
 
 @pytest.mark.anyio

@@ -299,3 +299,23 @@ def test_a_goodbye_is_obeyed_and_never_for_ever() -> None:
     play.give(messages.Received(body=wire.Goodbye(reason="revoked", remedy="enrol again")))
     play.pass_time(3 * 3_600_000, step=60_000)
     assert play.uplink.connected
+
+
+def test_a_heartbeat_never_crosses_a_batch_and_no_batch_crosses_a_heartbeat() -> None:
+    """Else the proof in the one's answer would not begin where the other's ended."""
+    play = connected(3)
+    play.link = ["late"]
+    write(play, 1, name="slow")
+    play.give(
+        messages.SpoolSeen(epoch=play.spool.epoch, cursors=play.spool.cursors(), usage=play.spool.usage())
+    )
+    sent = [e.message.body for e in play.done if isinstance(e, messages.Send)]
+    assert isinstance(sent[-1], wire.Batch)
+    play.link = ["late"]
+    play.give(messages.Received(body=play._late.popleft()))
+    write(play, 1, name="while the heartbeat is out")
+    sent = [e.message.body for e in play.done if isinstance(e, messages.Send)]
+    assert isinstance(sent[-1], wire.StreamHeartbeat)
+    play.give(messages.Received(body=play._late.popleft()))
+    assert play.spool.usage().pending_events == 0
+    assert play.uplink.proof_failure == ""

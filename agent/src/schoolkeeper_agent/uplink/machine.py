@@ -149,6 +149,8 @@ class Uplink:
         self._opened_ms = 0
         self._heard_ms = 0
         self._beat_ms = 0
+        self._beat_wanted = False
+        self._beat_out = False
         self._noted_ms = 0
         self._heartbeat_ms = 60_000
         self._window = 4
@@ -219,6 +221,7 @@ class Uplink:
                 self._limits.halve(flight.cut.size, len(flight.cut.frames))
         self._in_flight.clear()
         self._open = self._welcomed = self._reading = False
+        self._beat_wanted = self._beat_out = False
         self._more = True
         wait = max(pacing.jittered(self._attempt, self._chance), self._wait_asked(now))
         self._attempt += 1
@@ -233,7 +236,7 @@ class Uplink:
         if not self._open:
             return []
         if self._welcomed:
-            return [self._beat(now)]
+            return self._beat(now)
         told, kept = self.in_force, self.memory.witness
         hello = wire.Hello(
             version=wire.WireVersion(),
@@ -335,8 +338,14 @@ class Uplink:
         self._epoch_asked = True
         return [OpenEpoch(because=because)]
 
-    def _beat(self, now: Moment) -> Effect:
-        self._beat_ms = now.monotonic_ms
+    def _beat(self, now: Moment) -> list[Effect]:
+        """Waits until nothing is under way: the answer's proof begins at the checkpoint that the heartbeat shows,
+        and an acknowledgement that crosses it would begin at another.
+        """
+        self._beat_wanted = bool(self._in_flight)
+        if self._beat_wanted or self._beat_out:
+            return []
+        self._beat_out, self._beat_ms = True, now.monotonic_ms
         usage = self._usage
         beat = wire.StreamHeartbeat(
             checkpoint=self.memory.witness.note,
@@ -344,11 +353,11 @@ class Uplink:
             spool_pending_events=usage.pending_events if usage else 0,
             proof_failure=self.proof_failure,
         )
-        return Send(message=wire.DeviceMessage(body=beat))
+        return [Send(message=wire.DeviceMessage(body=beat))]
 
     def _answered(self, reply: wire.HeartbeatReply, now: Moment) -> list[Effect]:
         self._learn_time(reply.time, now)
-        self._attempt = 0
+        self._attempt, self._beat_out = 0, False
         effects: list[Effect] = []
         if reply.checkpoint:
             try:
@@ -423,6 +432,8 @@ class Uplink:
     def _read_more(self, now: Moment) -> list[Effect]:
         if not self._welcomed or self._reading or not self._more or not self._epoch:
             return []
+        if self._beat_wanted or self._beat_out:
+            return []
         if len(self._in_flight) >= (1 if self._limits.reduced else self._window):
             return []
         lanes = self._restraint.lanes(now.monotonic_ms)
@@ -482,7 +493,7 @@ class Uplink:
         self._learn_time(ack.time, now)
         flight = self._in_flight.pop(ack.batch_number, None)
         if flight is None:
-            return []
+            return []  # of a batch that was given up, or said twice
         sorted_out = settling.sort_out(flight.cut, ack)
         effects: list[Effect] = []
         proven = not sorted_out.needs_proof
@@ -492,6 +503,8 @@ class Uplink:
         effects += self._settle(flight.cut, sorted_out, proven=proven, now=now)
         self._attempt = 0
         self._more = True
+        if self._beat_wanted:
+            effects += self._beat(now)
         return effects + self._read_more(now)
 
     def _prove(self, sent: CutBatch, ack: wire.Ack) -> tuple[bool, list[Effect]]:
@@ -615,6 +628,8 @@ class Uplink:
             for flight in late:
                 self._limits.halve(flight.cut.size, len(flight.cut.frames))
             return [Disconnect(reason="the collector did not acknowledge a batch in time")]
+        if self._beat_out and now.monotonic_ms - self._beat_ms > ACK_TIMEOUT_MS:
+            return [Disconnect(reason="the collector did not answer a heartbeat in time")]
         if now.monotonic_ms - self._heard_ms > 5 * self._heartbeat_ms // 2:
             return [Disconnect(reason="the collector has gone silent")]
         if now.monotonic_ms - self._beat_ms >= self._heartbeat_ms:
