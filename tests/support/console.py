@@ -83,7 +83,11 @@ def pass_password(client: TestClient, login: str, password: str = PASSWORD) -> h
 
 def new_store(folder: Path) -> Store:
     """Two migrated SQLite databases with one school."""
-    url, keys = f"sqlite:///{folder}/collector.db", f"sqlite:///{folder}/keystore.db"
+    return store_at(f"sqlite:///{folder}/collector.db", f"sqlite:///{folder}/keystore.db")
+
+
+def store_at(url: str, keys: str) -> Store:
+    """The same wherever the two URLs point."""
     migrate(url, keys)
     store = open_store(url, keys)
     row = {
@@ -107,6 +111,7 @@ def new_bench(store: Store, clock: Any = None, *, secure: bool = False) -> Bench
         zone=ZoneInfo("Europe/London"),
         console_key=KEY,
         secure=secure,
+        fixes={"updates": "Install the updates that wait."},
     )
     bench = Bench(
         store=store,

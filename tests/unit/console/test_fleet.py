@@ -204,6 +204,7 @@ def test_the_technicians_pages_show_it_all(bench: Bench) -> None:
     assert "W7" not in text_of(client.get("/devices?contact=online").text)
     device = text_of(client.get("/devices/" + "01" * 16).text)
     assert "updates Fail" in device
+    assert "What to do: Install the updates that wait." in device
     assert "antivirus Unknown: too old" in device
     assert client.get("/devices/" + "09" * 16).status_code == 404
     assert "not independently witnessed" in text_of(client.get("/collector").text)

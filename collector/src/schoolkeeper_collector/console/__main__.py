@@ -25,6 +25,7 @@ from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
 from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
 from schoolkeeper_policies.detection.load import load_rules
+from schoolkeeper_policies.parse import load_pack
 
 
 def main() -> int:
@@ -56,7 +57,8 @@ def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.
     """Build the server for the settings' address; raises ConfigError for one that is none."""
     host, port = split_address(settings.console_listen)
     secure = not is_loopback(host)
-    options = options_of(store, console_key=keys.console_key, secure=secure)
+    fixes = {check.check: check.fix for check in load_pack("default").posture}
+    options = options_of(store, console_key=keys.console_key, secure=secure, fixes=fixes)
     cases = CaseFile(store, load_rules("default"), opener=IngestKeys(keys.ingest.values()))
     config = uvicorn.Config(
         create_app(options, store, cases),

@@ -6,7 +6,7 @@ import logging
 import mimetypes
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
@@ -63,7 +63,7 @@ def create_app(
     )
 
 
-def options_of(store: Store, *, console_key: bytes, secure: bool) -> Options:
+def options_of(store: Store, *, console_key: bytes, secure: bool, fixes: Mapping[str, str]) -> Options:
     """Read the school's name and time zone; raises NoSchool."""
     with store.read() as connection:
         row = connection.execute(select(schools)).first()
@@ -75,6 +75,7 @@ def options_of(store: Store, *, console_key: bytes, secure: bool) -> Options:
         zone=ZoneInfo(row.time_zone),
         console_key=console_key,
         secure=secure,
+        fixes=fixes,
     )
 
 

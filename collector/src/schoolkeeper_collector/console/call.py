@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the console must know of its school. ``console_key``: 32 bytes; ``secure``: it speaks TLS."""
+    """What the console must know of its school. ``console_key``: 32 bytes; ``secure``: it speaks TLS.
+
+    ``fixes``: what the school's policy tells a technician to do when a posture check fails, by the check's name.
+    """
 
     school_id: str
     school_name: str
     zone: ZoneInfo
     console_key: bytes = field(repr=False)
     secure: bool
+    fixes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
