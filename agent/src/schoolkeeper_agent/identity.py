@@ -208,7 +208,7 @@ def check_certificate(
         names = own.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
         public = own.public_key()
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound, x509.InvalidVersion) as error:
         raise IdentityError(
             f"the collector answered with a certificate that does not verify: {error}"
         ) from error

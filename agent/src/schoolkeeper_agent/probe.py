@@ -173,7 +173,7 @@ def _judge(chain: list[bytes], host: str, address: str, ca_sha256: bytes) -> byt
         if not pinned:
             raise _foreign(own.issuer.rfc4514_string(), address)
         own.verify_directly_issued_by(x509.load_der_x509_certificate(pinned[0]))
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError) as error:
+    except (InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion, ValueError, TypeError) as error:
         raise _foreign("someone who cannot be told", address) from error
     if not _names(own, host):
         shown = ", ".join(_all_names(own)) or "nothing"

@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from schoolkeeper_proto.names import NameRefused, device_uri, parse_device_uri
+from schoolkeeper_proto.names import device_uri, parse_device_uri
 
 LIFE = timedelta(days=7)
 _BACKDATED = timedelta(minutes=5)
+# NameRefused is a ValueError; InvalidVersion is not.
+_UNREADABLE = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 class CertificateRefused(ValueError):
@@ -54,7 +56,7 @@ def read_request(data: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_der_x509_csr(data)
         key = request.public_key()
         valid = request.is_signature_valid
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise CertificateRefused(f"the certificate request cannot be read: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise CertificateRefused("the certificate request's key is not P-256")
@@ -103,7 +105,7 @@ class Authority:
     def read_der(self, data: bytes) -> DeviceCertificate:
         try:
             certificate = x509.load_der_x509_certificate(data)
-        except ValueError as error:
+        except _UNREADABLE as error:
             raise CertificateRefused(f"the certificate cannot be read: {error}") from error
         return self.read(certificate)
 
@@ -111,7 +113,7 @@ class Authority:
         """A certificate that this CA issued to a device of this school; its dates are not looked at."""
         try:
             certificate.verify_directly_issued_by(self.certificate)
-        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError) as error:
+        except _UNREADABLE as error:
             raise CertificateRefused("the certificate is not of this school's authority") from error
         school_id, device_id = certificate_name(certificate)
         if school_id != self._school_id:
@@ -131,5 +133,5 @@ def certificate_name(certificate: x509.Certificate) -> tuple[str, bytes]:
         uris = extension.value.get_values_for_type(x509.UniformResourceIdentifier)
         (uri,) = uris
         return parse_device_uri(uri)
-    except (x509.ExtensionNotFound, NameRefused, ValueError) as error:
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, *_UNREADABLE) as error:
         raise CertificateRefused(f"the certificate names no device: {error}") from error
