@@ -93,10 +93,11 @@ def sign_in_notice(bundle: OpenBundle) -> str:
 def write_notices(state_dir: Path, bundle: OpenBundle, running: Sequence[Running] | None = None) -> Path:
     """Writes all three where everybody can read them, each whole or not at all; returns the folder.
 
-    The package shows ``sign-in.txt`` at sign-in by a link in /etc/motd.d.
+    The package shows ``sign-in.txt`` at sign-in (packaging/linux/agent/pam-config).
     """
     folder = state_dir / FOLDER
-    folder.mkdir(mode=0o755, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
     for name, text in (
         (TEXT_FILE, monitored_page(bundle, running)),
         (PAGE_FILE, monitored_page_html(bundle, running)),
