@@ -2,8 +2,8 @@
 
     python tests/bench/agent_cost.py EVENTS
 
-The real writer and spool; batches are cut and signed as the uplink does and are not sent. Events come 10,000 a second, the
-rate of goal 9. Prints one JSON object.
+The real writer and spool; batches are cut and signed as the uplink does and are not sent. Events come 10,000 a second,
+the rate of goal 9. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import harness
-from bench_spool import Run, event
+from bench_spool import Run, build
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from schoolkeeper_agent.spool.contract import Settlement, Wanted
@@ -32,12 +32,13 @@ def main() -> None:
     signer = statements.P256Signer(ec.generate_private_key(ec.SECP256R1()))
     with harness.scratch("agent") as folder:
         run = Run(folder)
-        event(0)
+        events = [build(number) for number in range(count)]  # what happened, not what it costs to report it
+        encode(events[0])
         began, cpu = time.monotonic(), time.process_time()
-        for number in range(count):
+        for number, event in enumerate(events):
             if number % 10 == 0 and (wait := began + number / RATE - time.monotonic()) > 0:
                 time.sleep(wait)
-            run.writer.record(Lane.NORMAL, event(number))
+            run.writer.record(Lane.NORMAL, encode(event))
         time.sleep(0.3)
         sent = batches = 0
         while (

@@ -54,6 +54,11 @@ class Run:
 
 
 def event(number: int) -> bytes:
+    """Built and serialised."""
+    return encode(build(number))
+
+
+def build(number: int) -> model.Event:
     planned = school_week.Planned(
         at_ms=0,
         lane=Lane.NORMAL,
@@ -63,7 +68,7 @@ def event(number: int) -> bytes:
         severity=model.Severity.INFORMATIONAL,
     )
     now = time.time_ns() // 1_000_000
-    return encode(school_week.as_event(planned, number=number, device=1, wall_ms=now, monotonic_ms=number))
+    return school_week.as_event(planned, number=number, device=1, wall_ms=now, monotonic_ms=number)
 
 
 def paced(run: Run, rate: int, seconds: float) -> tuple[int, float, float]:
