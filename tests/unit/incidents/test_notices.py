@@ -72,6 +72,16 @@ def test_an_account_is_told_once_of_an_item(bench: Bench, sink: Sink) -> None:
     assert bench.rows("notices")[0]["sent_ms"] == NOON_MS
 
 
+def test_an_alert_that_grows_tells_nobody_again(bench: Bench, sink: Sink) -> None:
+    device = bench.device()
+    for _ in range(3):
+        bench.event(device, model.AgentTampered(what="unit"))
+        bench.run()
+    assert bench.rows("alerts")[0]["findings"] == 3
+    assert [row["object_type"] for row in bench.rows("notices")] == ["alert"]
+    assert outbox(bench, sink.port).step(NOON_MS) == 1
+
+
 def bench_user() -> model.UserRef:
     return model.UserRef(pseudonym=pseudonym("Robin Example"), kind=model.UserKind.PERSON)
 
