@@ -14,6 +14,7 @@ from schoolkeeper_agent.identity import Identity, IdentityError, load_identity
 from schoolkeeper_agent.policy_file import policy_at_start
 from schoolkeeper_agent.service import Service
 from schoolkeeper_agent.service_manager import ServiceManager
+from schoolkeeper_agent.session.server import SessionServer
 from schoolkeeper_agent.status_socket import serve
 from schoolkeeper_agent.trust import Trust, TrustDamaged, load_trust, update_trust
 
@@ -60,25 +61,45 @@ async def _run(settings: Settings) -> None:
     manager = ServiceManager()
     making = asyncio.create_task(_make(settings, manager))
     waiting = asyncio.create_task(ended.wait())
+    pulse = asyncio.create_task(_pulse(manager))
     await asyncio.wait({making, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    pulse.cancel()
     if not making.done():
         making.cancel()
         return
     made = making.result()
     service.append(made)
+    words = SessionServer(settings.run_dir, user_of=made.user_of_session)
+    await words.start()
+    made.teller = words
     running = asyncio.create_task(made.run())
     server = await serve(settings.run_dir, made.report)
     try:
         await running
     finally:
         server.close()
+        await words.close()
+
+
+async def _pulse(manager: ServiceManager) -> None:
+    """Systemd hears of us also while we wait for enrolment or for a policy."""
+    while manager.watchdog_seconds:
+        manager.alive()
+        await asyncio.sleep(manager.watchdog_seconds / 2)
+
+
+async def _beat(manager: ServiceManager) -> None:
+    """Until the service vouches for itself: a wait for enrolment is no hang."""
+    while manager.watchdog_seconds:
+        manager.alive()
+        await asyncio.sleep(manager.watchdog_seconds / 2)
 
 
 async def _make(settings: Settings, manager: ServiceManager) -> Service:
     clock = SystemClock()
     identity = await _identity(settings, clock, manager)
-    trust = await _trust(settings, clock, identity)
+    trust = await _trust(settings, clock, identity, manager)
     return Service(
         settings=settings,
         clock=clock,
@@ -105,7 +126,9 @@ async def _identity(settings: Settings, clock: SystemClock, manager: ServiceMana
     return result.identity
 
 
-async def _trust(settings: Settings, clock: SystemClock, identity: Identity) -> Trust:
+async def _trust(
+    settings: Settings, clock: SystemClock, identity: Identity, manager: ServiceManager
+) -> Trust:
     """The policy and keys in force; when they do not verify any more, it fetches them again until they do."""
     wait = 5.0
     while True:
@@ -116,6 +139,7 @@ async def _trust(settings: Settings, clock: SystemClock, identity: Identity) -> 
             problem = "there is no policy yet"
         except TrustDamaged as error:
             problem = str(error)
+        manager.ready(problem)
         _log.error("%s; fetching it again", problem)
         await _fetch_trust(settings, clock, identity)
         try:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from schoolkeeper_agent import addresses, clock, core, describe, enforcers, observations, sensors
+from schoolkeeper_agent import addresses, clock, core, describe, enforcers, notice, observations, sensors
 from schoolkeeper_agent.budget import BudgetWatch, cpu_milliseconds, resident_bytes
 from schoolkeeper_agent.clock import ClockWatch, Moment, SystemClock
 from schoolkeeper_agent.collection import lacks_notice
 from schoolkeeper_agent.config import Settings
 from schoolkeeper_agent.context import Context
-from schoolkeeper_agent.effects import Heart, SilentTeller, Stamp, Teller
+from schoolkeeper_agent.effects import Heart, Stamp
 from schoolkeeper_agent.identity import Identity
 from schoolkeeper_agent.observations import Noted, PolicyRejected, PolicySwapped, Tick
 from schoolkeeper_agent.policy_file import CAPABILITIES, PolicyInForce, policy_from
@@ -27,6 +27,7 @@ from schoolkeeper_agent.reporting import Running, report_of, save_report
 from schoolkeeper_agent.run_marker import NAME, RunMarker
 from schoolkeeper_agent.seams import Ability, Enforcer, Sensor
 from schoolkeeper_agent.service_manager import ServiceManager
+from schoolkeeper_agent.session.server import SessionServer
 from schoolkeeper_agent.spool.contract import (
     Appended,
     IngestTarget,
@@ -68,13 +69,13 @@ class Service:
     trust: Trust
     policy: PolicyInForce
     manager: ServiceManager
-    teller: Teller = field(default_factory=SilentTeller)
     platform: str = sys.platform
     chance: Callable[[], float] = random.random
     uplink: Uplink = field(init=False)
     transport: Transport = field(init=False)
     writer: FrameWriter = field(init=False)
     heart: Heart = field(init=False)
+    teller: SessionServer = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _stopping: asyncio.Event = field(init=False)
     _stop_reason: str = ""
@@ -95,6 +96,10 @@ class Service:
         self._build()
         self.writer.start()
         self._begin()
+        try:
+            await self.teller.start()
+        except OSError as error:
+            _log.warning("nobody at the screen can be told anything: %s", error)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self.heart.run()),
@@ -137,6 +142,7 @@ class Service:
         self._enforcers = enforcers.load(self.platform, context, self._emit_any)
         self._abilities = {e.name: self._ability(e) for e in self._enforcers}
         able = frozenset(name for name, ability in self._abilities.items() if ability.able)
+        self.teller = SessionServer(self.settings.run_dir, user_of=self.user_of_session)
         stamp = Stamp(now=self.clock.now, boot_id=self.clock.boot_id, skew_ms=self._skew)
         self.heart = Heart(
             state=core.initial(self.policy.bundle, run_id=os.urandom(16), able=able),
@@ -237,6 +243,7 @@ class Service:
         for enforcer in self._enforcers:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(enforcer.close(), 10)
+        await self.teller.close()
         self.heart.emit(Noted(body=model.AgentStopped(reason=self._stop_reason)))
         await self.heart.catch_up()
         left = await asyncio.to_thread(self.writer.stop)
@@ -325,6 +332,26 @@ class Service:
                 supervisor.state.problem = ability.because
             else:
                 self._sensor_tasks.append(asyncio.create_task(supervisor.run(), name=sensor.name))
+        self._write_notices()
+
+    def _write_notices(self) -> None:
+        """What is monitored, for everybody to read: made anew whenever the policy or what runs changed (T-41)."""
+        running = [
+            notice.Running(name=name, kinds=sensor.kinds, problem=state.problem)
+            for name, (sensor, state) in self._sensor_states.items()
+        ]
+        try:
+            notice.write_notices(self.settings.run_dir, self.policy.bundle, running)
+        except OSError as error:
+            _log.error("the notice of what is monitored cannot be written: %s", error)
+
+    def _runs(self, sensor: str) -> bool:
+        return sensor in self._sensor_states and self._sensor_states[sensor][1].running
+
+    def user_of_session(self, session_id: str) -> int:
+        """The user id of a session that the core knows, -1 of any other."""
+        held = self.heart.state.sessions.get(session_id)
+        return held.user_id if held is not None else -1
 
     async def _restart_sensors(self) -> None:
         tasks, self._sensor_tasks = self._sensor_tasks, []
@@ -521,7 +548,8 @@ class Service:
             await asyncio.sleep(TICK_SECONDS)
             now = self.clock.now()
             self._watch, stepped = self._watch.look(now)
-            if stepped is not None:
+            if stepped is not None and not self._runs("clock"):
+                # The sensor is told by the kernel and also sees a clock that is set and set back in between.
                 sign = 1 if stepped.direction == "forward" else -1
                 self.heart.emit(observations.ClockStepped(step_milliseconds=sign * stepped.step_milliseconds))
             self.heart.emit(Tick())
