@@ -60,12 +60,14 @@ def test_what_only_the_collector_can_see_is_alerted_on(
 
 
 @pytest.mark.parametrize(
-    ("over", "rule"), [("gap.closed", "log.gap"), ("proof.recovered", "log.proof-failing"), ("device.heard", "device.silent")]
-)  # fmt: skip
-def test_what_is_over_closes_for_its_own_device_only(bench: Bench, over: str, rule: str) -> None:
-    began = {"gap.closed": "gap.opened", "proof.recovered": "proof.failing", "device.heard": "device.silent"}[
-        over
-    ]
+    ("began", "over", "rule"),
+    [
+        ("gap.opened", "gap.closed", "log.gap"),
+        ("proof.failing", "proof.recovered", "log.proof-failing"),
+        ("device.silent", "device.heard", "device.silent"),
+    ],
+)
+def test_what_is_over_closes_for_its_own_device_only(bench: Bench, began: str, over: str, rule: str) -> None:
     one, other = bench.device("one"), bench.device("other")
     bench.fact(one, began)
     bench.fact(other, began)
