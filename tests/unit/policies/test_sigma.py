@@ -90,6 +90,13 @@ def test_what_a_selection_means(selection: str, value: FieldValue, expected: boo
     assert matches(selection, f=value) is expected
 
 
+def test_values_are_capped_so_that_no_event_can_make_a_rule_slow() -> None:
+    assert matches("{f|contains: x}", f="a" * 4_095 + "x")
+    assert not matches("{f|contains: x}", f="a" * 4_096 + "x")
+    assert matches("{f: x}", f=("a",) * 63 + ("x",))
+    assert not matches("{f: x}", f=("a",) * 64 + ("x",))
+
+
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
