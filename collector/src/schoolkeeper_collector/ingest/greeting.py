@@ -242,8 +242,9 @@ class Greeter:
             .where(devices.c.device_no == device_no, column != failure)
             .values(proof_failure=failure)
         )
-        if failure and result.rowcount:
-            changes.fact("proof.failing", device_no, now_ms, why=failure)
+        if result.rowcount:
+            kind = "proof.failing" if failure else "proof.recovered"
+            changes.fact(kind, device_no, now_ms, why=failure)
 
     def _held(self, connection: Connection, device_no: int, hello: wire.Hello) -> tuple[wire.HeldRange, ...]:
         """Of every epoch that the device still has frames of."""
