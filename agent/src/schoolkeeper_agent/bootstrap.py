@@ -14,7 +14,6 @@ from schoolkeeper_agent.identity import Identity, IdentityError, load_identity
 from schoolkeeper_agent.policy_file import policy_at_start
 from schoolkeeper_agent.service import Service
 from schoolkeeper_agent.service_manager import ServiceManager
-from schoolkeeper_agent.session.server import SessionServer
 from schoolkeeper_agent.status_socket import serve
 from schoolkeeper_agent.trust import Trust, TrustDamaged, load_trust, update_trust
 
@@ -70,27 +69,16 @@ async def _run(settings: Settings) -> None:
         return
     made = making.result()
     service.append(made)
-    words = SessionServer(settings.run_dir, user_of=made.user_of_session)
-    await words.start()
-    made.teller = words
     running = asyncio.create_task(made.run())
     server = await serve(settings.run_dir, made.report)
     try:
         await running
     finally:
         server.close()
-        await words.close()
 
 
 async def _pulse(manager: ServiceManager) -> None:
     """Systemd hears of us also while we wait for enrolment or for a policy."""
-    while manager.watchdog_seconds:
-        manager.alive()
-        await asyncio.sleep(manager.watchdog_seconds / 2)
-
-
-async def _beat(manager: ServiceManager) -> None:
-    """Until the service vouches for itself: a wait for enrolment is no hang."""
     while manager.watchdog_seconds:
         manager.alive()
         await asyncio.sleep(manager.watchdog_seconds / 2)

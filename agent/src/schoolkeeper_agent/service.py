@@ -77,7 +77,7 @@ class Service:
     heart: Heart = field(init=False)
     teller: SessionServer = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
-    _stopping: asyncio.Event = field(init=False)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stop_reason: str = ""
     _sensor_tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _sensor_states: dict[str, tuple[Sensor, SensorState]] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Service:
     _jobs: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._build()
         self.writer.start()
         self._begin()
