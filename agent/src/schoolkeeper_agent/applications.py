@@ -42,8 +42,11 @@ def started(state: CoreState, seen: observations.ProcessStarted, now: int) -> tu
     else:
         asked = model.DecisionKind(verdict.asked)
         rule = rule_ref(text, asked, enforced=False)
+        if rule is None and verdict.refuses:
+            rule = model.RuleRef(rule_id="", source="default", decision=asked, enforced=False)
         severity = severity_of(text, asked)
-    if seen.already_running and rule is None:
+    if rule is None:
+        # What no rule has a word on is nobody's business one by one: it is in the hour's aggregate at most.
         return state, ()
     body = model.ApplicationStarted(
         application=application,
@@ -52,7 +55,7 @@ def started(state: CoreState, seen: observations.ProcessStarted, now: int) -> tu
         rule=rule,
     )
     effects: list[Effect] = [record(body, severity, user)]
-    if rule is not None and verdict.decision == model.DecisionKind.WARN:
+    if verdict.decision == model.DecisionKind.WARN:
         effects.append(tell_warned(name_of(seen.path), text, state.session_of(seen.user_id)))
     return state, tuple(effects)
 

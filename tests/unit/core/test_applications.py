@@ -83,7 +83,7 @@ def test_without_a_guard_a_program_is_judged_afterwards_and_marked_as_not_enforc
 def test_what_ran_while_the_guard_was_dead_is_judged_and_the_gap_is_said() -> None:
     script = Playbook(bundle_of(games(model.DecisionKind.BLOCK)), able={"applications"})
     script.sees(GuardUp(enforcer="applications")).nothing()
-    script.sees(started("/usr/bin/true")).records("application.started", rule=None).nothing()
+    script.sees(started()).nothing()
     script.sees(GuardDown(enforcer="applications", reason="killed")).records(
         "sensor.failed", error="killed"
     ).nothing()
@@ -126,11 +126,21 @@ def test_people_are_pseudonyms_and_a_shared_account_is_never_one_child() -> None
     assert (ann.kind, len(ann.pseudonym)) == (model.UserKind.PERSON, 16)
     assert b"ann" not in ann.pseudonym
     script.records("application.started")
-    script.sees(ProcessStarted(process_id=8, path="/x", account="reception", user_id=1002))
+    script.sees(ProcessStarted(process_id=8, path=GAME, account="reception", user_id=1002))
     assert script.effects[0].user.kind is model.UserKind.SHARED  # type: ignore[union-attr]
     script.records("application.started")
-    script.sees(ProcessStarted(process_id=9, path="/x", account="root", user_id=0))
+    script.sees(ProcessStarted(process_id=9, path=GAME, account="root", user_id=0))
     script.records("application.started", user=model.UserRef(kind=model.UserKind.NONE))
+
+
+def test_programs_that_no_rule_has_a_word_on_are_not_written_down_one_by_one() -> None:
+    script = Playbook(bundle_of(games(model.DecisionKind.BLOCK)))
+    script.sees(started("/usr/bin/gimp")).nothing()
+    closed = policy.ApplicationsSection(otherwise=model.DecisionKind.BLOCK)
+    script = Playbook(bundle_of(closed))
+    script.sees(started("/usr/bin/gimp"))
+    assert script.effects[0].body.rule.source == "default"  # type: ignore[union-attr]
+    script.records("application.started").nothing()
 
 
 @pytest.mark.requirement("T-41")

@@ -26,7 +26,8 @@ class ProcessSensor:
     """Events of the proc connector. A burst that the kernel had to drop is said as a gap without a figure."""
 
     name = "processes"
-    kinds = (model.ApplicationStarted.KIND, model.ApplicationUsage.KIND)
+    # Usage is counted from the same look, but only where the policy has a notice for it (`may_record`).
+    kinds = (model.ApplicationStarted.KIND,)
 
     def __init__(self, context: Context) -> None:
         self._context = context
