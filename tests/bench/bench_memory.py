@@ -87,8 +87,10 @@ def wait_for_checks(agent: Agent) -> None:
 
 def session_helper(agent: Agent) -> str:
     """The helper as a session starts it, with the agent's run folder; its RSS after a second."""
-    said = agent.folder / "helper.log"
-    command = [sys.executable, "-m", "schoolkeeper_agent.session", str(agent.folder / "run" / "session.sock")]
+    from schoolkeeper_agent.session.server import SOCKET_NAME
+
+    socket, said = agent.folder / "run" / SOCKET_NAME, agent.folder / "helper.log"
+    command = [sys.executable, "-m", "schoolkeeper_agent.session", "--socket", str(socket)]
     child = harness.start(command, said=said)
     try:
         time.sleep(1.5)
