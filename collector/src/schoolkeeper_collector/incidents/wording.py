@@ -54,6 +54,12 @@ def _tell_of_device(body: model.Body) -> str:
             return f"The device dropped {events} events of the lane '{lane}' for want of room."
         case model.Posture(check=check, result=result):
             return f"The check '{check}' {_RESULTS.get(result, 'could not be made')}."
+        case model.SensorFailed(sensor=sensor, restarts=restarts):
+            return f"The sensor '{sensor}' failed and was started again ({restarts} times so far)."
+        case model.PolicyRefused(reason=reason):
+            return (
+                f"The device did not take a new policy: {reason or 'it gave no reason'}. The old one stays."
+            )
         case model.Gap(what=what):
             return f"The device knows that it missed something: {what}."
         case model.SiteRefused(refusals=refusals, site_category=category):
