@@ -35,8 +35,9 @@ def started(state: CoreState, seen: observations.ProcessStarted, now: int) -> tu
         path=seen.path, sha256=seen.sha256, name=name_of(seen.path), package=seen.package, identity=identity
     )
     state = _count(state, seen, application, user, now)
-    if state.guarding and not seen.already_running:
-        # The guard tells of everything that a rule has a word on; here it would be said twice.
+    if state.guarding and not seen.already_running and not verdict.refuses:
+        # The guard tells of what it let run with a word; here it would be said twice. What it should have refused and
+        # runs all the same went around it (a memfd, a private file system): that is said here.
         rule = None
         severity = model.Severity.INFORMATIONAL
     else:

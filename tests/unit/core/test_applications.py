@@ -83,7 +83,7 @@ def test_without_a_guard_a_program_is_judged_afterwards_and_marked_as_not_enforc
 def test_what_ran_while_the_guard_was_dead_is_judged_and_the_gap_is_said() -> None:
     script = Playbook(bundle_of(games(model.DecisionKind.BLOCK)), able={"applications"})
     script.sees(GuardUp(enforcer="applications")).nothing()
-    script.sees(started()).nothing()
+    script.sees(started("/usr/bin/true")).nothing()
     script.sees(GuardDown(enforcer="applications", reason="killed")).records(
         "sensor.failed", error="killed"
     ).nothing()
@@ -95,6 +95,28 @@ def test_what_ran_while_the_guard_was_dead_is_judged_and_the_gap_is_said() -> No
         "agent.gap", what="executions undecided", from_unix_ms=MONDAY_10, to_unix_ms=MONDAY_10 + 2000
     )
     script.records("sensor.recovered", down_milliseconds=2000).nothing()
+
+
+def test_what_runs_although_the_guard_should_have_refused_it_went_around_it_and_is_said() -> None:
+    script = Playbook(bundle_of(games(model.DecisionKind.BLOCK)), able={"applications"})
+    script.sees(GuardUp(enforcer="applications")).nothing()
+    script.sees(started())
+    assert script.effects[0].body.rule.enforced is False  # type: ignore[union-attr]
+    script.records("application.started", severity=model.Severity.LOW).nothing()
+
+
+def test_the_guard_and_the_process_sensor_do_not_tell_the_same_twice() -> None:
+    script = Playbook(bundle_of(games(model.DecisionKind.BLOCK, policy.RuleMode.WARN)), able={"applications"})
+    script.sees(GuardUp(enforcer="applications")).nothing()
+    warned = ExecutionJudged(
+        path=GAME,
+        decision=model.DecisionKind.WARN,
+        asked=model.DecisionKind.BLOCK,
+        rule_id="no-games",
+        process_id=7,
+    )
+    script.sees(warned).records("application.started").tells("Please do not use game").nothing()
+    script.sees(started()).nothing()
 
 
 def test_a_warned_program_runs_and_the_person_is_told() -> None:

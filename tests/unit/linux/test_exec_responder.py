@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.actions import RefreshApplications
-from schoolkeeper_agent.observations import ExecutionJudged, GuardDown, GuardUp, Missed
+from schoolkeeper_agent.observations import ExecutionJudged, GuardDown, GuardUp, Missed, ProcessStarted
+from schoolkeeper_agent.sensors.linux.processes import ProcessSensor
 from schoolkeeper_proto.model import DecisionKind
 from schoolkeeper_proto.policy import Applicability, MatchBy, TimeWindow
+from support.core_playbook import bundle_of
 from support.exec_guard import Guard, guard_on, own_file_system, resident_mib, responder_of, rule, sha256_of
 
 pytestmark = pytest.mark.anyio
@@ -106,6 +109,23 @@ async def test_another_mount_namespace_and_a_bind_mount_do_not_walk_around_it(
         done = await asyncio.to_thread(subprocess.run, tried, capture_output=True, text=True, check=False)
         assert "not permitted" in done.stderr, (command, done)
     assert not [one for one in guard.seen if isinstance(one, ExecutionJudged) and not one.rule_id]
+
+
+async def test_a_file_system_of_ones_own_goes_around_it_and_the_process_sensor_sees_that(
+    guard: Guard, folder: Path, tmp_path: Path
+) -> None:
+    await guard.decide_by(rule("r", MatchBy.FILE_NAME, "game"))
+    seen: list[object] = []
+    sensing = asyncio.create_task(
+        ProcessSensor(Context(bundle=bundle_of(), run_dir=tmp_path)).run(seen.append)
+    )
+    await asyncio.sleep(0.1)
+    script = f"mount -t tmpfs own {folder} && cp /bin/sleep {folder}/game && exec {folder}/game 0.2"
+    done = await asyncio.to_thread(subprocess.run, ["unshare", "--mount", "sh", "-c", script], check=False)
+    await asyncio.sleep(0.1)
+    sensing.cancel()
+    assert done.returncode == 0, "the known gap is gone: say so in the README"
+    assert [one for one in seen if isinstance(one, ProcessStarted) and one.path.endswith("/game")]
 
 
 async def test_a_file_system_mounted_later_is_marked_when_it_appears(folder: Path, tmp_path: Path) -> None:
@@ -211,7 +231,10 @@ async def test_a_responder_that_stopped_answering_is_ended_by_its_guardian(
     await guard.decide_by(rule("r", MatchBy.FILE_NAME, "game"))
     os.kill(responder_of(guard.enforcer.responder_pid), signal.SIGSTOP)
     started = time.monotonic()
-    assert await guard.execute("ok") == 0
+    # By a shell: Python itself would stand still until its child's execution is decided.
+    command = ["sh", "-c", f"exec {folder}/ok"]
+    done = await asyncio.to_thread(subprocess.run, command, timeout=10, check=False)
+    assert done.returncode == 0
     assert time.monotonic() - started < 4
     (down,) = await guard.saw(GuardDown)
     assert isinstance(down, GuardDown)
@@ -253,6 +276,7 @@ SERVICE = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
+from support.core_playbook import bundle_of
 from support.exec_guard import guard_on, rule
 from schoolkeeper_proto.policy import MatchBy
 async def main():
