@@ -265,5 +265,5 @@ def test_an_item_says_who_opened_it(bench: Bench, alerts: dict[str, str]) -> Non
     client = bench.signed_in(Role.DSL)
     client.get(f"/alerts/{alerts[TOR]}")
     page = text_of(client.get(f"/alerts/{alerts[TOR]}").text)
-    assert page.count("Dsl, just now") >= 2
+    assert page.count("Dsl, today at") >= 2
     assert "Head," not in page

@@ -42,6 +42,7 @@ class Sees(StrEnum):
     OWN_ACCOUNT = "the visitor's own account"
     OWN_ITEMS = "alerts and incidents that wait for the viewer's role, and none about the viewer"
     WRITES_ONLY = "takes an entry and shows nothing of any case"
+    COUNTS = "how many devices would have reached somebody today, and nothing of any"
     FLEET = "devices and the collector's health, and nothing from a case"
 
 
@@ -96,6 +97,7 @@ RIGHTS: tuple[Right, ...] = (
     # The front page: the queue of the viewer's own items; the technician's has the devices beside it.
     Right(name="front", path="/", stages=_IN, roles=_ALL, sees=Sees.OWN_ITEMS),
     Right(name="queue", path="/queue", stages=_IN, roles=_ALL, sees=Sees.OWN_ITEMS, live=True),
+    Right(name="reach", path="/reach", stages=_IN, roles=_SAFEGUARDING, sees=Sees.COUNTS, live=True),
     Right(name="live", path="/live", stages=_IN, roles=_ALL, sees=Sees.NOTHING, live=True),
     Right(name="alert", path="/alerts/{item}", stages=_IN, roles=_ALL, sees=Sees.OWN_ITEMS),
     Right(

@@ -133,6 +133,7 @@ HANDLERS: dict[str, Handler] = {
     "sign-out": sign_in.sign_out,
     "front": queue.front,
     "queue": queue.queue,
+    "reach": queue.reach_line,
     "live": queue.live,
     "alert": items.alert,
     "verdict": items.verdict,

@@ -66,15 +66,9 @@ def load_languages() -> dict[str, Language]:
 
 
 def said(at_ms: int, now_ms: int, zone: ZoneInfo, language: Language) -> str:
-    """Say a time (Unix ms) the way a person would: the further away, the less exact."""
+    """Say a time (Unix ms) the way a person would. Never "5 minutes ago": a page may stay open for an hour."""
     at, now = _local(at_ms, zone), _local(now_ms, zone)
     _, code = language.gettext, language.code
-    seconds = (now_ms - at_ms) / 1000
-    if 0 <= seconds < 60:
-        return _("just now")
-    minutes = int(seconds // 60)
-    if 0 <= minutes < 60:
-        return language.ngettext("%(num)d minute ago", "%(num)d minutes ago", minutes) % {"num": minutes}
     clock = format_time(at, "HH:mm", locale=code)
     days = (now.date() - at.date()).days
     if days == 0:
@@ -83,6 +77,11 @@ def said(at_ms: int, now_ms: int, zone: ZoneInfo, language: Language) -> str:
         return _("yesterday at %(time)s") % {"time": clock}
     shape = "EEEE d MMMM" if abs(days) < 200 else "d MMMM y"
     return _("%(day)s at %(time)s") % {"day": format_date(at, shape, locale=code), "time": clock}
+
+
+def clock_time(at_ms: int, zone: ZoneInfo, language: Language) -> str:
+    """Give the time of day (Unix ms) to the minute."""
+    return format_time(_local(at_ms, zone), "HH:mm", locale=language.code)
 
 
 def exact(at_ms: int, zone: ZoneInfo, language: Language) -> str:
@@ -97,14 +96,17 @@ def machine_time(at_ms: int, zone: ZoneInfo) -> str:
 
 def lasting(seconds: int, language: Language) -> str:
     """Say a length of time in its largest whole unit."""
-    for size, one, many in (
-        (86_400, "%(num)d day", "%(num)d days"),
-        (3_600, "%(num)d hour", "%(num)d hours"),
-        (60, "%(num)d minute", "%(num)d minutes"),
-    ):
-        if seconds >= size:
-            return language.ngettext(one, many, seconds // size) % {"num": seconds // size}
-    return language.ngettext("%(num)d second", "%(num)d seconds", seconds) % {"num": seconds}
+    ngettext = language.ngettext
+    if seconds >= 86_400:
+        num = seconds // 86_400
+        return ngettext("%(num)d day", "%(num)d days", num) % {"num": num}
+    if seconds >= 3_600:
+        num = seconds // 3_600
+        return ngettext("%(num)d hour", "%(num)d hours", num) % {"num": num}
+    if seconds >= 60:
+        num = seconds // 60
+        return ngettext("%(num)d minute", "%(num)d minutes", num) % {"num": num}
+    return ngettext("%(num)d second", "%(num)d seconds", seconds) % {"num": seconds}
 
 
 def day_start(now_ms: int, zone: ZoneInfo) -> int:

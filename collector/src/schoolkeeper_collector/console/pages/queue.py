@@ -92,6 +92,11 @@ def queue(call: Call) -> Response:
     return call.console.renderer.page("queue.html", call.language, call=call, queue=_queue(call))
 
 
+def reach_line(call: Call) -> Response:
+    """How many devices would have reached somebody today; asked for once a minute, and nothing of any case."""
+    return call.console.renderer.page("reach.html", call.language, call=call, reach=_reach(call))
+
+
 def live(call: Call) -> Response:
     """Server-sent events: "changed" with the mark of the viewer's queue, and nothing of what is in it."""
     return StreamingResponse(_marks(call), media_type="text/event-stream")

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 
 from schoolkeeper_collector.console.words import (
     Language,
+    clock_time,
     exact,
     lasting,
     load_languages,
@@ -89,6 +90,7 @@ class Renderer:
             language=language,
             languages=list(self.languages.values()),
             when=when,
+            clock=lambda at_ms: clock_time(at_ms, zone, language),
             exact=lambda at_ms: exact(at_ms, zone, language),
             lasting=lambda seconds: lasting(int(seconds), language),
             asset=lambda name: f"/static/{name}?v={versions[name]}",
