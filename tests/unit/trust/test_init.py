@@ -19,7 +19,7 @@ from schoolkeeper_collector.school.commands import register as register_school
 from schoolkeeper_collector.school.escrow import escrow_context
 from schoolkeeper_collector.school.keys import KeysError, load_keys
 from schoolkeeper_collector.store.database import open_store
-from schoolkeeper_collector.store.tables import accounts, schools
+from schoolkeeper_collector.store.tables import accounts, ledger_queue, schools
 from schoolkeeper_policies.officer import keyfile
 from schoolkeeper_proto import enrolment_token, model, sealing, trust
 from schoolkeeper_proto.codec import decode
@@ -139,6 +139,16 @@ def test_a_school_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(init.InitError, match="this is a school already"):
         init.init_school(options(folder))
     assert (folder / "keys" / "ca.key").read_bytes() == before
+
+
+def test_what_init_publishes_is_in_the_ledger_queue(tmp_path: Path) -> None:
+    school = School(tmp_path / "collector")
+    with school.store.read() as connection:
+        types = connection.execute(select(ledger_queue.c.type)).scalars().all()
+    assert sorted(types) == ["key", "policy", "policy", "policy"], (
+        "two bundles, the group map, the key statement"
+    )
+    school.close()
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

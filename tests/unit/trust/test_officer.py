@@ -15,6 +15,7 @@ from schoolkeeper_collector.school import staging
 from schoolkeeper_collector.school.bundles import compile_bundle
 from schoolkeeper_collector.school.commands import register
 from schoolkeeper_collector.school.keys import load_keys as load_service_keys
+from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.repository import RepositoryError
 from schoolkeeper_policies.officer import cli, keyfile, signing
 from schoolkeeper_proto import policy, trust
@@ -85,8 +86,11 @@ def test_a_change_needs_both_duties_before_it_is_published(tmp_path: Path) -> No
     assert school.repository.current().bundles[GROUP][1] == 1, "nothing was published"
     assert "does not list this key" in sign("root-1")
     sign("head")
+    before = school.repository.current()
     published = staging.publish_staged(school.folder, school.keys, wall_ms())
     assert published.bundles[GROUP] == (trust.sha256(bundle), 2)
+    with school.store.write() as connection:
+        assert note_published(connection, school.school_id, before, published, wall_ms()) == 1
     with pytest.raises(RepositoryError, match="comes first"):
         staging.publish_staged(school.folder, school.keys, wall_ms())
     school.close()

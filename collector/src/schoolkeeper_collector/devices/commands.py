@@ -18,6 +18,7 @@ from schoolkeeper_collector.config import ConfigError, Settings, load_settings
 from schoolkeeper_collector.devices import fleet, tokens
 from schoolkeeper_collector.school import certificates
 from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
+from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
@@ -56,7 +57,11 @@ class _Collector:
     def publish_groups(self) -> None:
         with self.store.read() as connection:
             groups = fleet.active_groups(connection, self.school_id)
-        self.repository.publish_groups(groups, self.school_id, self.keys.online, _now_ms())
+        before = self.repository.current()
+        after = self.repository.publish_groups(groups, self.school_id, self.keys.online, _now_ms())
+        if after.groups_version != before.groups_version:
+            with self.store.write() as connection:
+                note_published(connection, self.school_id, before, after, _now_ms())
 
 
 def register(app: typer.Typer) -> None:

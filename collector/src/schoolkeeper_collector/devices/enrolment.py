@@ -22,6 +22,7 @@ from schoolkeeper_collector.devices.attempts import FailureLimit, address_of
 from schoolkeeper_collector.devices.authority import Authority
 from schoolkeeper_collector.devices.refusals import REASON_KEY, Reason, Refused
 from schoolkeeper_collector.school.keys import ServiceKeys
+from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_collector.store.database import Store
 from schoolkeeper_proto import statements, wire
@@ -87,7 +88,11 @@ class EnrolmentService:
         with self._store.read() as connection:
             groups = fleet.active_groups(connection, self._keys.school_id)
         try:
-            self._repository.publish_groups(groups, self._keys.school_id, self._keys.online, now)
+            before = self._repository.current()
+            after = self._repository.publish_groups(groups, self._keys.school_id, self._keys.online, now)
+            if after.groups_version != before.groups_version:
+                with self._store.write() as connection:
+                    note_published(connection, self._keys.school_id, before, after, now)
             self._repository.refresh(self._keys.online, now)
         except (OSError, SQLAlchemyError, RepositoryError, NotPublished, TrustRefused):
             # Devices keep what they have and say that it is stale; the next round tries again.

@@ -17,7 +17,12 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from schoolkeeper_collector.devices.authority import Authority, CertificateRefused, DeviceCertificate
-from schoolkeeper_collector.ingest.identity import AuthContext, IdentityRefused, PeerIdentity
+from schoolkeeper_collector.ingest.identity import (
+    AuthContext,
+    IdentityRefused,
+    PeerIdentity,
+    public_key_bytes,
+)
 from schoolkeeper_collector.store.database import Store
 from schoolkeeper_collector.store.tables import certificates, devices
 
@@ -124,7 +129,7 @@ class CertificateIdentities:
             device_id=found.device_id,
             certificate_hash=found.certificate_hash,
             not_after_ms=found.not_after_ms,
-            public_key=found.public_key,
+            public_key=public_key_bytes(found.public_key),
         )
 
     def check(self, identity: PeerIdentity, now_ms: int) -> None:

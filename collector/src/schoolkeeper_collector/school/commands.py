@@ -27,6 +27,7 @@ from schoolkeeper_collector.school.keys import (
     load_keys,
     write_tls,
 )
+from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_collector.school.statement import (
     ingest_entry,
@@ -34,7 +35,8 @@ from schoolkeeper_collector.school.statement import (
     with_ingest_key,
     with_officer,
 )
-from schoolkeeper_collector.store.database import StoreUrlError
+from schoolkeeper_collector.store.database import StoreUrlError, open_store
+from schoolkeeper_collector.store.migrate import SchemaError, check_schema
 from schoolkeeper_policies.officer.keyfile import KeyFileError, read_public
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_proto import policy, trust
@@ -49,6 +51,7 @@ _FAULTS = (
     NotPublished,
     PolicyError,
     RepositoryError,
+    SchemaError,
     StoreUrlError,
     trust.TrustRefused,
     PermissionError,
@@ -176,7 +179,15 @@ def publish() -> None:
 
     def work() -> str:
         settings, keys = _school()
-        done = staging.publish_staged(settings.state_dir, keys, now_ms())
+        before = Repository(settings.state_dir).current()
+        store = open_store(settings.store_url, settings.keys_url)
+        try:
+            check_schema(store)
+            done = staging.publish_staged(settings.state_dir, keys, now_ms())
+            with store.write() as connection:
+                note_published(connection, keys.school_id, before, done, now_ms())
+        finally:
+            store.close()
         bundles = ", ".join(f"{group} {version}" for group, (_, version) in sorted(done.bundles.items()))
         return f"Published targets {done.targets_version}; bundles: {bundles}"
 

@@ -15,6 +15,7 @@ from schoolkeeper_collector.school.bundles import compile_bundle
 from schoolkeeper_collector.school.escrow import put_in_escrow
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys, make_keys
+from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.school.statement import make_statement
 from schoolkeeper_collector.store.database import open_store
@@ -108,6 +109,8 @@ def init_school(options: InitOptions, add_accounts: AddAccounts | None = None) -
         keys = load_keys(options.state_dir)
         with store.write() as connection:
             connection.execute(insert(schools).values(_school_row(options)))
+            published = Repository(options.state_dir).current()
+            note_published(connection, options.school_id, None, published, options.now_ms)
             lines = add_accounts(connection, keys, options.now_ms) if add_accounts else ()
     except BaseException:
         for path in moved:

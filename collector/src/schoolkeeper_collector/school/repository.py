@@ -45,6 +45,7 @@ class Published:
     timestamp_version: int
     snapshot_version: int
     groups_version: int
+    group_map_sha256: bytes
     expires_unix_ms: int
     key_statement: bytes
     bundles: dict[str, tuple[bytes, int]]
@@ -288,12 +289,15 @@ class Repository:
                 content = decode(policy.PolicyBundle, self.read_file(self._target_path(view, name)))
                 manifest = decode(policy.BundleManifest, content.manifest)
                 bundles[group] = (bytes.fromhex(entry.sha256), manifest.version)
+        groups_version = int(snapshot["meta"]["groups.json"]["version"])
+        groups = trust.unchecked_targets(self.read_file(f"metadata/{groups_version}.groups.json"))
         return Published(
             root_version=len(chain),
             targets_version=targets_version,
             timestamp_version=int(signed["version"]),
             snapshot_version=snapshot_version,
-            groups_version=int(snapshot["meta"]["groups.json"]["version"]),
+            groups_version=groups_version,
+            group_map_sha256=bytes.fromhex(groups.targets[trust.GROUPS_TARGET].sha256),
             expires_unix_ms=trust.expiry_of(timestamp),
             key_statement=self.read_file(self._target_path(view, trust.KEYS_TARGET)),
             bundles=bundles,

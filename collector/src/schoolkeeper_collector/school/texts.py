@@ -44,9 +44,9 @@ safeguarding signature, and that means two people.
 ## What each signs
 
 * Officers sign a **bundle for each group** of devices, and the key statement (the collector's keys and addresses).
-* The collector itself, by its online key, only says **which device is in which group**. Every device is served the same
-  map and sees it whole, so the collector cannot show one device another truth, and it cannot make a policy. What it can
-  do is move a device between groups that officers signed for: compare the map (`schoolkeeper-collector device list`).
+* The collector itself, by its online key, only says **which device is in which group**: one map for every device, each
+  version of it an entry of the ledger. It cannot make a policy. What it can do is move a device between groups that
+  officers signed for: compare `schoolkeeper-collector device list` with what you expect.
 * The collector also signs that this is the newest state, every few days. If it stops, devices keep their policy and
   say that it is stale.
 
