@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from schoolkeeper_policies.model import WEEKDAYS, Hours, School
+from schoolkeeper_policies.model import WEEKDAYS, School
 
 _MAX_DAYS = 400
 
@@ -62,9 +62,3 @@ class Calendar:
     def _moment(self, day: date, clock: str) -> int:
         local = datetime.combine(day, time.fromisoformat(clock), self._zone)
         return int(local.timestamp() * 1000)
-
-
-def always_open(time_zone: str = "UTC") -> School:
-    """A school that is open all day, every day: for trials, where time runs differently."""
-    every_day = Hours.model_validate({"days": list(WEEKDAYS), "from": "00:00", "to": "23:59"})
-    return School(time_zone=time_zone, hours=(every_day,))
