@@ -14,7 +14,7 @@ from pathlib import Path
 from contents import DROPPED_FROM_LIBRARIES, KEPT_LOCALES
 from tools import CACHE, HERE, ROOT, run
 
-UV = ROOT / ".venv/bin/uv"
+UV = Path(sys.executable).with_name("uv")
 
 
 def libraries_of(requirements: str) -> Path:

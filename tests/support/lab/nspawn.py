@@ -150,7 +150,8 @@ class Laptop:
             "--quiet", "--directory", str(root), "--machine=laptop", "--register=no", "--keep-unit", "--console=pipe",
             "--kill-signal=SIGRTMIN+3", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
             # i3lock refuses to run unless it can lock its page: the password must not reach swap.
-            "--capability=CAP_IPC_LOCK", "--system-call-filter=@memlock",
+            # And an agent inside decides on executions (see support.packages.detach_from_host first).
+            "--capability=CAP_IPC_LOCK", "--system-call-filter=@memlock fanotify_init fanotify_mark",
             f"--network-namespace-path={self._namespace(network)}" if network else "--private-network",
             *(f"--bind-ro={path}" for path in self._read_only),
             "--boot",
@@ -172,7 +173,7 @@ def _systemd_below(pid: int) -> int:
         return next(
             (int(child) for child in children if Path(f"/proc/{child}/comm").read_text() == "systemd\n"), 0
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # a child that ended while we looked
         return 0
 
 

@@ -1,0 +1,251 @@
+"""The Debian packages: built the same twice, clean to lintian, and kept or removed on a laptop as they promise."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.lab.available import need
+from support.lab.cache import REPOSITORY
+from support.lab.desktop import sign_in
+from support.lab.nspawn import Laptop
+from support.packages import (
+    NEXT_VERSION,
+    copy_of_sources,
+    debian_package,
+    detach_from_host,
+    install,
+    make_school,
+)
+from support.school_stage import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+LINUX = REPOSITORY / "packaging/linux"
+NAMES = ("agent", "collector")
+EXPOSURE_AT_MOST = {"agent": 3.7, "collector": 1.1}
+"""What `systemd-analyze security` says today; a directive that gets lost raises it."""
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def package(request: pytest.FixtureRequest) -> tuple[str, Path]:
+    need(tools=("dpkg-deb",))
+    return request.param, debian_package(request.param)
+
+
+@pytest.fixture(scope="module")
+def agent_package() -> Path:
+    return debian_package("agent")
+
+
+@pytest.fixture
+def pupils_laptop(can_boot_laptops: None) -> Iterator[Laptop]:
+    with Laptop() as laptop:
+        detach_from_host(laptop)
+        yield laptop
+
+
+def test_builds_in_two_folders_give_the_same_bytes_and_only_changes_are_built(tmp_path: Path) -> None:
+    need(tools=("dpkg-deb",))
+    one = copy_of_sources(tmp_path / "one")
+    other = shutil.copytree(one, tmp_path / "elsewhere" / "other")
+    built = [debian_package("agent", out=checkout / "dist", checkout=checkout) for checkout in (one, other)]
+    assert built[0].read_bytes() == built[1].read_bytes()
+
+    before = built[0].stat().st_mtime_ns
+    debian_package("agent", out=one / "dist", checkout=one)
+    assert built[0].stat().st_mtime_ns == before, "nothing changed, and it was built again"
+    (one / "agent/src/schoolkeeper_agent/__init__.py").write_text("# changed\n")
+    debian_package("agent", out=one / "dist", checkout=one)
+    assert built[0].read_bytes() != built[1].read_bytes(), "a change did not reach the package"
+
+
+def test_lintian_finds_nothing(package: tuple[str, Path]) -> None:
+    need(tools=("lintian",))
+    done = subprocess.run(
+        ["lintian", "--allow-root", "--fail-on", "error,warning", package[1]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_file_names_the_machine_that_built_it(package: tuple[str, Path], tmp_path: Path) -> None:
+    subprocess.run(["dpkg-deb", "--raw-extract", package[1], tmp_path / "tree"], check=True)
+    place = str(REPOSITORY).encode()
+    for path in (tmp_path / "tree").rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert place not in path.read_bytes(), path
+
+
+def test_manual_pages_can_be_read_and_name_every_command(package: tuple[str, Path], tmp_path: Path) -> None:
+    need(tools=("man", "lexgrog"))
+    name, deb = package
+    subprocess.run(["dpkg-deb", "--extract", deb, tmp_path], check=True)
+    pages = sorted((tmp_path / "usr/share/man").rglob("*.gz"))
+    assert pages
+    for page in pages:
+        subprocess.run(["lexgrog", page], check=True, capture_output=True)
+        read = ["man", "--warnings", "--encoding=UTF-8", "--local-file", page]
+        done = subprocess.run(read, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+    text = "".join(gzip.decompress(page.read_bytes()).decode() for page in pages).replace("\\-", "-")
+    help_text = subprocess.run(
+        [REPOSITORY / f".venv/bin/schoolkeeper-{name}", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    for command in _commands(help_text):
+        assert re.search(rf"\b{command}\b", text), f"`{command}` is not in the manual page"
+
+
+def _commands(help_text: str) -> list[str]:
+    return re.findall(r"^[ │]+([a-z][a-z-]+)  +\S", help_text, re.MULTILINE)
+
+
+def test_units_are_sound_and_as_closed_as_they_were(package: tuple[str, Path], tmp_path: Path) -> None:
+    need(tools=("systemd-analyze",))
+    name, deb = package
+    subprocess.run(["dpkg-deb", "--extract", deb, tmp_path], check=True)
+    unit = tmp_path / f"lib/systemd/system/schoolkeeper-{name}.service"
+    said = _run("systemd-analyze", "verify", "--man=no", unit)
+    assert [line for line in said.splitlines() if "is not executable: No such file" not in line] == []
+    rated = _run("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
+    found = re.search(r"Overall exposure level .*: ([0-9.]+) ", rated)
+    assert found
+    assert float(found[1]) <= EXPOSURE_AT_MOST[name]
+
+
+def _run(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_agent_starts_waits_for_enrolment_and_says_so(pupils_laptop: Laptop, agent_package: Path) -> None:
+    install(pupils_laptop, agent_package)
+    assert pupils_laptop.sh("systemctl is-active schoolkeeper-agent").out == "active\n"
+    assert pupils_laptop.sh("systemctl is-enabled schoolkeeper-agent").out == "enabled\n"
+    shown = pupils_laptop.sh("systemctl show --property=StatusText --value schoolkeeper-agent").out
+    assert "enrolment" in shown
+    doctor = pupils_laptop.sh("schoolkeeper-agent doctor")
+    assert doctor.rc == 1
+    assert "not enrolled" in doctor.out
+    assert "schoolkeeper-agent enrol" in doctor.out
+    assert pupils_laptop.sh("systemctl --failed --plain --no-legend").out == ""
+
+
+def test_agent_in_an_image_is_enabled_before_its_first_boot(
+    pupils_laptop: Laptop, agent_package: Path
+) -> None:
+    """Imaging: dpkg runs where no systemd does."""
+    pupils_laptop.copy_in(agent_package, f"/root/{agent_package.name}")
+    pupils_laptop.sh("mkdir /image && mount --bind / /image && mount -t tmpfs none /image/run").check()
+    pupils_laptop.sh(f"chroot /image dpkg --install /root/{agent_package.name}").check()
+    assert pupils_laptop.sh("systemctl is-enabled schoolkeeper-agent").out == "enabled\n"
+    assert pupils_laptop.sh("systemctl is-active schoolkeeper-agent").out == "inactive\n"
+
+
+def test_runs_only_with_the_rights_that_its_unit_names(pupils_laptop: Laptop, agent_package: Path) -> None:
+    install(pupils_laptop, agent_package)
+    held = pupils_laptop.sh(
+        "grep CapEff /proc/$(systemctl show -P MainPID schoolkeeper-agent)/status"
+    ).check()
+    unit = (LINUX / "agent/schoolkeeper-agent.service").read_text()
+    named = re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
+    assert named
+    assert int(held.split()[1], 16).bit_count() == len(named[1].split())
+
+
+def test_a_person_cannot_add_code_to_what_root_runs(pupils_laptop: Laptop, agent_package: Path) -> None:
+    install(pupils_laptop, agent_package)
+    pupils_laptop.put("/tmp/trap/argparse.py", b"print('trapped')")
+    pupils_laptop.put("/tmp/trap/schoolkeeper_agent/__init__.py", b"print('trapped')")
+    said = pupils_laptop.sh("cd /tmp/trap && PYTHONPATH=/tmp/trap schoolkeeper-agent --help")
+    assert said.rc == 0
+    assert "trapped" not in said.out
+
+
+def test_removing_keeps_and_purging_removes(pupils_laptop: Laptop, agent_package: Path) -> None:
+    """Without an identity; with one, see tests/e2e/test_installed_on_a_school_laptop.py."""
+    install(pupils_laptop, agent_package)
+    pupils_laptop.put("/var/lib/schoolkeeper-agent/spool/spool.db", b"what was not delivered yet", 0o600)
+    pupils_laptop.put("/etc/schoolkeeper/enrol.toml", b"# a token", 0o600)
+    before = pupils_laptop.sh("cat /etc/pam.d/common-session").check()
+    assert "schoolkeeper" in before
+
+    said = pupils_laptop.sh("dpkg --remove schoolkeeper-agent 2>&1").check()
+    assert "undelivered events stay" in said
+    assert pupils_laptop.get("/var/lib/schoolkeeper-agent/spool/spool.db") == b"what was not delivered yet"
+    assert pupils_laptop.sh("systemctl is-active schoolkeeper-agent").out == "inactive\n"
+    assert "schoolkeeper" not in pupils_laptop.sh("cat /etc/pam.d/common-session").check()
+    assert pupils_laptop.sh("pgrep --full '[s]choolkeeper'").rc == 1
+
+    pupils_laptop.sh("dpkg --purge schoolkeeper-agent").check()
+    left = "find / -xdev -path /proc -prune -o -name '*schoolkeeper*' -print | grep -v ^/root/ || true"
+    assert pupils_laptop.sh(left, 60).check() == ""
+
+
+def test_sign_in_notice_stands_on_a_console_and_never_keeps_a_person_out(
+    pupils_laptop: Laptop, agent_package: Path
+) -> None:
+    install(pupils_laptop, agent_package)
+    notice = "This device is 100 % looked after by the school.\n"
+    as_pupil = "echo echo I am in | su --login pupil"
+    assert "looked after" not in pupils_laptop.sh(as_pupil).check()
+    pupils_laptop.put("/run/schoolkeeper-agent/notice/sign-in.txt", notice.encode())
+    shown = pupils_laptop.sh(as_pupil).check()
+    assert "This device is 100 % looked after by the school." in shown
+    assert "I am in" in shown
+    pupils_laptop.sh("rm -r /run/schoolkeeper-agent").check()
+    assert pupils_laptop.sh(as_pupil).check().endswith("I am in\n")
+    assert sign_in(pupils_laptop).properties()["Active"] == "yes"
+
+
+def test_collector_waits_for_its_school_then_serves_it_as_its_own_user(pupils_laptop: Laptop) -> None:
+    said = install(pupils_laptop, debian_package("collector"))
+    assert "schoolkeeper-collector init" in said
+    assert pupils_laptop.sh("systemctl --failed --plain --no-legend").out == ""
+    make_school(pupils_laptop, address="127.0.0.1")
+    until(_serves(pupils_laptop), 30, "health, and the console")
+    user = "ps -o user= -p $(systemctl show -P MainPID schoolkeeper-collector)"
+    assert pupils_laptop.sh(user).out.startswith("schoolk")
+    assert pupils_laptop.sh("schoolkeeper-collector fsck").check().startswith("sound")
+
+    purged = pupils_laptop.sh("dpkg --purge schoolkeeper-collector 2>&1").check()
+    assert "record and its keys stay" in purged
+    assert pupils_laptop.sh("ls /var/lib/schoolkeeper-collector/collector.db").rc == 0
+    assert pupils_laptop.sh("getent passwd schoolkeeper-collector").rc == 0
+
+
+def _serves(machine: Laptop) -> Callable[[], bool]:
+    fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:{}').status)"
+    return lambda: all(
+        machine.sh(f'python3 -c "{fetch.format(place)}"').out == "200\n"
+        for place in ("9464/healthz", "8443/sign-in")
+    )
+
+
+def test_upgrade_goes_to_the_new_version(pupils_laptop: Laptop, agent_package: Path) -> None:
+    install(pupils_laptop, agent_package)
+    first = pupils_laptop.sh("systemctl show -P MainPID schoolkeeper-agent").out
+    install(pupils_laptop, debian_package("agent", version=NEXT_VERSION))
+    assert (
+        pupils_laptop.sh("dpkg-query --showformat '${Version}' --show schoolkeeper-agent").out == NEXT_VERSION
+    )
+    assert pupils_laptop.sh("systemctl is-active schoolkeeper-agent").out == "active\n"
+    assert pupils_laptop.sh("systemctl show -P MainPID schoolkeeper-agent").out != first
+
+
+def test_build_names_what_is_missing(tmp_path: Path) -> None:
+    python = shutil.which("python3", path="/usr/bin")
+    assert python
+    done = subprocess.run(
+        [python, LINUX / "build.py", "agnet"], capture_output=True, text=True, check=False, env={"PATH": ""}
+    )
+    assert done.returncode == 2
+    assert "no package agnet: there are agent, collector" in done.stderr
