@@ -41,6 +41,7 @@ BENCHES: Final = (
     Bench("exec", "goal 8: what the execution guard adds to a start"),
     Bench("spool", "goal 9: an agent takes 10,000 events a second into its spool"),
     Bench("incident", "goal 10: from event to incident on the page"),
+    Bench("console", "the console's pages with 50,000 alerts"),
     Bench("drain", "400 devices come back with 500 events each"),
     Bench("streams", "2,000 idle streams in one process"),
     Bench("start", "cold start of the agent"),

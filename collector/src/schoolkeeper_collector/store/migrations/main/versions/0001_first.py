@@ -77,7 +77,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("alerts", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_alerts_school_id_audience_state", ["school_id", "audience", "state"], unique=False
+            "ix_alerts_queue", ["school_id", "audience", "state", "severity", "last_ms"], unique=False
         )
         batch_op.create_index(
             "ix_alerts_school_id_audience_updated_ms",
