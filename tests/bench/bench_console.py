@@ -56,7 +56,8 @@ def measure(report: Report, arguments: argparse.Namespace) -> None:
                     ours=f"{p95:.0f} ms",
                     target=f"< {GOAL_MS:.0f} ms",
                     reached=p95 < GOAL_MS,
-                    note=f"median {statistics.median(times):.0f} ms, {cpu:.0f} ms of CPU; each read is logged with an fsync",
+                    note=f"median {statistics.median(times):.0f} ms, {cpu:.0f} ms of CPU; "
+                    "each read is logged with an fsync",
                 )
             )
             report.detail[name] = times
