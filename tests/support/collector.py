@@ -14,7 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import func, insert, select
 
 from schoolkeeper_collector.ingest.greeting import Terms
-from schoolkeeper_collector.ingest.identity import AuthContext, IdentityRefused, PeerIdentity
+from schoolkeeper_collector.ingest.identity import (
+    AuthContext,
+    IdentityRefused,
+    PeerIdentity,
+    public_key_bytes,
+)
 from schoolkeeper_collector.ingest.jobs import Answer, BeatJob, FaultJob, HelloJob, Job, Peer
 from schoolkeeper_collector.ingest.limits import DailyBudget
 from schoolkeeper_collector.ingest.prepare import Preparer
@@ -105,7 +110,7 @@ class Identities:
             device_id=bytes.fromhex(uri.rpartition("/")[2]),
             certificate_hash=certificate_hash(certificate),
             not_after_ms=int(certificate.not_valid_after_utc.timestamp() * 1000),
-            public_key=key,
+            public_key=public_key_bytes(key),
         )
         self.check(identity, now_ms)
         return identity
@@ -202,7 +207,7 @@ class Collector:
                 device_id=identity.device_id,
                 certificate_hash=identity.certificate_hash,
                 not_after_ms=1 << 60,
-                public_key=identity.key.public_key(),
+                public_key=public_key_bytes(identity.key.public_key()),
             ),
             address="192.0.2.1",
         )

@@ -34,6 +34,7 @@ def accounted(collector: Collector, *devices: SimulatedDevice) -> dict[str, int]
     totals = collector.totals()
     assert totals["rows"] == totals["held"]
     assert totals["held"] + totals["evicted"] + totals["aside"] == sum(d.recorded for d in devices)
+    assert collector.writer.counts.failures == 0
     assert collector.fsck() == []
     return totals
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from schoolkeeper_collector.ingest.apply import LaneCache, bounded, clean
 from schoolkeeper_collector.ingest.changes import Changes
+from schoolkeeper_collector.ingest.identity import public_key_bytes
 from schoolkeeper_collector.ingest.jobs import BeatJob, CloneJob, HelloJob, Peer
 from schoolkeeper_collector.ledger.recovery import newest_recovery
 from schoolkeeper_collector.ledger.sequencer import Sequencer
@@ -132,7 +133,7 @@ class Greeter:
         where = (devices.c.school_id == self._school_id, devices.c.device_id == device_id)
         return connection.execute(select(devices).where(*where)).first()
 
-    def _certificate_keys(self, connection: Connection, peer: Peer) -> dict[bytes, EllipticCurvePublicKey]:
+    def _certificate_keys(self, connection: Connection, peer: Peer) -> dict[bytes, bytes]:
         """Of this stream, and the device's last few others: a batch may have been cut before a renewal."""
         identity = peer.identity
         found = {identity.certificate_hash: identity.public_key}
@@ -150,7 +151,7 @@ class Greeter:
         for row in rows:
             key = x509.load_der_x509_certificate(row.der).public_key()
             if isinstance(key, EllipticCurvePublicKey):
-                found[bytes(row.certificate_hash)] = key
+                found[bytes(row.certificate_hash)] = public_key_bytes(key)
         return found
 
     def _learn_checkpoint(self, connection: Connection, peer: Peer, note: str) -> None:

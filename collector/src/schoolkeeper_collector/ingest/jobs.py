@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
 from schoolkeeper_collector.ingest.identity import PeerIdentity
 from schoolkeeper_collector.ingest.prepare import PreparedBatch
 from schoolkeeper_proto import wire
@@ -22,7 +20,7 @@ class Peer:
     address: str = ""
     device_no: int = 0
     group: str = ""
-    certificate_keys: Mapping[bytes, EllipticCurvePublicKey] = field(default_factory=dict)
+    certificate_keys: Mapping[bytes, bytes] = field(default_factory=dict)
     known_generation: int = 0
     known_size: int = 0
     fault_told: bool = False

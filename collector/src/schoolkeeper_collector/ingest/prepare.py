@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -22,6 +23,7 @@ from schoolkeeper_proto.codec import WireFormatError, decode, kind_number, summa
 MAX_OPENED_BYTES = 32 << 20
 """Of one batch after decompression; frames beyond it are asked for again."""
 _MAX_MS = (1 << 62) - 1
+_MAX_SIGNERS = 1_024
 _TOLD = frozenset({"posture", "heartbeat", "policy.applied", "command.result"})
 SEVERITIES = {severity.value: number for number, severity in enumerate(model.Severity)}
 
@@ -57,6 +59,14 @@ class PreparedBatch:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """A device's public key, loaded; ``key_id`` as in ``wire.Signature``."""
+
+    key: EllipticCurvePublicKey
+    key_id: bytes
+
+
 class Preparer:
     """Keeps the keys of open segments, a bounded number of them. Not thread-safe."""
 
@@ -73,15 +83,16 @@ class Preparer:
         self._max_frames = max_frames
         self._openers: OrderedDict[tuple[bytes, bytes, bytes], sealing.SegmentOpener] = OrderedDict()
         self._max_openers = openers
+        self._signers: OrderedDict[bytes, _Signer] = OrderedDict()
 
     def prepare(
-        self, batch: wire.Batch, device_id: bytes, certificate_keys: Mapping[bytes, EllipticCurvePublicKey]
+        self, batch: wire.Batch, device_id: bytes, certificate_keys: Mapping[bytes, bytes]
     ) -> PreparedBatch:
-        """``certificate_keys``: certificate hash -> public key of this device's own certificates.
+        """``certificate_keys``: certificate hash -> public key (DER) of this device's own certificates.
 
         Raises ``BatchFault`` when nothing of the batch can be attributed.
         """
-        statement = self._statement(batch, device_id, certificate_keys)
+        statement, signer = self._statement(batch, device_id, certificate_keys)
         claims = claims_of(statement, len(batch.frames), self._max_frames)
         segments = {segment.segment_id: segment for segment in batch.segments}
         binding = sealing.Binding(school_id=self._school_id, device_id=device_id, epoch=statement.epoch)
@@ -109,7 +120,7 @@ class Preparer:
         return PreparedBatch(
             number=batch.number,
             epoch=statement.epoch,
-            entry=statements.leaf_bytes(_entry(batch, certificate_keys[statement.certificate_hash])),
+            entry=statements.leaf_bytes(_entry(batch, signer)),
             frames=frames,
             evictions=evictions_of(statement),
             packs=pack_frames(statement.epoch, [f for f in frames if not (f.refusal or f.again)]),
@@ -117,8 +128,8 @@ class Preparer:
         )
 
     def _statement(
-        self, batch: wire.Batch, device_id: bytes, certificate_keys: Mapping[bytes, EllipticCurvePublicKey]
-    ) -> wire.BatchStatement:
+        self, batch: wire.Batch, device_id: bytes, certificate_keys: Mapping[bytes, bytes]
+    ) -> tuple[wire.BatchStatement, _Signer]:
         try:
             statement = decode(wire.BatchStatement, batch.statement)
         except WireFormatError as error:
@@ -131,16 +142,29 @@ class Preparer:
             raise BatchFault("the statement names another device than the stream's certificate")
         if len(statement.epoch) != 16:
             raise BatchFault(f"the statement's epoch has {len(statement.epoch)} bytes, not 16")
-        key = certificate_keys.get(statement.certificate_hash)
-        if key is None:
+        encoded = certificate_keys.get(statement.certificate_hash)
+        if encoded is None:
             raise BatchFault(
                 "the statement is signed under a certificate that is not this device's, or is revoked"
             )
+        signer = self._signer(encoded)
         try:
-            statements.verify(statements.BATCH, batch.statement, batch.signature, key)
+            statements.verify(statements.BATCH, batch.statement, batch.signature, signer.key)
         except statements.StatementError as error:
             raise BatchFault(str(error)) from error
-        return statement
+        return statement, signer
+
+    def _signer(self, encoded: bytes) -> _Signer:
+        signer = self._signers.get(encoded)
+        if signer is None:
+            key = serialization.load_der_public_key(encoded)
+            assert isinstance(key, EllipticCurvePublicKey)
+            signer = self._signers[encoded] = _Signer(key, hashlib.sha256(encoded).digest())
+            if len(self._signers) > _MAX_SIGNERS:
+                self._signers.popitem(last=False)
+        else:
+            self._signers.move_to_end(encoded)
+        return signer
 
     def _open(
         self,
@@ -194,10 +218,6 @@ def _agreeing_header(claim: Claim, frame: wire.Frame) -> wire.FrameHeader:
     return header
 
 
-def _entry(batch: wire.Batch, key: EllipticCurvePublicKey) -> wire.LedgerEntry:
-    signature = wire.Signature(key_id=statements.key_id_of(key), signature=batch.signature)
+def _entry(batch: wire.Batch, signer: _Signer) -> wire.LedgerEntry:
+    signature = wire.Signature(key_id=signer.key_id, signature=batch.signature)
     return statements.batch_entry(batch.statement, signature)
-
-
-def certificate_hash(der: bytes) -> bytes:
-    return hashlib.sha256(der).digest()
