@@ -45,6 +45,8 @@ def stick() -> Iterator[str]:
         try:
             yield device.removeprefix("/dev/")
         finally:
+            # The flag outlives the file behind the device: whoever gets this loop device next could not write.
+            subprocess.run(["blockdev", "--setrw", device], check=False)
             subprocess.run(["losetup", "--detach", device], check=False)
 
 
@@ -87,16 +89,19 @@ async def test_a_plain_medium_is_seen_and_becomes_read_only(stick: str, context:
         device.write(b"x" * 512)
 
 
-async def test_writes_to_a_mounted_medium_are_refused_by_the_kernel_afterwards(
+async def test_a_medium_that_is_mounted_for_writing_is_remounted(
     stick: str, context: Context, tmp_path: Path
 ) -> None:
     place = tmp_path / "mounted"
     place.mkdir()
     subprocess.run(["mount", f"/dev/{stick}", place], check=True)
+    limit = LimitMedium(kernel_name=stick, access=MediaAccess.READ_ONLY)
     try:
-        outcome = await MediaEnforcer(context).perform(
-            LimitMedium(kernel_name=stick, access=MediaAccess.READ_ONLY)
-        )
+        with (place / "open").open("w"):  # somebody is writing just now: that cannot be undone, and is said
+            busy = await MediaEnforcer(context).perform(limit)
+            assert not busy.succeeded
+            assert f"in use for writing at {place}" in busy.detail
+        outcome = await MediaEnforcer(context).perform(limit)
         assert outcome.succeeded, outcome.detail
         with pytest.raises(OSError, match="Read-only file system"):
             (place / "homework").write_bytes(b"x")

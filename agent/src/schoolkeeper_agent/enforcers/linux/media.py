@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import os
 import struct
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.actions import LimitMedium
+from schoolkeeper_agent.enforcers.linux.exec_responder.mounts import parse as parse_mounts
 from schoolkeeper_agent.seams import Ability, Outcome
 from schoolkeeper_agent.sensors.linux.block_device import usb_device
 from schoolkeeper_proto.policy import MediaAccess
@@ -18,6 +20,7 @@ from schoolkeeper_proto.policy import MediaAccess
 BLKROSET = 0x125D
 BLKROGET = 0x125E
 """linux/fs.h: set and get the read-only flag of a block device."""
+_MS_RDONLY, _MS_REMOUNT = 1, 32
 _GONE_S = 2.0
 _POLL_S = 0.02
 
@@ -78,10 +81,11 @@ def _write(switch: Path, text: str) -> None:
     switch.write_text(text)
 
 
-def make_read_only(disk: Path) -> str:
-    """The disk and each of its partitions; empty when the kernel shows all of them read-only.
+def make_read_only(disk: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
+    """The disk and each of its partitions, and what is mounted of them; empty when nothing can be written any more.
 
-    A file system that is already mounted for writing gets its writes refused by the block layer.
+    The flag stops later mounts and opens; a file system that is already mounted for writing would go on to write (the
+    block layer only warns), so it is remounted.
     """
     names = [disk.name, *(part.parent.name for part in disk.glob("*/partition"))]
     for name in names:
@@ -93,4 +97,19 @@ def make_read_only(disk: Path) -> str:
             os.close(descriptor)
         if struct.unpack("i", answer)[0] != 1:
             return f"the kernel did not make {name} read-only"
+    return _remount(disk, names, mountinfo)
+
+
+def _remount(disk: Path, names: list[str], mountinfo: Path) -> str:
+    """Each superblock on these devices; one of several mount points is enough for all of them."""
+    devices = {
+        (disk if name == disk.name else disk / name).joinpath("dev").read_text().strip() for name in names
+    }
+    library = ctypes.CDLL(None, use_errno=True)
+    for device, point, _ in parse_mounts(os.fsdecode(mountinfo.read_bytes())):
+        if device not in devices:
+            continue
+        if library.mount(None, os.fsencode(point), None, _MS_REMOUNT | _MS_RDONLY, None) != 0:
+            why = os.strerror(ctypes.get_errno())
+            return f"{disk.name} is read-only for whatever opens it now, but is in use for writing at {point}: {why}"
     return ""
