@@ -59,7 +59,8 @@ class Transport:
                 if self._connect_at is not None:
                     wait = min(wait, max(0.0, self._connect_at - loop.time()))
                 try:
-                    given = await asyncio.wait_for(self._inputs.get(), wait)
+                    async with asyncio.timeout(wait):  # wait_for can swallow the cancellation that ends us
+                        given = await self._inputs.get()
                 except TimeoutError:
                     given = messages.Tick()
                 if self._connect_at is not None and loop.time() >= self._connect_at:
