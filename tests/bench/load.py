@@ -5,6 +5,7 @@
     {"do": "connect"}                                                                 returns when all are welcomed
     {"do": "go", "within": 120}               sends everything; returns when it is acknowledged, with the latencies
     {"do": "play", "speed": 1.0, "seconds": 30}                                       the model week, live
+    {"do": "trickle", "rate": 40, "until": FILE}      so many events a second of each device, until the file is there
     {"do": "one", "kind": "network.filter_bypass"}                     one event now, of the first device
     {"do": "leave"}
 
@@ -113,6 +114,23 @@ class Load:
         await self.fleet.drained(20)
         latencies = [value for device in self.fleet.devices for value in device.figures.latencies]
         return {"reported": reported, "latencies": latencies, "lost_streams": self._lost()}
+
+    async def trickle(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Whatever happens to the streams; afterwards everything must be acknowledged within 30 seconds."""
+        number, until = 0, Path(order["until"])
+        began = time.monotonic()
+        while not until.exists():
+            due = int((time.monotonic() - began) * order["rate"])
+            while number < due:
+                number += 1
+                for device in self.fleet.devices:
+                    device.outbox.put(Lane.NORMAL, [process_event(device.number * 1_000_000 + number)])
+                    device.wake()
+            await asyncio.sleep(0.02)
+        drained = await self.fleet.drained(30)
+        pending = sum(device.outbox.pending_events for device in self.fleet.devices)
+        reported = number * len(self.fleet.devices)
+        return {"reported": reported, "drained": drained, "pending": pending, "lost_streams": self._lost()}
 
     async def one(self, order: dict[str, Any]) -> dict[str, Any]:
         """Report one event of this kind at once; the time (monotonic clock, shared by processes) it happened."""

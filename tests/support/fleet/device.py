@@ -157,8 +157,9 @@ class Device:
                     continue
             wait = self._held_until - now if ready else beat_at - now
             self._wake.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.01, min(wait, beat_at - now)))
+            with suppress(TimeoutError):  # not wait_for: in 3.11 it can swallow a cancellation
+                async with asyncio.timeout(max(0.01, min(wait, beat_at - now))):
+                    await self._wake.wait()
 
     def _next(self, terms: wire.Welcome) -> Cut | None:
         if self._loaded:
