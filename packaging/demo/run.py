@@ -61,7 +61,7 @@ class Demo:
         self.children.start(
             "collector", str(BIN / "schoolkeeper-collector"), "run", environment=school.environment
         )
-        self._wait("the collector and its console answer", lambda: _answers(school), 30)
+        self._wait("the collector and its console answer", lambda: _answers(school), 120)
         return school
 
     def _start_agent(self, school: School) -> None:
@@ -113,11 +113,11 @@ class Demo:
         store = school.store()
         try:
             looking = Looking(store, kind, str(self.machine.program))
-            self._wait("the event is in the collector's log", looking.stored, 30)
-            self._wait("a rule matched: an alert", looking.alerted, 30)
-            self._wait("an incident was raised", looking.raised, 30)
-            self._wait("the incident is on the DSL's screen", lambda: _shown(dsl), 30)
-            self._wait("the event's proof verifies", lambda: looking.proved(school.folder), 30)
+            self._wait("the event is in the collector's log", looking.stored, 60)
+            self._wait("a rule matched: an alert", looking.alerted, 60)
+            self._wait("an incident was raised", looking.raised, 60)
+            self._wait("the incident is on the DSL's screen", lambda: _shown(dsl), 60)
+            self._wait("the event's proof verifies", lambda: looking.proved(school.folder), 60)
         finally:
             store.close()
 
