@@ -46,7 +46,7 @@ class Chaos:
         log = (self.stage.folder / "agent.log").open("ab")
         self.stage.agent = subprocess.Popen(
             [*self.stage.prefix, sys.executable, PROGRAM, self.stage.config, self.journal, str(self.most)],
-            env=os.environ | self.stage.agent_environment,
+            env=os.environ | self.stage.environment,
             stdout=log,
             stderr=log,
         )

@@ -38,11 +38,11 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 @dataclass
 class Stage:
-    """``folder`` holds everything; ``prefix`` goes before the agent's command (faketime, strace)."""
+    """``folder`` holds everything; ``prefix`` goes before the agent's command; ``environment`` is added to both's."""
 
     folder: Path
     prefix: tuple[str, ...] = ()
-    agent_environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     collector: subprocess.Popen[bytes] | None = None
     agent: subprocess.Popen[bytes] | None = None
 
@@ -62,14 +62,18 @@ class Stage:
 
     @property
     def collector_environment(self) -> dict[str, str]:
-        return os.environ | {
-            "SCHOOLKEEPER_STATE_DIR": str(self.collector_state),
-            "SCHOOLKEEPER_ENROL_LISTEN": f"127.0.0.1:{self.enrol_port}",
-            "SCHOOLKEEPER_UPLINK_LISTEN": f"127.0.0.1:{self.uplink_port}",
-            "SCHOOLKEEPER_CONSOLE_LISTEN": f"127.0.0.1:{self.console_port}",
-            "SCHOOLKEEPER_HEALTH_LISTEN": f"127.0.0.1:{self.health_port}",
-            "SCHOOLKEEPER_HEARTBEAT_SECONDS": "5",
-        }
+        return (
+            os.environ
+            | self.environment
+            | {
+                "SCHOOLKEEPER_STATE_DIR": str(self.collector_state),
+                "SCHOOLKEEPER_ENROL_LISTEN": f"127.0.0.1:{self.enrol_port}",
+                "SCHOOLKEEPER_UPLINK_LISTEN": f"127.0.0.1:{self.uplink_port}",
+                "SCHOOLKEEPER_CONSOLE_LISTEN": f"127.0.0.1:{self.console_port}",
+                "SCHOOLKEEPER_HEALTH_LISTEN": f"127.0.0.1:{self.health_port}",
+                "SCHOOLKEEPER_HEARTBEAT_SECONDS": "5",
+            }
+        )
 
     def collect(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -91,7 +95,10 @@ class Stage:
     def start_collector(self) -> None:
         log = (self.folder / "collector.log").open("ab")
         self.collector = subprocess.Popen(
-            [BIN / "schoolkeeper-collector", "run"], env=self.collector_environment, stdout=log, stderr=log
+            [BIN / "schoolkeeper-collector", "run"],
+            env=self.collector_environment,
+            stdout=log,
+            stderr=log,
         )
         until(self._listens, 30, "the collector listens")
 
@@ -137,7 +144,7 @@ class Stage:
         log = (self.folder / "agent.log").open("ab")
         self.agent = subprocess.Popen(
             [*self.prefix, BIN / "schoolkeeper-agent", "--config", self.config, "run"],
-            env=os.environ | self.agent_environment,
+            env=os.environ | self.environment,
             stdout=log,
             stderr=log,
         )
@@ -151,7 +158,8 @@ class Stage:
     def pending(self) -> int:
         spool = self.status()["spool"]
         assert isinstance(spool, dict)
-        return int(spool["pending_events"])
+        # Before the spool is open nobody knows: that is not zero.
+        return int(spool["pending_events"]) if spool["room_bytes"] else -1
 
     def kill_agent(self) -> None:
         if self.agent is not None:

@@ -516,7 +516,9 @@ class Service:
         from schoolkeeper_agent.renew import RenewError, is_due
 
         while True:
-            if is_due(self.identity, self.uplink.believed_ms(self.clock.now())):
+            now = self.clock.now()
+            # Whichever clock is later: renewing early costs nothing, not renewing costs the contact.
+            if is_due(self.identity, max(now.wall_ms, self.uplink.believed_ms(now))):
                 try:
                     await self._renew()
                 except (RenewError, OSError) as error:
