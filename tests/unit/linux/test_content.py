@@ -24,7 +24,7 @@ def image(folder: Path, *command: str) -> Path:
     try:
         subprocess.run([*command, str(path)], check=True, capture_output=True, input=b"secret")
     except FileNotFoundError:
-        pytest.skip(f"{command[0]} is not installed (`make lab` installs it)")
+        pytest.skip(f"{command[0]} is not installed")
     return path
 
 
