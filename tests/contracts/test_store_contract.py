@@ -66,10 +66,14 @@ def _add_school(store: Store, name: str) -> None:
 
 
 def test_a_write_that_fails_leaves_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.write() as connection:
-        row = {"school_id": "x", "name": "x", "generation": 1, "time_zone": "UTC", "created_ms": 1}
-        connection.execute(insert(tables.schools).values(row))
-        raise RuntimeError
+    def half_done() -> None:
+        with store.write() as connection:
+            row = {"school_id": "x", "name": "x", "generation": 1, "time_zone": "UTC", "created_ms": 1}
+            connection.execute(insert(tables.schools).values(row))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half_done()
     with store.read() as connection:
         assert connection.execute(select(tables.schools)).all() == []
 

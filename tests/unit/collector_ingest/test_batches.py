@@ -336,6 +336,18 @@ def test_a_signature_by_another_key_stores_nothing(collector: Collector) -> None
     assert collector.fsck() == []
 
 
+def test_a_valid_signature_over_another_statement_stores_nothing(collector: Collector) -> None:
+    device = collector.device()
+    first, second = record(device, frames=1), record(device, frames=1)
+    peer = collector.greet(device)
+    forged = dataclasses.replace(device.sign(first), signature=device.sign(second).signature)
+    collector.send(device, peer, forged)
+    assert collector.totals()["rows"] == 0
+    assert collector.facts() == ["frame.refused"]
+    collector.deliver_all(device, peer)
+    accounted(collector, device)
+
+
 def test_statement_and_frames_must_agree_frame_by_frame(collector: Collector) -> None:
     """A statement that names another root than the frame carries: that frame alone is refused."""
     device = collector.device()
