@@ -83,8 +83,8 @@ demo-clean: $(VENV)/.members ## remove everything that the demo made
 test: $(VENV)/.members $(VENV)/.test-extras ## run the fast suite; ARGS="-k spool" narrows it, WORKERS=1 runs it in one process
 	@$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
 
-bench: $(VENV)/.members $(VENV)/.test-extras ## measure the performance goals, one after another, and print the ratios
-	@$(PYTEST) -m bench -s --timeout 3600 $(ARGS)
+bench: $(VENV)/.members $(VENV)/.test-extras ## measure the performance goals beside peers, print the ratios; ARGS=--table
+	@$(PY) tests/bench/run.py $(ARGS)
 
 chaos: $(VENV)/.members $(VENV)/.test-extras ## run the long fault suite: kill -9, full disks, lying disks, broken links
 	@$(PYTEST) -m chaos --timeout 7200 $(ARGS)

@@ -3,7 +3,8 @@
     python tests/bench/bench_kill9.py [--collector-kills 12] [--agent-kills 8] [--peer-kills 8] [--seed N]
 
 The collector is killed while devices send; the real agent is killed while it records. Afterwards every event that a
-device settled, or that the agent's spool called durable, must be in the store exactly once, and `fsck` must find it sound.
+device settled, or that the agent's spool called durable, must be in the store exactly once, and `fsck` must find
+it sound.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Report:
             "at_unix": int(time.time()),
             "seconds": seconds,
             "cores": os.cpu_count(),
-            "load_before": os.getloadavg()[0],
+            "load": os.getloadavg()[0],
             "rows": [asdict(row) for row in self.rows],
             "detail": self.detail,
         }
