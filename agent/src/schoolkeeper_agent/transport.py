@@ -49,6 +49,8 @@ class Transport:
     _inputs: asyncio.Queue[messages.Input] = field(default_factory=asyncio.Queue)
     _outgoing: asyncio.Queue[wire.DeviceMessage] | None = None
     _stream: asyncio.Task[None] | None = None
+    _number: int = 0
+    _ending: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -65,7 +67,7 @@ class Transport:
                     given = messages.Tick()
                 if self._connect_at is not None and loop.time() >= self._connect_at:
                     self._connect_at = None
-                    self._stream = asyncio.create_task(self._speak())
+                    self._stream = asyncio.create_task(self._speak(self._number))
                 await self._perform(self.uplink.handle(given, self.doors.now()))
         finally:
             await self._hang_up()
@@ -137,56 +139,71 @@ class Transport:
 
     # ---- the stream -----------------------------------------------------------------------------------
 
-    async def _speak(self) -> None:
-        """One stream from opening to end; always says ``Closed`` at last."""
+    async def _speak(self, number: int) -> None:
+        """One stream from opening to end. What it still says after another took its place is not heard: a
+        cancelled call may go on for a while, and two streams that both speak would confuse the uplink.
+        """
         import grpc
         import grpc.aio
 
         reason, too_large = "the stream ended", False
         outgoing: asyncio.Queue[wire.DeviceMessage] = asyncio.Queue()
+        channel: grpc.aio.Channel | None = None
+        sender: asyncio.Task[None] | None = None
         try:
-            self.channel = self.doors.open_channel(self._tries)
+            channel = self.doors.open_channel(self._tries)
             self._tries += 1
-            call = self.channel.stream_stream(
+            call = channel.stream_stream(
                 CONNECT,
                 request_serializer=encode,
                 response_deserializer=partial(decode, wire.CollectorMessage),
             )()
             await asyncio.wait_for(call.wait_for_connection(), 30)
-            self._outgoing = outgoing
+            if number != self._number:
+                return
+            self.channel, self._outgoing = channel, outgoing
             self.give(messages.Opened())
             sender = asyncio.create_task(_send_all(call, outgoing))
-            try:
-                async for message in call:
-                    self.give(messages.Received(body=message.body))
-            finally:
-                sender.cancel()
+            async for message in call:
+                if number != self._number:
+                    return
+                self.give(messages.Received(body=message.body))
         except grpc.aio.AioRpcError as error:
             too_large = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             reason = await self.doors.explain(error)
         except TimeoutError:
             reason = "no connection within 30 seconds"
-        except (OSError, ValueError) as error:
-            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the uplink must hear that the stream is gone
+            reason = f"{type(error).__name__}: {error}"
         finally:
-            self._outgoing = None
-            channel, self.channel = self.channel, None
+            if sender is not None:
+                sender.cancel()
+            if number == self._number:
+                self._end(reason, too_large=too_large)
             if channel is not None:
                 await channel.close()
+
+    def _end(self, reason: str, *, too_large: bool = False) -> None:
+        """The stream in use is over: said once, whoever notices first."""
+        self._number += 1
+        self._outgoing = self.channel = None
         self.give(messages.Closed(reason=reason, too_large=too_large))
 
     async def _disconnect(self, reason: str) -> None:
         task, self._stream = self._stream, None
         if task is None or task.done():
             return
+        self._end(reason)
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        self.give(messages.Closed(reason=reason))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def _hang_up(self) -> None:
-        if self._stream is not None:
-            self._stream.cancel()
-            await asyncio.gather(self._stream, return_exceptions=True)
+        last = [*self._ending, *([self._stream] if self._stream is not None else [])]
+        for task in last:
+            task.cancel()
+        if last:
+            await asyncio.wait(last, timeout=3)
 
 
 async def _send_all(
