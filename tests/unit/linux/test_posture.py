@@ -1,6 +1,9 @@
 """Posture: pass, fail, and unknown with its reason; never a guess (T-43)."""
 
 import io
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -109,3 +112,23 @@ async def test_the_antivirus_reader_finds_the_newest_signatures(tmp_path: Path) 
     found = await read(tmp_path, "antivirus", tmp_path / "root")
     assert found.result is FAIL  # type: ignore[attr-defined]
     assert "30 days old" in found.evidence  # type: ignore[attr-defined]
+
+
+def test_a_costly_check_does_not_outlive_a_killed_agent() -> None:
+    """Found under random kills: simulated upgrades of agents long dead were eating both cores."""
+    program = (
+        "import subprocess, time\n"
+        "from schoolkeeper_agent.sensors.linux.posture import _GENTLY\n"
+        "child = subprocess.Popen([*_GENTLY, 'sleep', '60'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        child = Path("/proc") / agent.stdout.readline().strip()
+        assert child.exists()
+        agent.kill()
+    deadline = time.monotonic() + 10
+    while child.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not child.exists() or "\nState:\tZ" in (child / "status").read_text()

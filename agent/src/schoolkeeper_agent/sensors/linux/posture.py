@@ -21,6 +21,10 @@ from schoolkeeper_proto.policy import PostureCheck
 _SHORTEST_S = 60
 _APT_TIMEOUT_S = 120
 _APT = ("apt-get", "-s", "-q", "-o", "Debug::NoLocking=1", "dist-upgrade")
+# At the lowest priority, and gone with the agent: one that outlived a killed agent would only cost a pupil's battery.
+_GENTLY = ("setpriv", "--pdeathsig", "KILL", "nice", "-n", "19")
+_SETTLE_S = {"updates": 90}
+"""Seconds after the agent's start before a costly check first runs: a machine that boots has enough to do."""
 _SIGNATURES = ("var/lib/clamav/daily.cld", "var/lib/clamav/daily.cvd", "var/lib/clamav/main.cvd")
 
 
@@ -52,6 +56,7 @@ class PostureSensor:
                 tasks.create_task(self._repeat(check, emit))
 
     async def _repeat(self, check: PostureCheck, emit: Emit) -> None:
+        await asyncio.sleep(_SETTLE_S.get(check.check, 0))
         while True:
             emit(await self.read(check))
             await asyncio.sleep(max(_SHORTEST_S, check.every_seconds))
@@ -139,7 +144,7 @@ async def _simulate_upgrade() -> str | None:
     """What an upgrade would do, from local lists only; at the lowest priority."""
     try:
         child = await asyncio.create_subprocess_exec(
-            "nice", "-n", "19", *_APT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            *_GENTLY, *_APT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env={"LC_ALL": "C", "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")},
         )  # fmt: skip
     except OSError:
@@ -147,7 +152,9 @@ async def _simulate_upgrade() -> str | None:
     try:
         said, _ = await asyncio.wait_for(child.communicate(), _APT_TIMEOUT_S)
     except TimeoutError:
-        child.kill()
-        await child.wait()
         return None
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
     return said.decode(errors="replace") if child.returncode == 0 else None
