@@ -14,6 +14,7 @@ from schoolkeeper_agent import observations
 from schoolkeeper_agent.accounts import Accounts, plain_text
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
+from schoolkeeper_agent.enforcers.linux.exec_responder.loop import UNSAID
 from schoolkeeper_agent.enforcers.linux.responder_process import (
     ResponderConfig,
     ResponderProcess,
@@ -26,6 +27,7 @@ from schoolkeeper_proto.model import DecisionKind
 
 UP_TIMEOUT_S = 10.0
 SWAP_TIMEOUT_S = 5.0
+LEFTOVER_ENDS_S = 2.0
 _BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 _STABLE_S = 60.0
 
@@ -149,6 +151,7 @@ class ApplicationEnforcer:
         self._started_s = time.monotonic()
         stop_leftover(leftover)
         leftover.write_text(process.identity)
+        asyncio.get_running_loop().call_later(LEFTOVER_ENDS_S, self._tell_unsaid)
         down = time.monotonic() - self._down_since_s if self._down_since_s else 0.0
         self._down_since_s = 0.0
         self._emit(observations.GuardUp(enforcer=self.name, down_milliseconds=round(down * 1000)))
@@ -201,6 +204,21 @@ class ApplicationEnforcer:
                 self._emit(observations.SensorDown(sensor=f"enforcer {self.name}", error=said))
             case _:
                 pass
+
+    def _tell_unsaid(self) -> None:
+        """What a responder decided while its service was gone: enforced, and known only as a figure."""
+        left = self._table_file.with_name(self._table_file.name + UNSAID)
+        try:
+            count, ended_ms = int(left.read_text()), left.stat().st_mtime_ns // 1_000_000
+            left.unlink()
+        except (OSError, ValueError):
+            return
+        self._emit(
+            observations.Missed(
+                what="decisions of the exec responder while its service was gone", from_unix_ms=ended_ms,
+                to_unix_ms=ended_ms, count=count, count_known=True,
+            )
+        )  # fmt: skip
 
     def _judged(self, packet: dict[str, object]) -> observations.ExecutionJudged:
         user_id = int(str(packet["uid"]))

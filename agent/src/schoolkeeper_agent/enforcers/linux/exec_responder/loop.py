@@ -25,6 +25,8 @@ BEAT_MS = 500
 BEAT = struct.Struct("=QQ")
 """Two times of the monotonic clock in ns, in the page shared with the guardian: came round; decision began (or 0)."""
 MAX_ALLOWED = 8192
+UNSAID = ".unsaid"
+"""After the table file's name: how many judgements had nobody to go to, since the service was gone."""
 MAX_TABLE_BYTES = 16 << 20
 
 
@@ -73,6 +75,14 @@ class Responder:
                 self._beat()
                 ready = poll.poll(BEAT_MS)
                 self._serve(ready, table.fileno(), poll)
+
+    def leave(self) -> None:
+        """After the last answer: what was judged and could be said to nobody is left behind as a figure."""
+        os.close(self._group.fd)
+        self._reports.retry()
+        if self._reports.dropped:
+            with open(self._table_file + UNSAID, "w") as file:  # noqa: PTH123 - pathlib costs memory here
+                file.write(str(self._reports.dropped))
 
     def _serve(self, ready: list[tuple[int, int]], mount_table: int, poll: select.poll) -> None:
         descriptors = [descriptor for descriptor, _ in ready]
@@ -208,7 +218,10 @@ def run(config: dict[str, object], page: mmap.mmap) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # see settled.py
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    responder = None
     try:
-        Responder(config, page).run()
+        responder = Responder(config, page)
+        responder.run()
     except Stop:
-        return
+        if responder is not None:
+            responder.leave()
