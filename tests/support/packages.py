@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.lab.cache import REPOSITORY, LabError
+from support.lab.desktop import Machine
 from support.lab.nspawn import Laptop
 
 KEPT = REPOSITORY / ".cache/packages/for-tests"
@@ -25,6 +26,9 @@ PASSPHRASE = "correct horse battery staple"
 GATEWAY = "10.77.0.1"
 IDLE_SECONDS = 30
 """The least that a policy may say."""
+AGENT_UNIT = REPOSITORY / "packaging/linux/agent/schoolkeeper-agent.service"
+PROBE = REPOSITORY / "tests/lab/programs/agent_rights.py"
+AGENT_PYTHON = "/usr/lib/schoolkeeper-agent/bin/python3"
 COLLECTOR_PYTHON = "/usr/lib/schoolkeeper-collector/bin/python3"
 COLLECTOR_CODE = "/usr/lib/schoolkeeper-collector/lib/python3.11/site-packages"
 
@@ -95,6 +99,57 @@ def short_pack(machine: Laptop) -> str:
         " && sed -i 's/heartbeat_seconds: .*/heartbeat_seconds: 30/' /root/pack/collection.yaml"
     ).check()
     return "/root/pack"
+
+
+def capabilities_of_agent() -> list[str]:
+    """Those that its unit names."""
+    return next(
+        line.partition("=")[2].split()
+        for line in AGENT_UNIT.read_text().splitlines()
+        if line.startswith("CapabilityBoundingSet=")
+    )
+
+
+def agent_unit_with(program: str, *, capabilities: list[str], type_: str = "oneshot") -> str:
+    """The agent's own unit with another program in it, whose output goes to /run/said."""
+    changes = {
+        "Type": type_,
+        "ExecStart": program,
+        "CapabilityBoundingSet": " ".join(capabilities),
+        "Restart": "no",
+        "WatchdogSec": "0",
+        "RuntimeDirectory": "probe",
+        "StateDirectory": "probe",
+        "Environment": "TMPDIR=/run/probe\nStandardOutput=truncate:/run/said\nStandardError=inherit",
+    }
+    unit = AGENT_UNIT.read_text()
+    for key, value in changes.items():
+        unit, times = re.subn(rf"^{key}=.*$", f"{key}={value}", unit, flags=re.MULTILINE)
+        if times != 1:
+            raise LabError(f"{AGENT_UNIT} has {times} lines {key}=")
+    return unit
+
+
+def prepare_probe(machine: Machine) -> None:
+    """The program that tries one thing for each right, a process of the pupil's, and a file that only they may read."""
+    machine.put("/srv/probe.py", PROBE.read_bytes())
+    machine.sh(
+        "runuser -u pupil -- sh -c 'umask 077; mkdir ~/private; echo mine >~/private/essay;"
+        " sleep 600 >/dev/null 2>&1 </dev/null & echo $! >/tmp/another'"
+    ).check()
+
+
+def probe_rights(machine: Machine, capabilities: list[str]) -> dict[str, bool]:
+    """What worked in the agent's unit with only these capabilities."""
+    another = machine.sh("cat /tmp/another").check().strip()
+    program = f"{AGENT_PYTHON} -I /srv/probe.py {another} /home/pupil/private/essay"
+    unit = agent_unit_with(program, capabilities=capabilities)
+    machine.put("/etc/systemd/system/probe.service", unit.encode())
+    machine.sh("systemctl daemon-reload && systemctl start probe", 120).check()
+    found = json.loads(machine.sh("cat /run/said").check())
+    if not isinstance(found, dict):
+        raise LabError(f"the probe said {found!r}")
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,84 @@
+"""The agent's package where the kernel is Debian 12's own and USB is real: its closed unit is open enough."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.lab.cache import REPOSITORY
+from support.lab.commands import run_tool
+from support.lab.virtual_laptop import VirtualLaptop
+from support.packages import (
+    AGENT_PYTHON,
+    agent_unit_with,
+    capabilities_of_agent,
+    debian_package,
+    prepare_probe,
+    probe_rights,
+)
+from support.school_stage import until
+
+pytestmark = [pytest.mark.laptop, pytest.mark.timeout(400)]
+SCRIPT = REPOSITORY / "tests/support/lab/media_script.py"
+SECONDS = 120
+
+
+@pytest.fixture
+def laptop(virtual_laptop: VirtualLaptop, tmp_path: Path) -> VirtualLaptop:
+    """With the package's files in place; dpkg itself is tested where the processor is not emulated."""
+    tree, image = tmp_path / "tree", tmp_path / "package.img"
+    subprocess.run(["dpkg-deb", "--extract", debian_package("agent"), tree], check=True)
+    run_tool(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", tree, image, "256M"])
+    disk = virtual_laptop.attach_disk(image, serial="PACKAGE", read_only=True)
+    virtual_laptop.sh(
+        f"mkdir -p /opt/package /usr/lib/schoolkeeper-agent && mount -o ro {disk.device} /opt/package"
+        " && mount --bind /opt/package/usr/lib/schoolkeeper-agent /usr/lib/schoolkeeper-agent"
+    ).check()
+    return virtual_laptop
+
+
+def test_each_right_that_the_unit_leaves_is_needed(laptop: VirtualLaptop) -> None:
+    prepare_probe(laptop)
+    capabilities = capabilities_of_agent()
+    worked = probe_rights(laptop, capabilities)
+    assert {name for name, it_did in worked.items() if it_did} == set(capabilities)
+    without = probe_rights(laptop, [name for name in capabilities if name != "CAP_NET_ADMIN"])
+    assert without["CAP_NET_ADMIN"] is False
+
+
+@pytest.fixture
+def stick(tmp_path: Path) -> Path:
+    image = tmp_path / "stick.img"
+    with image.open("wb") as blank:
+        blank.truncate(32 << 20)
+    run_tool(["mkfs.vfat", image])
+    return image
+
+
+@pytest.mark.requirement("T-44", "W-69")
+def test_a_stick_that_is_mounted_already_is_made_read_only_from_inside_the_unit(
+    laptop: VirtualLaptop, stick: Path
+) -> None:
+    plugged = laptop.plug_stick(stick, serial="UNIT1")
+    laptop.sh(f"mkdir /mnt/stick && mount {plugged.device} /mnt/stick && touch /mnt/stick/before").check()
+    _start(laptop, "read-only")
+    until(lambda: "media.made_read_only" in laptop.sh("cat /run/said").out, SECONDS, "it is made read-only")
+    assert laptop.sh("touch /mnt/stick/after").rc != 0
+
+
+@pytest.mark.requirement("T-44", "W-69")
+def test_a_stick_is_blocked_from_inside_the_unit(laptop: VirtualLaptop, stick: Path) -> None:
+    laptop.plug_stick(stick, serial="UNIT1")
+    _start(laptop, "block")
+    until(lambda: "media.refused" in laptop.sh("cat /run/said").out, SECONDS, "it is blocked")
+    assert laptop.sh("ls /dev/sd*").rc != 0
+
+
+def _start(laptop: VirtualLaptop, access: str) -> None:
+    """The media sensor and enforcer in the agent's unit."""
+    laptop.put("/srv/media_script.py", SCRIPT.read_bytes())
+    program = f"{AGENT_PYTHON} -I -u /srv/media_script.py {access}"
+    unit = agent_unit_with(program, capabilities=capabilities_of_agent(), type_="exec")
+    laptop.put("/etc/systemd/system/probe.service", unit.encode())
+    laptop.sh("systemctl daemon-reload && systemctl start probe", 120).check()
+    until(lambda: "ready" in laptop.sh("cat /run/said").out, SECONDS, "the sensor listens")
