@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -165,6 +165,7 @@ class Collector:
         deliver: Deliver = lambda _answers: None,
         follower: Follower | None = None,
         terms: Terms | None = None,
+        ingest_keys: Mapping[bytes, X25519PrivateKey] | None = None,
     ) -> None:
         self.store = store
         self.school = school
@@ -173,7 +174,9 @@ class Collector:
         self.sequencer = Sequencer(store, school.school_id, school.ledger, "test")
         self.sequencer.take_office(NOW_MS)
         self.preparer = Preparer(
-            school.school_id, {school.ingest_id: school.ingest}, max_frames=self.terms.max_frames
+            school.school_id,
+            {school.ingest_id: school.ingest} if ingest_keys is None else ingest_keys,
+            max_frames=self.terms.max_frames,
         )
         self.writer = Writer(
             store=store,

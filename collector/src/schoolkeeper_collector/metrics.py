@@ -42,6 +42,11 @@ class _Ingest(Collector):
             ("commits", counts.commits, "Group commits"),
             ("commit_failures", counts.failures, "Group commits that failed and were rolled back"),
             ("facts", counts.facts, "Facts written for the detection"),
+            (
+                "events_without_key",
+                counts.without_key,
+                "Events asked for again because their ingest key is not here",
+            ),
         ):
             yield CounterMetricFamily(f"schoolkeeper_{name}", words, value=value)
         stages = CounterMetricFamily(

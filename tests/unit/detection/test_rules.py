@@ -45,6 +45,7 @@ def test_what_is_wrong_with_a_device_waits_for_the_technician(
         ("proof.failing", "log.proof-failing", 4, 0),
         ("frame.refused", "log.frame-refused", 3, 0),
         ("device.evicted", "log.evicted", 2, 0),
+        ("ingest.key_missing", "ingest.key-missing", 4, 0),
         ("budget.exceeded", "device.budget-exceeded", 3, 0),
         ("ledger.history_lost", "log.history-lost", 5, 1),
     ],
@@ -52,7 +53,7 @@ def test_what_is_wrong_with_a_device_waits_for_the_technician(
 def test_what_only_the_collector_can_see_is_alerted_on(
     bench: Bench, fact: str, rule: str, severity: int, incidents: int
 ) -> None:
-    bench.fact(bench.device(), fact)
+    bench.fact(bench.device(), fact, key="9f3c")
     bench.run()
     (alert,) = bench.rows("alerts")
     assert (alert["rule_id"], alert["audience"], alert["severity"]) == (rule, "technician", severity)

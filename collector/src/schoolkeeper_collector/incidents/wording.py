@@ -81,6 +81,7 @@ _FACTS = {
     "conflict": "The device sent something else for a place in its log that was already taken.",
     "clone.seen": "The device's identity was seen in two places.",
     "frame.refused": "A part of the device's log could not be taken and was refused for good.",
+    "ingest.key_missing": "Events came that are sealed to a key which the collector does not hold.",
     "proof.failing": "The device says that it cannot verify the collector's log.",
     "proof.recovered": "The device verifies the collector's log again.",
     "device.evicted": "The device dropped events for want of room; they are counted and signed.",

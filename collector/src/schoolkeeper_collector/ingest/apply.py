@@ -49,13 +49,16 @@ class LaneCache:
 
 @dataclass(slots=True)
 class Applied:
-    """What became of a batch. ``leaf_index`` is set by the writer once the statement has its place, else -1."""
+    """What became of a batch. ``leaf_index`` is set by the writer once the statement has its place, else -1;
+    ``missing_keys`` counts events by the ingest key for want of which they are asked for again.
+    """
 
     ranges: list[wire.RangeDisposition] = field(default_factory=list)
     stored: list[OpenedFrame] = field(default_factory=list)
     all_new: bool = True
     conflict: bool = False
     over_budget: set[Lane] = field(default_factory=set)
+    missing_keys: dict[str, int] = field(default_factory=dict)
     leaf_index: int = -1
 
     @property
@@ -142,6 +145,9 @@ class Applier:
         claim, state = frame.claim, where.state
         if state.held.overlaps(claim.first, claim.end) or state.aside.overlaps(claim.first, claim.end):
             return self._place_again(where, frame, applied)
+        if frame.missing_key:
+            missing = applied.missing_keys
+            missing[frame.missing_key] = missing.get(frame.missing_key, 0) + claim.count
         if frame.again:
             return Disposition.RETRY, frame.again
         if frame.refusal:

@@ -31,6 +31,28 @@ class InFlight:
         return self.used > self.limit * 3 // 4
 
 
+class OnceADay:
+    """What was said today, so that it is said once; only so many different things a day."""
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._day = -1
+        self._said: set[str] = set()
+
+    def first_time(self, what: str, now_ms: int) -> bool:
+        if now_ms // _DAY_MS != self._day:
+            self._day = now_ms // _DAY_MS
+            self._said.clear()
+        if what in self._said or len(self._said) >= self._most:
+            return False
+        self._said.add(what)
+        return True
+
+    def forget(self) -> None:
+        """What was said may not have been kept: say it again."""
+        self._said.clear()
+
+
 class DailyBudget:
     """Bytes of events per device, lane and UTC day. Counted in memory: a restart begins the day anew."""
 

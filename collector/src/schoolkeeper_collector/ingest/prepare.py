@@ -2,6 +2,7 @@
 
 No database and no clock. Runs on one thread of its own, so that the writer can wait for the disk meanwhile.
 A fault of the statement concerns the whole batch (``BatchFault``); a fault of one frame concerns that frame alone.
+A frame that only we cannot open (its ingest key is missing here) is not at fault: it is asked for again.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ SEVERITIES = {severity.value: number for number, severity in enumerate(model.Sev
 
 @dataclass(slots=True)
 class OpenedFrame:
-    """One frame after opening: columns, one entry per event. With a ``refusal`` there are none."""
+    """One frame after opening: columns, one entry per event. With a ``refusal`` or ``again`` there are none.
+
+    ``missing_key``: the ingest key (its id's beginning, in hexadecimal) for want of which it is asked for again.
+    """
 
     claim: Claim
     previous: bytes = b""
     chain: bytes = b""
     refusal: str = ""
     again: str = ""
+    missing_key: str = ""
     salts: list[bytes] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
@@ -65,6 +70,17 @@ class _Signer:
 
     key: EllipticCurvePublicKey
     key_id: bytes
+
+
+class _KeyMissing(Exception):
+    """The frame may be good; the key that opens it is not here."""
+
+    def __init__(self, key_id: bytes) -> None:
+        self.key = key_id.hex()[:16]
+        super().__init__(
+            f"the frame is sealed to the ingest key {self.key}, which this collector does not hold: "
+            "bring it back from escrow or, if it was published just now, restart the collector"
+        )
 
 
 class Preparer:
@@ -115,6 +131,8 @@ class Preparer:
                 continue
             try:
                 self._open(found, frame, header, segments, binding)
+            except _KeyMissing as missing:
+                found.again, found.missing_key = str(missing), missing.key
             except (sealing.SealingError, WireFormatError) as error:
                 found.refusal = str(error)
         return PreparedBatch(
@@ -199,10 +217,7 @@ class Preparer:
             raise sealing.SealingError("the frame's segment was not sent with it")
         key = self._keys.get(segment.ingest_key_id)
         if key is None:
-            raise sealing.SealingError(
-                f"the frame is sealed to the ingest key {segment.ingest_key_id.hex()[:16]}, which this collector "
-                "does not hold: bring it back from escrow"
-            )
+            raise _KeyMissing(segment.ingest_key_id)
         opener = self._openers[place] = sealing.SegmentOpener(segment, binding, key)
         if len(self._openers) > self._max_openers:
             self._openers.popitem(last=False)

@@ -32,7 +32,7 @@ from schoolkeeper_collector.ingest.jobs import (
     HelloJob,
     Job,
 )
-from schoolkeeper_collector.ingest.limits import DailyBudget
+from schoolkeeper_collector.ingest.limits import DailyBudget, OnceADay
 from schoolkeeper_collector.ledger.recovery import LOST_FACT
 from schoolkeeper_collector.ledger.sequencer import FencedError, Sequencer
 from schoolkeeper_collector.store.database import Store
@@ -66,6 +66,7 @@ class WriterCounts:
     commits: int = 0
     failures: int = 0
     facts: int = 0
+    without_key: int = 0
     place_seconds: float = 0.0
     flush_seconds: float = 0.0
     prove_seconds: float = 0.0
@@ -100,6 +101,7 @@ class Writer:
         self._greeter = Greeter(school_id, sequencer, ledger_keys, self._lanes, terms, policy_of)
         self._answers = Answers(school_id, sequencer, self._greeter, command_signer)
         self._budget = budget
+        self._keys_told = OnceADay()
         self._deliver = deliver
         self._follower = follower
         self._clock_ms = clock_ms
@@ -201,6 +203,7 @@ class Writer:
         _log.error("commit failed", error=type(error).__name__, at=_origin(error))
         self._lanes.clear()
         self._sequencer.forget()
+        self._keys_told.forget()
         if isinstance(error, DBAPIError):
             self._store.forget_connections()
 
@@ -274,6 +277,10 @@ class Writer:
         for lane in applied.over_budget:
             if self._budget.first_time(device_no, lane, now_ms):
                 changes.fact("budget.exceeded", device_no, now_ms, lane=lane.value)
+        for key, events in applied.missing_keys.items():
+            # One a day and key: after a restore every device of the school says the same.
+            if self._keys_told.first_time(key, now_ms):
+                changes.fact("ingest.key_missing", device_no, now_ms, key=key, events=events)
         if applied.settles_nothing and not batch.evictions:
             return applied
         # A repetition, byte for byte, is proved by the leaf it has; anything else gets one of its own.
@@ -324,6 +331,7 @@ class Writer:
         for _job, result in results:
             if isinstance(result, Applied):
                 counts.batches += 1
+                counts.without_key += sum(result.missing_keys.values())
                 for item in result.ranges:
                     word = item.disposition.value
                     counts.dispositions[word] = counts.dispositions.get(word, 0) + item.count

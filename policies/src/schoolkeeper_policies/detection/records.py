@@ -26,6 +26,7 @@ FACT_KINDS: Final = frozenset(
         "fact.conflict",
         "fact.clone.seen",
         "fact.frame.refused",
+        "fact.ingest.key_missing",
         "fact.proof.failing",
         "fact.proof.recovered",
         "fact.device.evicted",
