@@ -342,6 +342,9 @@ async def test_the_responder_of_a_killed_service_is_relieved_by_the_next_one(
                 await asyncio.sleep(0.02)
         assert await guard.execute("game") == 0
         assert await guard.execute("ok") == REFUSED
+        # What the old one refused while nobody heard it is known as a figure.
+        missed = await guard.saw(Missed)
+        assert [one.count for one in missed] == [1]  # type: ignore[attr-defined]
 
 
 async def test_it_stays_small(guard: Guard, folder: Path) -> None:
