@@ -82,7 +82,10 @@ def _enrol_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace, settings: Settings) -> int:
     del args
-    from schoolkeeper_agent.bootstrap import StartRefused, run
+    from schoolkeeper_agent.light import without_openssl
+
+    with without_openssl():
+        from schoolkeeper_agent.bootstrap import StartRefused, run
 
     try:
         return run(settings)

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import ipaddress
 import socket
-import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -131,6 +130,8 @@ def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy) -> None:
 
 def _chain(plain: socket.socket, host: str, address: str) -> list[bytes]:
     """The certificates that the server shows, own first, DER; nothing is believed yet."""
+    import ssl  # only here: the service, which imports this module to renew, goes without it (see light.py)
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -146,9 +147,9 @@ def _chain(plain: socket.socket, host: str, address: str) -> list[bytes]:
         ) from error
 
 
-def _shown(secured: ssl.SSLSocket) -> list[bytes]:
+def _shown(secured: Any) -> list[bytes]:
     # Public only from Python 3.13 on; the object below has it since 3.10.
-    holder: Any = secured if hasattr(secured, "get_unverified_chain") else secured._sslobj  # type: ignore[attr-defined]  # noqa: SLF001
+    holder: Any = secured if hasattr(secured, "get_unverified_chain") else secured._sslobj  # noqa: SLF001
     found = []
     for certificate in holder.get_unverified_chain() or ():
         found.append(certificate if isinstance(certificate, bytes) else _der(certificate))
@@ -156,6 +157,8 @@ def _shown(secured: ssl.SSLSocket) -> list[bytes]:
 
 
 def _der(certificate: Any) -> bytes:
+    import ssl
+
     text: str = certificate.public_bytes()
     return ssl.PEM_cert_to_DER_cert(text)
 
