@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from schoolkeeper_collector.config import Settings
 from support.lab.available import need
 from support.lab.cache import REPOSITORY
 from support.lab.desktop import sign_in
@@ -105,6 +106,9 @@ def test_manual_pages_can_be_read_and_name_every_command(package: tuple[str, Pat
     ).stdout
     for command in _commands(help_text):
         assert re.search(rf"\b{command}\b", text), f"`{command}` is not in the manual page"
+    if name == "collector":  # the agent prints its own: `schoolkeeper-agent settings`
+        for setting in Settings.model_fields:
+            assert re.search(rf"\b{setting}\b", text), f"{setting} is not in the manual page"
 
 
 def _commands(help_text: str) -> list[str]:
