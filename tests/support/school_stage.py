@@ -86,8 +86,9 @@ class Stage:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def init(self) -> None:
-        self.collect(
+    def init(self) -> str:
+        """Makes the school; returns what `init` printed: the first passwords among it."""
+        return self.collect(
             "init", "--demo", "--school-id", "tests.example", "--name", "Tests", "--address", "127.0.0.1",
             "--uplink-port", str(self.uplink_port), "--enrol-port", str(self.enrol_port),
         )  # fmt: skip
