@@ -13,7 +13,7 @@ from pathlib import Path
 from schoolkeeper_agent.enforcers.linux.exec_responder import process
 from schoolkeeper_agent.enforcers.linux.exec_responder.fanotify import Group
 
-ANOTHER, PRIVATE = sys.argv[1], sys.argv[2]
+ANOTHER, PRIVATE = [*sys.argv[1:], "", ""][:2]
 _NETLINK_CONNECTOR, _CN_IDX_PROC = 11, 1
 _CLONE_NEWUSER = 0x10000000
 
@@ -99,4 +99,5 @@ def main() -> None:
     print(json.dumps(worked))
 
 
-main()
+if __name__ == "__main__":
+    main()
