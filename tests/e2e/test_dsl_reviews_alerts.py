@@ -1,4 +1,4 @@
-"""DSL reviews alerts: from a program that a pupil starts to a verdict given in a browser, nothing between them faked."""
+"""DSL reviews alerts: from a program that a pupil starts to a verdict given in a browser, nothing faked between."""
 
 from __future__ import annotations
 
