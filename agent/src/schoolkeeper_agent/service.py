@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 TICK_SECONDS = 60.0
 POLICY_SECONDS = 6 * 3_600.0
 RENEW_SECONDS = 600.0
+RENEW_AGAIN_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -515,15 +516,20 @@ class Service:
     async def _renewals(self) -> None:
         from schoolkeeper_agent.renew import RenewError, is_due
 
+        failed = 0
         while True:
             now = self.clock.now()
+            wait = RENEW_SECONDS
             # Whichever clock is later: renewing early costs nothing, not renewing costs the contact.
             if is_due(self.identity, max(now.wall_ms, self.uplink.believed_ms(now))):
                 try:
                     await self._renew()
+                    failed = 0
                 except (RenewError, OSError) as error:
                     _log.warning("the certificate was not renewed: %s", error)
-            await asyncio.sleep(RENEW_SECONDS * (0.75 + self.chance() / 2))
+                    failed += 1
+                    wait = min(RENEW_SECONDS, RENEW_AGAIN_SECONDS * 2**failed)
+            await asyncio.sleep(wait * (0.75 + self.chance() / 2))
 
     async def _renew(self) -> None:
         from schoolkeeper_agent.net import parse_proxy
