@@ -149,13 +149,18 @@ def _policy(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _notice(args: argparse.Namespace, settings: Settings) -> int:
-    import importlib
+    """The page that the running agent keeps for everybody to read; without it, one made from the policy on the disk."""
+    from schoolkeeper_agent import notice
 
-    opened = _bundle(settings)
-    if opened is None:
-        return 1
-    notice = importlib.import_module("schoolkeeper_agent.notice")
-    print(notice.monitored_page_html(opened) if args.html else notice.monitored_page(opened))
+    kept = settings.run_dir / notice.FOLDER / (notice.PAGE_FILE if args.html else notice.TEXT_FILE)
+    try:
+        page = kept.read_text(encoding="utf-8")
+    except OSError:
+        opened = _bundle(settings)
+        if opened is None:
+            return 1
+        page = notice.monitored_page_html(opened) if args.html else notice.monitored_page(opened)
+    print(page)
     return 0
 
 

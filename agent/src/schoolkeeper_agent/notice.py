@@ -9,10 +9,10 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from schoolkeeper_agent.collection import NEED_NO_NOTICE
+from schoolkeeper_agent.collection import NEED_NO_NOTICE, NEVER_MADE
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.policy import CollectedKind, RuleMode, RuleText
 
@@ -50,6 +50,14 @@ class _Item:
 
     heading: str
     lines: tuple[str, ...]
+
+
+def written_page(run_dir: Path, *, page: bool) -> str | None:
+    """What the running service wrote for everybody to read; None when there is nothing to be read."""
+    try:
+        return (run_dir / FOLDER / (PAGE_FILE if page else TEXT_FILE)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def monitored_page(bundle: OpenBundle, running: Sequence[Running] | None = None) -> str:
@@ -111,7 +119,7 @@ def write_notices(state_dir: Path, bundle: OpenBundle, running: Sequence[Running
 
 
 def _sections(bundle: OpenBundle, running: Sequence[Running] | None) -> list[tuple[str, list[_Item]]]:
-    collected = [_collected(kind, running) for kind in bundle.collection.kinds if kind.notice.strip()]
+    collected = [_collected(kinds, running) for kinds in _said_together(bundle)]
     if not collected:
         collected = [_Item(heading="Nothing about what you do is collected.", lines=())]
     collected.append(_Item(heading=_ALWAYS, lines=()))
@@ -128,30 +136,40 @@ def _sections(bundle: OpenBundle, running: Sequence[Running] | None) -> list[tup
     return sections
 
 
-def _collected(kind: CollectedKind, running: Sequence[Running] | None) -> _Item:
+def _said_together(bundle: OpenBundle) -> list[tuple[CollectedKind, ...]]:
+    """Kinds that the policy tells of in the same words are one thing to a reader; what no part makes is left out."""
+    together: dict[CollectedKind, list[CollectedKind]] = {}
+    for kind in bundle.collection.kinds:
+        if kind.notice.strip() and kind.kind not in NEVER_MADE:
+            together.setdefault(replace(kind, kind=""), []).append(kind)
+    return [tuple(kinds) for kinds in together.values()]
+
+
+def _collected(kinds: Sequence[CollectedKind], running: Sequence[Running] | None) -> _Item:
+    said = kinds[0]
     lines = []
-    if kind.purpose:
-        lines.append(f"Why: {kind.purpose}")
-    if kind.readers:
-        lines.append(f"Who can look: {', '.join(kind.readers)}")
+    if said.purpose:
+        lines.append(f"Why: {said.purpose}")
+    if said.readers:
+        lines.append(f"Who can look: {', '.join(said.readers)}")
     lines.append(
-        f"Kept for: {kind.retention_days} days"
-        if kind.retention_days
+        f"Kept for: {said.retention_days} days"
+        if said.retention_days
         else "Kept for: not decided by the school"
     )
-    if not kind.off_site:
+    if not said.off_site:
         lines.append("Only on the school's own network.")
-    stopped = _stopped(kind.kind, running)
+    stopped = _stopped(frozenset(kind.kind for kind in kinds), running)
     if stopped:
         lines.append(f"Not collected at the moment: {stopped}")
-    return _Item(heading=kind.notice, lines=tuple(lines))
+    return _Item(heading=said.notice, lines=tuple(lines))
 
 
-def _stopped(kind: str, running: Sequence[Running] | None) -> str:
-    """Why nothing of this kind is collected now; empty when it is, or when no sensor says anything of the kind."""
-    if running is None or kind in NEED_NO_NOTICE:
+def _stopped(kinds: frozenset[str], running: Sequence[Running] | None) -> str:
+    """Why nothing of these kinds is collected now; empty when some is, or when no sensor says anything of them."""
+    if running is None or kinds & NEED_NO_NOTICE:
         return ""
-    concerned = [one for one in running if kind in one.kinds]
+    concerned = [one for one in running if not kinds.isdisjoint(one.kinds)]
     if not concerned or any(not one.problem for one in concerned):
         return ""
     return concerned[0].problem

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_agent import notice
-from schoolkeeper_agent.collection import NEED_NO_NOTICE, lacks_notice, startable
+from schoolkeeper_agent.collection import NEED_NO_NOTICE, NEVER_MADE, lacks_notice, startable
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.notice import Running
 from schoolkeeper_agent.sensors import load
@@ -66,6 +66,34 @@ def test_what_does_not_run_is_said_so() -> None:
     assert "Nothing about what you do is collected." in notice.monitored_page(bundle())
 
 
+@pytest.mark.requirement("T-41")
+def test_kinds_told_in_the_same_words_are_one_line_and_stop_only_together() -> None:
+    words = "Sticks that are plugged in."
+    told = [policy.CollectedKind(kind=kind, notice=words) for kind in ("media.attached", "media.refused")]
+    half = Running(name="media", kinds=("media.attached",), problem="needs root")
+    other = Running(name="guard", kinds=("media.refused",))
+    page = notice.monitored_page(bundle(*told), [half, other])
+    assert page.count(words) == 1
+    assert "Not collected" not in page
+    assert "Not collected at the moment: needs root" in notice.monitored_page(bundle(*told), [half])
+
+
+@pytest.mark.requirement("T-41")
+def test_no_page_promises_what_no_part_of_the_agent_does() -> None:
+    report = policy.CollectedKind(kind="person.report", notice="What you tell through 'Tell someone'.")
+    assert "Tell someone" not in notice.monitored_page(bundle(report, STARTS))
+    sources = Path(notice.__file__).parent
+    code = "\n".join(
+        path.read_text()
+        for path in sources.rglob("*.py")
+        if path.name not in ("collection.py", "decisions.py")
+    )
+    for cls in model.BODY_CLASSES:
+        made = f"model.{cls.__name__}(" in code or f"model.{cls.__name__}.KIND" in code
+        if cls.KIND in NEVER_MADE:
+            assert not made, f"{cls.KIND} is made now: take it off NEVER_MADE"
+
+
 class _Page(HTMLParser):
     VOID = frozenset({"meta", "!doctype"})
 
@@ -106,6 +134,9 @@ def test_the_files_are_readable_by_everybody(tmp_path: Path) -> None:
     names = {path.name: path for path in folder.iterdir()}
     assert set(names) == {"monitored.txt", "monitored.html", "sign-in.txt"}
     assert all(path.stat().st_mode & 0o004 for path in names.values())
+    assert notice.written_page(tmp_path, page=False) == names["monitored.txt"].read_text()
+    assert notice.written_page(tmp_path, page=True) == names["monitored.html"].read_text()
+    assert notice.written_page(tmp_path / "nothing", page=False) is None
     assert names["sign-in.txt"].read_text().startswith("Monitored by the school.")
 
 
