@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
+from sqlalchemy.exc import OperationalError
 
 from schoolkeeper_collector import recover_commands
-from schoolkeeper_collector.config import ConfigError, load_settings
+from schoolkeeper_collector.config import ConfigError, config_file, load_settings
 from schoolkeeper_collector.console import commands as console_commands
 from schoolkeeper_collector.detection import commands as rule_commands
 from schoolkeeper_collector.devices import commands as device_commands
@@ -128,8 +129,13 @@ def guarded(work: Callable[[], T]) -> T:
         return work()
     except _FAULTS as error:
         fail(error)
+    except OperationalError as error:
+        fail(
+            f"a database cannot be used: {str(error.orig).strip()}. Look at database_url and keystore_url in "
+            f"{config_file()}, and at the room on their disks; what was acknowledged is safe"
+        )
 
 
-def fail(error: Exception) -> NoReturn:
+def fail(error: Exception | str) -> NoReturn:
     typer.echo(f"error: {error}", err=True)
-    raise typer.Exit(2) from error
+    raise typer.Exit(2)

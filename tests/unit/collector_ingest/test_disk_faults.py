@@ -1,0 +1,186 @@
+"""The collector as a process on a disk that is full, and on one that fails to sync, while a device delivers.
+
+Nothing acknowledged is lost, nothing is stored twice, and the process goes on once the disk does.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from schoolkeeper_collector.store import tables
+from schoolkeeper_proto import model
+from support.collector_process import CollectorProcess
+from support.device import SimulatedDevice, started
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+_ROOM = 2 << 20
+_SYNCS = 7
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 32 MiB on ``tmp_path / "state"``."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it mounts a small file system")
+    disk = tmp_path / "state"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=700", "schoolkeeper-test", disk], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[CollectorProcess]:
+    collector = CollectorProcess(tmp_path)
+    yield collector
+    collector.close()
+
+
+@pytest.fixture
+def on_small_disk(small_disk: Path) -> Iterator[CollectorProcess]:
+    collector = CollectorProcess(small_disk.parent)
+    yield collector
+    collector.close()
+
+
+def rows(collector: CollectorProcess) -> int:
+    with collector.store.read() as connection:
+        return int(connection.execute(select(func.count()).select_from(tables.events)).scalar_one())
+
+
+def failures(collector: CollectorProcess) -> float:
+    """Group commits that failed so far, as /metrics says."""
+    status, words = collector.health("/metrics")
+    assert status == 200
+    (line,) = [x for x in words.splitlines() if x.startswith("schoolkeeper_commit_failures_total ")]
+    return float(line.split()[1])
+
+
+async def until_failures(collector: CollectorProcess, least: int) -> None:
+    deadline = time.monotonic() + 40
+    while await asyncio.to_thread(failures, collector) < least:
+        assert time.monotonic() < deadline, "no commit failed: the fault did not reach the collector"
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def delivering(collector: CollectorProcess, device: SimulatedDevice) -> AsyncIterator[None]:
+    """Sends what waits, over and over where it is told to, while the body runs; afterwards until all is settled."""
+    async with collector.uplink(device) as uplink:
+        await uplink.connect()
+        sending = asyncio.create_task(uplink.deliver(window=2, max_frames=4))
+        try:
+            yield
+            await asyncio.wait_for(sending, 40)
+        finally:
+            sending.cancel()
+
+
+async def sound(collector: CollectorProcess, device: SimulatedDevice) -> None:
+    """Everything recorded is stored once, by the device's own proofs, by the tables and by fsck."""
+    assert (device.stored + device.duplicate, device.refused) == (device.recorded, 0)
+    assert rows(collector) == device.recorded
+    assert await asyncio.to_thread(collector.stop) == 0
+    checked = await asyncio.to_thread(collector.command, "fsck")
+    assert (checked.returncode, checked.stdout[:5]) == (0, "sound"), checked.stdout + checked.stderr
+
+
+async def test_on_a_full_disk_it_acknowledges_nothing_and_goes_on_when_there_is_room(
+    on_small_disk: CollectorProcess,
+) -> None:
+    collector = on_small_disk
+    collector.start()
+    device = collector.device()
+    # Hexadecimal of random bytes: what is stored is as large as half of it.
+    for _ in range(160):
+        device.record([model.AgentStopped(reason=os.urandom(15_000).hex()) for _ in range(2)])
+    ballast = collector.state / "ballast"
+    fill(ballast, leave=_ROOM)
+    async with delivering(collector, device):
+        await until_failures(collector, 2)
+        assert device.stored < device.recorded
+        assert rows(collector) >= device.stored
+        assert any("storage failed" in reason for reason in device.reasons)
+        assert collector.process is not None
+        assert collector.process.poll() is None
+        ballast.unlink()
+    await sound(collector, device)
+
+
+async def test_started_on_a_full_disk_it_says_so_and_starts_again_with_room(
+    on_small_disk: CollectorProcess,
+) -> None:
+    collector = on_small_disk
+    collector.start()
+    device = collector.device()
+    device.record([started()] * 4)
+    async with delivering(collector, device):
+        pass
+    await asyncio.to_thread(collector.kill)
+    ballast = collector.state / "ballast"
+    fill(ballast, leave=0)
+    refused = await asyncio.to_thread(collector.command, "run")
+    assert refused.returncode == 2, refused.stderr
+    assert refused.stderr.startswith("error: a database cannot be used: database or disk is full. Look at")
+    ballast.unlink()
+    collector.start()
+    device.record([started()] * 4)
+    async with delivering(collector, device):
+        pass
+    await sound(collector, device)
+
+
+async def test_syncs_that_fail_are_told_to_nobody_as_stored(collector: CollectorProcess) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace: `make lab` installs it")
+    collector.start()
+    assert collector.process is not None
+    device = collector.device()
+    for _ in range(120):
+        device.record([started()] * 3)
+    fault = f"inject=fsync,fdatasync:error=EIO:when={_SYNCS}+{_SYNCS}"
+    arguments = ["strace", "-f", "--quiet=all", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", fault]
+    tracer = subprocess.Popen(
+        [*arguments, "-p", str(collector.process.pid)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        await attached(tracer, collector.process.pid)
+        async with delivering(collector, device):
+            await until_failures(collector, 2)
+            tracer.terminate()
+    finally:
+        tracer.terminate()
+        tracer.wait()
+    await sound(collector, device)
+
+
+async def attached(tracer: subprocess.Popen[str], pid: int) -> None:
+    """Until the process is traced; skips where that is not allowed."""
+    for _ in range(200):
+        if f"TracerPid:\t{tracer.pid}\n" in Path(f"/proc/{pid}/status").read_text():
+            return
+        if tracer.poll() is not None:
+            assert tracer.stderr is not None
+            pytest.skip(f"strace may not attach here: {tracer.stderr.read().strip()}")
+        await asyncio.sleep(0.05)
+    raise AssertionError("strace did not attach within ten seconds")
+
+
+def fill(ballast: Path, *, leave: int) -> None:
+    """All of the disk's room but so many bytes."""
+    free = os.statvfs(ballast.parent)
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - leave)
