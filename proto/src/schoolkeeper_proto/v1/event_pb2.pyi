@@ -1124,7 +1124,7 @@ class AgentStarted(_message.Message):
     version: _builtins.str
     operating_system: _builtins.str
     mode: _builtins.str
-    """"enforcing" or "audit"."""
+    """"enforce" or "audit"."""
     @_builtins.property
     def not_enforceable(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Each rule kind that cannot be enforced here, with the reason."""

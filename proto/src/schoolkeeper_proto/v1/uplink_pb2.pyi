@@ -1531,7 +1531,9 @@ Global___NewEpoch: _TypeAlias = NewEpoch  # noqa: Y015
 
 @_typing.final
 class MoveCollector(_message.Message):
-    """The addresses the device uses from now on; believed only when officers signed the key statement that lists them."""
+    """Addresses to try first until the next key statement that officers signed. An address alone is never trusted: the
+    server behind it must show a certificate of the authority that the device pinned.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
