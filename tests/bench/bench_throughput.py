@@ -1,6 +1,6 @@
 """Goals 1 to 4: durable events a second and CPU an event through the whole collector, rsyslog beside it in one run.
 
-    python tests/bench/bench_throughput.py [--rounds 3] [--events 120000] [--ones 12000] [--no-postgres]
+    python tests/bench/bench_throughput.py [--rounds 2] [--events 80000] [--ones 8000] [--no-postgres]
 
 Ours: mTLS, signed batches, HPKE segments, AES-GCM, zstd, parse, dedup, event leaves, ledger, signed checkpoint, fsync,
 acknowledgement with its proof; 50 rules follow in the same process. The senders' batches are sealed and signed before
@@ -111,7 +111,7 @@ def _turns(
         return lambda: rsyslog.measure(Rsyslog(folder=place, kind=kind), events)
 
     turns = [
-        ("peer durable", peer(Kind.DURABLE, max(arguments.events // 16, 2_000))),
+        ("peer durable", peer(Kind.DURABLE, max(arguments.events // 32, 2_000))),
         ("ours", lambda: ours["sqlite"].round(arguments.events, FULL)),
         ("peer memory", peer(Kind.MEMORY, arguments.events)),
         ("ours, frames of one", lambda: ours["sqlite"].round(arguments.ones, 1)),
@@ -199,8 +199,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--events", type=int, default=120_000)
-    parser.add_argument("--ones", type=int, default=12_000)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--events", type=int, default=80_000)
+    parser.add_argument("--ones", type=int, default=8_000)
     parser.add_argument("--no-postgres", dest="postgres", action="store_false")
     harness.main("throughput", measure, parser)
