@@ -130,7 +130,8 @@ def test_the_pupil_is_told_what_is_monitored(school: School) -> None:
     shown = school.laptop.sh("echo echo I am in | su --login pupil").check()
     assert "This device is looked after by the school." in shown
     assert shown.endswith("I am in\n")
-    page = school.laptop.sh("cat /run/schoolkeeper-agent/notice/monitored.txt", user="pupil").check()
+    assert "schoolkeeper-agent notice" in shown
+    page = school.laptop.sh("schoolkeeper-agent notice", user="pupil").check()
     assert "What is monitored on this device" in page
     assert "Programs that a rule of the school is about" in page
 
@@ -139,6 +140,10 @@ def test_the_pupil_is_told_what_is_monitored(school: School) -> None:
 def test_a_forbidden_program_does_not_start(school: School) -> None:
     assert school.try_forbidden_program() == REFUSED
     assert school.laptop.sh("cp /usr/bin/true /home/pupil/essay && /home/pupil/essay").rc == 0
+    at_terminal = "script --quiet --command '~/tor; sleep 5' /tmp/screen >/dev/null; cat /tmp/screen"
+    seen = school.laptop.sh(at_terminal, user="pupil")
+    school.refusals += 1
+    assert "talk to an adult you trust" in seen.out, "nobody told the pupil why"
     until(school.all_refusals_arrived, SECONDS, "the refusal arrives")
 
 
