@@ -97,7 +97,7 @@ def test_manual_pages_can_be_read_and_name_every_command(package: tuple[str, Pat
     assert pages
     for page in pages:
         subprocess.run(["lexgrog", page], check=True, capture_output=True)
-        read = ["man", "--warnings", "--encoding=UTF-8", "--local-file", page]
+        read: list[str | Path] = ["man", "--warnings", "--encoding=UTF-8", "--local-file", page]
         done = subprocess.run(read, capture_output=True, text=True, check=True)
         assert done.stderr == ""
     text = "".join(gzip.decompress(page.read_bytes()).decode() for page in pages).replace("\\-", "-")
