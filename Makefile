@@ -86,8 +86,9 @@ test: $(VENV)/.members $(VENV)/.test-extras ## run the fast suite; ARGS="-k spoo
 bench: $(VENV)/.members $(VENV)/.test-extras ## measure the performance goals beside peers, print the ratios; ARGS=--table
 	@$(PY) tests/bench/run.py $(ARGS)
 
-chaos: $(VENV)/.members $(VENV)/.test-extras ## run the long fault suite: kill -9, full disks, lying disks, broken links
+chaos: $(VENV)/.members $(VENV)/.test-extras ## 200 x kill -9 of agent and collector, rsyslog under kills beside them (power cuts: make laptop)
 	@$(PYTEST) -m chaos --timeout 7200 $(ARGS)
+	@$(PY) tests/bench/bench_kill9.py --collector-kills 100 --agent-kills 100 --peer-kills 20
 
 laptop: $(VENV)/.members $(VENV)/.test-extras ## run the tests that boot a virtual laptop (needs `make lab`; builds it once)
 	@$(PY) packaging/lab/build.py laptop
