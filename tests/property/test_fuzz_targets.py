@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.fuzz.register_targets import register_targets
 from support.fuzz.targets import Target, proto_targets
 from support.fuzz.trust_targets import trust_targets
 
-TARGETS = (*proto_targets(), *trust_targets())
+TARGETS = (*proto_targets(), *trust_targets(), *register_targets())
 
 
 @st.composite
