@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pytest
 from sqlalchemy import Executable, func, select, update
 
 from schoolkeeper_collector.ledger.audit import record_access
-from schoolkeeper_collector.ledger.proofs import event_proof
+from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
 from schoolkeeper_collector.ledger.sequencer import FencedError, Sequencer
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.events import events_after, read_events
+from schoolkeeper_collector.store.expiry import Expiry
 from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_proto import model, proof, wire
 from schoolkeeper_proto.wire import Lane
@@ -188,3 +190,118 @@ def test_a_simulated_device_notices_a_missing_proof() -> None:
     )
     with pytest.raises(AssertionError, match="without a proof"):
         device._settle(item, [], proved=False)
+
+
+DAY = 24 * 3600 * 1000
+
+
+def _expire(collector: Collector, expiry: Expiry) -> int:
+    """Steps until the pass is over, as the writer would; how many steps it took."""
+    steps = 0
+    while expiry.due(collector.now_ms):
+        with collector.store.write() as connection:
+            done = expiry.step(connection, collector.now_ms)
+        expiry.committed(done, collector.now_ms)
+        steps += 1
+    return steps
+
+
+def _kinds(collector: Collector) -> list[str]:
+    with collector.store.read() as connection:
+        found = events_after(connection, collector.store.keystore, SCHOOL.school_id, 0, 1000)
+    return [event.event.body.KIND for event in found]
+
+
+def test_what_was_kept_for_long_enough_goes_and_the_rest_is_still_proved(collector: Collector) -> None:
+    device, store = collector.device(), collector.store
+    mixed: list[model.Body] = [
+        started(),
+        model.Posture(check="lock", result=model.PostureResult.PASS),
+        started(),
+    ]
+    for _ in range(3):
+        device.record([*mixed, model.FilterBypass(technique="vpn")])
+        device.record([started()] * 4)
+        collector.deliver_all(device)
+    expiry = Expiry(SCHOOL.school_id, store.keystore, at_most=2)
+    collector.now_ms += 29 * DAY
+    assert _expire(collector, expiry) == 1
+    assert not expiry.due(collector.now_ms + 3_599_999)
+    assert len(_kinds(collector)) == 24
+
+    collector.now_ms += 2 * DAY
+    device.record([started()] * 5)
+    collector.deliver_all(device)
+    assert _expire(collector, expiry) == 2
+    assert expiry.counts.events == {"raw": 18, "year": 0, "safeguarding": 0}
+    assert _kinds(collector) == ["posture", "network.filter_bypass"] * 3 + ["application.started"] * 5
+    assert expiry.counts.keys == 0, "a key goes a week after the last that can lie under it"
+    assert collector.fsck() == []
+    with store.read() as connection:
+        numbers = list(connection.execute(select(tables.events.c.event_no)).scalars())
+        for number in numbers:
+            shown = event_proof(connection, store.keystore, SCHOOL.school_id, number)
+            assert proof.holds(proof.check(shown, [SCHOOL.ledger.public_key().public_bytes_raw()]))
+        with pytest.raises(NotProvable, match="its time is over"):
+            event_proof(connection, store.keystore, SCHOOL.school_id, 1)
+
+    collector.now_ms += 8 * DAY
+    _expire(collector, expiry)
+    assert (expiry.counts.keys, collector.count(tables.blobs)) == (1, 7)
+    assert len(_kinds(collector)) == 11
+    collector.now_ms += 400 * DAY
+    _expire(collector, expiry)
+    # The newest blob stays, and its key, so that no number is given twice.
+    assert _kinds(collector) == ["network.filter_bypass"] * 3 + ["application.started"] * 5
+    assert collector.fsck() == []
+    device.record([started()] * 2)
+    collector.deliver_all(device)
+    collector.now_ms += 8 * 366 * DAY
+    _expire(collector, expiry)
+    assert _kinds(collector) == ["application.started"] * 2
+    assert (collector.count(tables.frames), device.stored) == (8, 31)
+    with store.keystore.engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(tables.blob_keys)).scalar() == 1
+    assert collector.fsck() == []
+
+
+def test_fsck_tells_a_loss_from_an_expiry(collector: Collector) -> None:
+    device = collector.device()
+    for _ in range(3):
+        device.record([started()] * 4)
+        collector.deliver_all(device)
+    collector.now_ms += 31 * DAY
+    device.record([started()] * 4)
+    collector.deliver_all(device)
+    _expire(collector, Expiry(SCHOOL.school_id, collector.store.keystore))
+    assert collector.fsck() == []
+    with collector.store.write() as connection:
+        connection.execute(update(tables.expiries).values(events=11))
+    (found,) = collector.fsck()
+    assert "counts 11 events whose time was over; of the frames' events 12 are gone" in str(found)
+    with collector.store.write() as connection:
+        connection.execute(update(tables.expiries).values(events=16))
+        connection.execute(tables.events.delete())
+        connection.execute(tables.blobs.delete())
+    (found,) = collector.fsck()
+    assert "4 events of its frames are in no blob, and not for their age" in str(found)
+    assert found.fatal
+
+
+def test_the_writer_deletes_a_little_at_a_time_between_commits(store: Store) -> None:
+    expiry = Expiry(SCHOOL.school_id, store.keystore, at_most=1)
+    collector = Collector(store, SCHOOL, expiry=expiry)
+    device = collector.device()
+    for _ in range(4):
+        device.record([started()])
+        collector.deliver_all(device)
+    collector.now_ms += 31 * DAY
+    collector.writer.start()
+    deadline = time.monotonic() + 20
+    while collector.count(tables.blobs) > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    collector.writer.stop()
+    assert (expiry.counts.blobs["raw"], collector.writer.counts.failures) == (3, 0)
+    assert collector.fsck() == []
+    collector.close()

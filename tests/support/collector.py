@@ -29,6 +29,7 @@ from schoolkeeper_collector.ledger.fsck import Finding, check_store
 from schoolkeeper_collector.ledger.sequencer import Sequencer
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_store
+from schoolkeeper_collector.store.expiry import Expiry
 from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_proto import statements, wire
 from schoolkeeper_proto.wire import Lane
@@ -164,6 +165,7 @@ class Collector:
         budget: dict[Lane, int] | None = None,
         deliver: Deliver = lambda _answers: None,
         follower: Follower | None = None,
+        expiry: Expiry | None = None,
         terms: Terms | None = None,
         ingest_keys: Mapping[bytes, X25519PrivateKey] | None = None,
     ) -> None:
@@ -189,6 +191,7 @@ class Collector:
             policy_of=lambda _group: None,
             deliver=deliver,
             follower=follower,
+            expiry=expiry,
             clock_ms=lambda: self.now_ms,
         )
         self._inline = PreparingThread(self.preparer, lambda _job: None)

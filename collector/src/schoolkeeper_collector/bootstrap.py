@@ -36,6 +36,7 @@ from schoolkeeper_collector.published import PublishedPolicy
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.store.database import Store, open_store
+from schoolkeeper_collector.store.expiry import Expiry
 from schoolkeeper_collector.store.migrate import check_schema
 from schoolkeeper_collector.store.tables import schools
 from schoolkeeper_proto.wire import Lane
@@ -73,6 +74,7 @@ class Collector:
         self.repository = Repository(settings.state_dir)
         self._published = PublishedPolicy(self.repository)
         self.sequencer = Sequencer(store, school_id, keys.ledger, f"{socket.gethostname()}:{os.getpid()}")
+        self.expiry = Expiry(school_id, store.keystore)
         terms = terms_of(settings)
         self.writer = Writer(
             store=store,
@@ -85,6 +87,7 @@ class Collector:
             policy_of=self._published.of,
             deliver=self._deliver,
             follower=follower,
+            expiry=self.expiry,
         )
         preparer = Preparer(school_id, keys.ingest, max_frames=settings.max_frames)
         self.preparing = PreparingThread(preparer, self.writer.submit)
@@ -158,7 +161,7 @@ class Collector:
     async def _background(self, stack: AsyncExitStack) -> None:
         settings = self._settings
         if settings.health_listen:
-            metrics = lambda: render(self.writer.counts, self.service, self.sequencer)  # noqa: E731
+            metrics = lambda: render(self.writer.counts, self.expiry.counts, self.service, self.sequencer)  # noqa: E731
             health = HealthServer(self.faults, metrics)
             host, port = address_of(settings.health_listen, "health_listen")
             try:

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from schoolkeeper_collector.ingest.writer import WriterCounts
+from schoolkeeper_collector.store.expiry import ExpiryCounts
 
 
 class Streams(Protocol):
@@ -29,8 +30,9 @@ class Ledger(Protocol):
 
 
 class _Ingest(Collector):
-    def __init__(self, counts: WriterCounts, streams: Streams, ledger: Ledger) -> None:
+    def __init__(self, counts: WriterCounts, expired: ExpiryCounts, streams: Streams, ledger: Ledger) -> None:
         self._counts = counts
+        self._expired = expired
         self._streams = streams
         self._ledger = ledger
 
@@ -61,6 +63,7 @@ class _Ingest(Collector):
         for word, number in sorted(counts.dispositions.items()):
             fates.add_metric([word], number)
         yield fates
+        yield from self._expiries()
         for name, gauge, words in (
             ("open_streams", self._streams.open_streams, "Streams that are open"),
             ("in_flight_bytes", self._streams.in_flight_bytes, "Bytes of batches not yet answered"),
@@ -69,9 +72,21 @@ class _Ingest(Collector):
         ):
             yield GaugeMetricFamily(f"schoolkeeper_{name}", words, value=gauge)
 
+    def _expiries(self) -> Iterator[Metric]:
+        for name, numbers, words in (
+            ("expired_events", self._expired.events, "Events deleted because their time was over"),
+            ("expired_blobs", self._expired.blobs, "Blobs deleted because their time was over"),
+        ):
+            family = CounterMetricFamily(f"schoolkeeper_{name}", words, labels=["retention"])
+            for retention, number in numbers.items():
+                family.add_metric([retention.value], number)
+            yield family
+        words = "Keys of expired events deleted"
+        yield CounterMetricFamily("schoolkeeper_expired_keys", words, value=self._expired.keys)
 
-def render(counts: WriterCounts, streams: Streams, ledger: Ledger) -> bytes:
+
+def render(counts: WriterCounts, expired: ExpiryCounts, streams: Streams, ledger: Ledger) -> bytes:
     """The text format, of this moment."""
     registry = CollectorRegistry()
-    registry.register(_Ingest(counts, streams, ledger))
+    registry.register(_Ingest(counts, expired, streams, ledger))
     return generate_latest(registry)

@@ -97,7 +97,10 @@ async def test_its_commands_say_what_is_so(collector: CollectorProcess) -> None:
     assert shown.returncode == 0, shown.stderr
     assert json.loads((collector.folder / "proof.json").read_text())["sequence"] == 1
     missing = collector.command("export-proof", "99")
-    assert (missing.returncode, missing.stderr) == (2, "error: there is no event 99\n")
+    assert (missing.returncode, missing.stderr) == (
+        2,
+        "error: there is no event 99: it was never stored, or its time is over\n",
+    )
 
     with sqlite3.connect(collector.state / "collector.db") as database:
         database.execute("UPDATE events SET severity = 5 WHERE event_no = 2")

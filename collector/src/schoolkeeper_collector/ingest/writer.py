@@ -36,6 +36,7 @@ from schoolkeeper_collector.ingest.limits import DailyBudget, OnceADay
 from schoolkeeper_collector.ledger.recovery import LOST_FACT
 from schoolkeeper_collector.ledger.sequencer import FencedError, Sequencer
 from schoolkeeper_collector.store.database import Store
+from schoolkeeper_collector.store.expiry import Expiry
 from schoolkeeper_collector.store.tables import collector_facts
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.statements import Signer
@@ -91,6 +92,7 @@ class Writer:
         policy_of: Callable[[str], wire.PolicyAvailable | None],
         deliver: Deliver,
         follower: Follower | None = None,
+        expiry: Expiry | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._store = store
@@ -104,6 +106,7 @@ class Writer:
         self._keys_told = OnceADay()
         self._deliver = deliver
         self._follower = follower
+        self._expiry = expiry
         self._clock_ms = clock_ms
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -147,6 +150,7 @@ class Writer:
         self._deliver(self.work(jobs))
         if not jobs or time.monotonic() - self._followed_at > _FOLLOW_EVERY_SECONDS:
             self._follow()
+            self._expire()
         return goes_on
 
     def _gather(self) -> tuple[list[Job], bool]:
@@ -322,6 +326,22 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - a broken rule delays no acknowledgement
             self._forget(error)
         self.counts.follow_seconds += time.monotonic() - self._followed_at
+
+    def _expire(self) -> None:
+        """Deletes a little of what has been kept for long enough."""
+        now_ms = self._clock_ms()
+        if self._expiry is None or self.history_lost or not self._expiry.due(now_ms):
+            return
+        try:
+            with self._store.write() as connection:
+                self._sequencer.begin(connection)
+                done = self._expiry.step(connection, now_ms)
+            self._expiry.committed(done, now_ms)
+        except FencedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - deleting can wait, ingest cannot
+            self._expiry.put_off(now_ms)
+            self._forget(error)
 
     def _count(self, changes: Changes, results: Sequence[tuple[Job, object]]) -> None:
         counts = self.counts

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from schoolkeeper_collector.ledger.fsck_batches import BatchChecker
 from schoolkeeper_collector.ledger.fsck_lanes import check_lanes
@@ -59,7 +60,7 @@ def _check_tree(
         added = merkle.new_nodes(size, leaf, edge)
         edge.update({(level, index): value for level, index, value in added})
         yield from _check_nodes(connection, school_id, [node for node in added if node[0]])
-        yield from _check_entry(size, row.type, entry, batches)
+        yield from _check_entry(row, entry, batches)
         size += 1
         edge = {address: edge[address] for address in merkle.peaks(size)}
         for point in points.pop(size, []):
@@ -99,17 +100,17 @@ def _check_nodes(
             yield Finding("ledger_nodes", f"node {index} of level {level}", what)
 
 
-def _check_entry(leaf_index: int, entry_type: str, data: bytes, batches: BatchChecker) -> Iterator[Finding]:
-    place = f"leaf {leaf_index}"
+def _check_entry(row: Row[Any], data: bytes, batches: BatchChecker) -> Iterator[Finding]:
+    place = f"leaf {row.leaf_index}"
     try:
         entry = decode(wire.LedgerEntry, data)
     except WireFormatError as error:
         yield Finding("ledger_entries", place, str(error))
         return
-    if entry.type.value != entry_type:
-        yield Finding("ledger_entries", place, f"is filed as {entry_type} and is {entry.type}")
+    if entry.type.value != row.type:
+        yield Finding("ledger_entries", place, f"is filed as {row.type} and is {entry.type}")
     if entry.type is wire.StatementType.BATCH:
-        yield from batches.check(leaf_index, entry)
+        yield from batches.check(row.leaf_index, row.at_ms, entry)
 
 
 def _points(connection: Connection, school_id: str) -> dict[int, list[str]]:

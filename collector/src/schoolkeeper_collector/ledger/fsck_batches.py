@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Row, func, select
 from schoolkeeper_collector.ledger.fsck_report import Finding
 from schoolkeeper_collector.ledger.proofs import commitment
 from schoolkeeper_collector.store.blobs import BlobDamaged, Record
-from schoolkeeper_collector.store.events import BlobReader
+from schoolkeeper_collector.store.events import BlobReader, first_event_from
+from schoolkeeper_collector.store.expiry import expired_events
 from schoolkeeper_collector.store.keystore import Keystore
 from schoolkeeper_collector.store.retention import retention_of
 from schoolkeeper_collector.store.tables import blobs, devices, events, evictions, frames, set_aside
@@ -22,7 +23,11 @@ _Place = tuple[str, int]
 
 
 class BatchChecker:
-    """``check`` is called for each batch leaf in order; ``orphans`` afterwards."""
+    """``check`` is called for each batch leaf in order; ``orphans`` afterwards.
+
+    An event that a frame names is in a blob, or in one whose key was erased, or was deleted when its time was over:
+    then it is counted, and no more may be missing than were counted.
+    """
 
     def __init__(
         self,
@@ -37,10 +42,12 @@ class BatchChecker:
         self._blobs = BlobReader(connection, keystore, school_id)
         query = select(devices.c.device_id, devices.c.device_no).where(devices.c.school_id == school_id)
         self._device_nos = {bytes(row.device_id): row.device_no for row in connection.execute(query)}
+        self._expired, self._expired_until_ms = expired_events(connection, school_id)
+        self._gone = self._narrow_at = 0
         self._passes: dict[str, _Pass] = {}
         self._checked: dict[str, int] = {"frames": 0, "blobs": 0, "evictions": 0, "set_aside": 0}
 
-    def check(self, leaf_index: int, entry: wire.LedgerEntry) -> Iterator[Finding]:
+    def check(self, leaf_index: int, at_ms: int, entry: wire.LedgerEntry) -> Iterator[Finding]:
         place = f"leaf {leaf_index}"
         try:
             statement = decode(wire.BatchStatement, entry.statement)
@@ -53,11 +60,17 @@ class BatchChecker:
             yield Finding("ledger_entries", place, f"is of the unknown device {statement.device_id.hex()}")
             return
         leaves: dict[_Place, bytes] = {}
-        erased = False
+        unreadable = 0
         for row in self._rows(blobs, leaf_index):
             self._checked["blobs"] += 1
-            erased |= yield from self._check_blob(row, statement, leaves)
-        yield from self._check_frames(leaf_index, device_no, statement, leaves, erased=erased)
+            unreadable += yield from self._check_blob(row, statement, leaves)
+        missing = yield from self._check_frames(leaf_index, device_no, statement, leaves)
+        gone = missing - unreadable
+        self._gone += gone
+        if gone and not (gone > 0 and at_ms < self._expired_until_ms):
+            yield Finding(
+                "frames", place, f"{abs(gone)} events of its frames are in no blob, and not for their age"
+            )
         yield from self._check_dropped(leaf_index, device_no, statement)
 
     def orphans(self) -> Iterator[Finding]:
@@ -67,6 +80,9 @@ class BatchChecker:
             if held != self._checked[table.name]:
                 said = f"{held} rows, of which the ledger accounts for {self._checked[table.name]}"
                 yield Finding(table.name, "the table", f"holds {said}")
+        if self._gone != self._expired:
+            said = f"counts {self._expired} events whose time was over; of the frames' events {self._gone} are gone"
+            yield Finding("expiries", "the table", said)
         lonely = (
             select(events.c.event_no)
             .join(blobs, blobs.c.blob_no == events.c.blob_no, isouter=True)
@@ -95,27 +111,40 @@ class BatchChecker:
             yield Finding("ledger_entries", place, str(error))
 
     def _check_blob(self, row: Row[Any], statement: wire.BatchStatement, leaves: dict[_Place, bytes]) -> Any:
-        """Yields findings; returns whether the blob's key was erased."""
+        """Yields findings; returns how many events are in the blob that cannot be read, 0 for one that opens."""
         place = f"blob {row.blob_no}"
         try:
             opened = self._blobs.open_row(row)
         except BlobDamaged as error:
             yield Finding("blobs", place, str(error))
-            return False
+            return len(self._narrow(row.blob_no))
         if opened is None:
             yield Finding("blobs", place, "cannot be read: its key was erased", fatal=False)
-            return True
+            return len(self._narrow(row.blob_no))
         epoch, records = opened
         if epoch != statement.epoch:
             yield Finding("blobs", place, "is of another epoch than its statement")
         for record in records:
             leaves[record.lane.value, record.sequence] = commitment(record)
         yield from self._check_narrow(row, records)
-        return False
+        return 0
+
+    def _narrow(self, blob_no: int) -> list[Row[Any]]:
+        """The blob's narrow rows. Those of the blob before it are usually just in front of them."""
+        first = first_event_from(self._connection, blob_no, self._narrow_at)
+        rows: list[Row[Any]] = []
+        query = select(events).where(events.c.event_no >= first).order_by(events.c.event_no)
+        with self._connection.execute(query, execution_options={"yield_per": 200}) as result:
+            for row in result:
+                if row.blob_no != blob_no:
+                    break
+                rows.append(row)
+        if rows:
+            self._narrow_at = rows[-1].event_no + 1
+        return rows
 
     def _check_narrow(self, blob: Row[Any], records: list[Record]) -> Iterator[Finding]:
-        query = select(events).where(events.c.blob_no == blob.blob_no).order_by(events.c.position)
-        rows = self._connection.execute(query).all()
+        rows = self._narrow(blob.blob_no)
         place = f"blob {blob.blob_no}"
         if [row.position for row in rows] != list(range(len(records))):
             yield Finding(
@@ -137,15 +166,14 @@ class BatchChecker:
         device_no: int,
         statement: wire.BatchStatement,
         leaves: dict[_Place, bytes],
-        *,
-        erased: bool,
-    ) -> Iterator[Finding]:
+    ) -> Generator[Finding, None, int]:
+        """Yields findings; returns how many events of the frames are in no blob that opens."""
         claimed = {
             (run.lane.value, first): (count, root)
             for run in statement.runs
             for first, count, root in _claims(run)
         }
-        covered = 0
+        covered = missing = 0
         for row in self._rows(frames, leaf_index, frames.c.count.label("events")):
             self._checked["frames"] += 1
             place = f"{row.lane} {row.first_sequence} of device {row.device_no}"
@@ -163,15 +191,14 @@ class BatchChecker:
             )
             if kept and merkle.tree_root(kept) != root:
                 yield Finding("frames", place, "its kept commitments do not lead to its root")
-            if None in held:
-                if not erased:
-                    yield Finding("frames", place, f"holds {row.events} events, some are in no blob")
-            elif merkle.tree_root([leaf for leaf in held if leaf is not None]) != root:
+            missing += held.count(None)
+            if None not in held and merkle.tree_root([leaf for leaf in held if leaf is not None]) != root:
                 yield Finding("frames", place, "its events do not lead to the root that the device signed")
         if covered != len(leaves):
             yield Finding(
                 "blobs", f"leaf {leaf_index}", f"{len(leaves) - covered} records belong to no frame"
             )
+        return missing
 
     def _check_dropped(
         self, leaf_index: int, device_no: int, statement: wire.BatchStatement

@@ -26,7 +26,7 @@ def event_proof(connection: Connection, keystore: Keystore, school_id: str, even
         select(events.c.position, blobs).join(blobs, blobs.c.blob_no == events.c.blob_no).where(*where)
     ).first()
     if row is None:
-        raise NotProvable(f"there is no event {event_no}")
+        raise NotProvable(f"there is no event {event_no}: it was never stored, or its time is over")
     opened = BlobReader(connection, keystore, school_id).open_row(row)
     if opened is None or not opened[1][row.position].event:
         raise NotProvable(f"event {event_no} was erased; its commitment stays in the ledger")

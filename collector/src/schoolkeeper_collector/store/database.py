@@ -76,10 +76,11 @@ def open_store(url: str, keystore_url: str) -> Store:
 
     Raises ``StoreUrlError`` for a URL of another kind.
     """
-    return Store(open_engine(url), Keystore(open_engine(keystore_url)))
+    return Store(open_engine(url), Keystore(open_engine(keystore_url, overwrite=True)))
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, *, overwrite: bool = False) -> Engine:
+    """``overwrite``: SQLite overwrites what is deleted, so that an erased key is in no free page."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         # Readable to its owner only, before the first byte; SQLite gives its other files the same rights.
@@ -90,6 +91,8 @@ def open_engine(url: str) -> Engine:
             hide_parameters=True,
         )
         event.listen(engine, "connect", _sqlite_connected)
+        if overwrite:
+            event.listen(engine, "connect", _sqlite_overwrites)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
     return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8, hide_parameters=True)
@@ -124,6 +127,10 @@ def _sqlite_connected(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute("PRAGMA wal_autocheckpoint=4000")
     cursor.execute("PRAGMA cache_size=-16384")
     cursor.close()
+
+
+def _sqlite_overwrites(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA secure_delete=ON")
 
 
 def _sqlite_begin(connection: Connection) -> None:

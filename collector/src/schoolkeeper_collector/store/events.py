@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from schoolkeeper_collector.store.blobs import BlobContext, Record, open_blob
 from schoolkeeper_collector.store.keystore import Keystore
@@ -49,6 +49,30 @@ def events_after(
     """The next events in the order in which they became visible; numbers only grow (see ``Store.write``)."""
     query = _rows(school_id).where(events.c.event_no > event_no).limit(limit)
     return _open(connection, keystore, school_id, query)
+
+
+def first_event_from(connection: Connection, blob_no: int, at: int = 0) -> int:
+    """The number of the first event of this blob or a later one; one beyond the last where there is none.
+
+    Blobs and their events are numbered in the same order by the only writer, so halving finds it; an index would
+    cost every event that is stored. ``at``: where the blob's events may begin, looked at first.
+    """
+    table = events.c
+    near = select(table.event_no, table.blob_no).order_by(table.event_no).limit(1)
+    if at:
+        row = connection.execute(near.where(table.event_no >= at)).first()
+        if row is not None and row.blob_no == blob_no:
+            return int(row.event_no)
+    low = 1
+    high = int(connection.execute(select(func.max(table.event_no))).scalar() or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(near.where(table.event_no >= middle)).one()
+        if row.blob_no >= blob_no:
+            high = middle
+        else:
+            low = row.event_no + 1
+    return low
 
 
 class BlobReader:

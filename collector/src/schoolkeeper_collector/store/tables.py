@@ -272,6 +272,21 @@ blobs = Table(
     # AES-GCM of zstd of the records: salt, event bytes, lane, sequence.
     Column("data", LargeBinary, nullable=False),
     Index("ix_blobs_school_id_leaf_index", "school_id", "leaf_index"),
+    # Whose time is over.
+    Index("ix_blobs_retention", "school_id", "retention", "received_ms"),
+)
+
+# What was deleted because its time was over, in all: every event that a frame names is stored or counted here.
+expiries = Table(
+    "expiries",
+    SCHEMA,
+    _school(),
+    Column("retention", String(32), nullable=False),
+    # Of this class everything received before this time went.
+    Column("until_ms", BigInteger, nullable=False),
+    Column("blobs", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    PrimaryKeyConstraint("school_id", "retention"),
 )
 
 events = Table(

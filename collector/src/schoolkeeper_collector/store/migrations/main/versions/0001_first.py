@@ -80,9 +80,7 @@ def upgrade() -> None:
             "ix_alerts_queue", ["school_id", "audience", "state", "severity", "last_ms"], unique=False
         )
         batch_op.create_index(
-            "ix_alerts_school_id_audience_updated_ms",
-            ["school_id", "audience", "updated_ms"],
-            unique=False,
+            "ix_alerts_school_id_audience_updated_ms", ["school_id", "audience", "updated_ms"], unique=False
         )
         batch_op.create_index(
             "uq_alerts_open",
@@ -121,6 +119,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("blob_no", name=op.f("pk_blobs")),
     )
     with op.batch_alter_table("blobs", schema=None) as batch_op:
+        batch_op.create_index("ix_blobs_retention", ["school_id", "retention", "received_ms"], unique=False)
         batch_op.create_index("ix_blobs_school_id_leaf_index", ["school_id", "leaf_index"], unique=False)
 
     op.create_table(
@@ -353,6 +352,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "school_id", "device_no", "epoch", "lane", "first_sequence", name=op.f("pk_evictions")
         ),
+    )
+    op.create_table(
+        "expiries",
+        sa.Column("school_id", sa.String(length=64), nullable=False),
+        sa.Column("retention", sa.String(length=32), nullable=False),
+        sa.Column("until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("blobs", sa.BigInteger(), nullable=False),
+        sa.Column("events", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("school_id", "retention", name=op.f("pk_expiries")),
     )
     op.create_table(
         "findings",
