@@ -69,7 +69,10 @@ class Chaos:
         assert self.stage.agent is not None
         until(lambda: self.stage.status()["running"] is True, 60, "the agent is up")
         self.stage.agent.send_signal(signal.SIGUSR1)
-        until(lambda: self.stage.pending() == 0, seconds, f"everything is delivered\n{self.stage.logs()}")
+        try:
+            until(lambda: self.stage.pending() == 0, seconds, "everything is delivered")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.stage.status()}\n{self.stage.logs()}") from error
 
     def account(self) -> tuple[int, int]:
         """(kept, stored); raises when anything is lost or stored twice."""

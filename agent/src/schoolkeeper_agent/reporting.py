@@ -171,8 +171,12 @@ def _spool_file(path: Path, room_bytes: int, problems: list[str]) -> SpoolLine:
 
     if not path.exists():
         return SpoolLine(room_bytes=room_bytes)
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        problems.append(f"{path}: the agent did not end in order; what it wrote last is not counted here")
     try:
-        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1)
+        # Immutable: no lock is taken, so that looking can never keep a starting agent from its spool.
+        database = sqlite3.connect(f"file:{path}?immutable=1", uri=True)
         try:
             (used,) = database.execute("SELECT coalesce(sum(cost), 0) FROM frames").fetchone()
             found = usage(database, room_bytes, used)
