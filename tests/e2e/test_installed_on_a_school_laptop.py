@@ -136,6 +136,18 @@ def test_the_pupil_is_told_what_is_monitored(school: School) -> None:
     assert "Programs that a rule of the school is about" in page
 
 
+def test_the_helper_of_a_desktop_session_listens(school: School) -> None:
+    started = "$(sed -n 's/^Exec=//p' /etc/xdg/autostart/schoolkeeper-session.desktop)"
+    school.laptop.sh(f"{started} >/tmp/helper 2>&1 </dev/null &", user="pupil").check()
+    listening = "ss --no-header --unix state connected src unix:/run/schoolkeeper-agent/session.sock"
+    until(lambda: bool(school.laptop.sh(listening).out.strip()), SECONDS, "the helper is connected")
+    helper = school.laptop.sh("pgrep --uid pupil --full schoolkeeper_agent.sessio[n]").check().strip()
+    assert school.laptop.sh("cat /tmp/helper").out == ""
+    # It would take the words of the next step, and there is no desktop here that could show them.
+    school.laptop.sh(f"kill {helper}").check()
+    until(lambda: not school.laptop.sh(listening).out.strip(), SECONDS, "the helper is gone")
+
+
 @pytest.mark.requirement("T-17")
 def test_a_forbidden_program_does_not_start(school: School) -> None:
     assert school.try_forbidden_program() == REFUSED
