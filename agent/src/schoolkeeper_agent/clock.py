@@ -76,11 +76,13 @@ class TimeFloor:
         return self.signed_ms + max(0, now.monotonic_ms - self.at_monotonic_ms)
 
     def carried(self, now: Moment, boot_id: bytes) -> TimeFloor:
-        """The same floor written down for now, so that a reboot loses nothing of it."""
-        floor = self.at(now, boot_id)
-        return (
-            TimeFloor(signed_ms=floor, at_monotonic_ms=now.monotonic_ms, boot_id=boot_id) if floor else self
-        )
+        """The same floor written down for now, so that a reboot loses nothing of it.
+
+        A floor of an earlier boot stays as it is: nobody knows how long the device was off since.
+        """
+        if not self.signed_ms or boot_id != self.boot_id:
+            return self
+        return TimeFloor(signed_ms=self.at(now, boot_id), at_monotonic_ms=now.monotonic_ms, boot_id=boot_id)
 
     def raised(self, signed_ms: int, now: Moment, boot_id: bytes) -> TimeFloor:
         """After signed time was verified: the floor only rises, so that replayed old time changes nothing."""
@@ -129,9 +131,7 @@ class ClockWatch:
         watch = replace(self, last=now)
         if abs(step) < STEP_MS:
             return watch, None
-        return watch, ClockChanged(
-            step_milliseconds=abs(step), direction="forward" if step > 0 else "backward"
-        )
+        return watch, ClockChanged(step_milliseconds=step, direction="forward" if step > 0 else "backward")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

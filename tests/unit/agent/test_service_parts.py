@@ -102,7 +102,7 @@ def test_a_clock_that_was_set_is_noticed_and_suspend_is_not() -> None:
     watch, told = watch.look(Moment(wall_ms=3_600_000, monotonic_ms=3_600_000))
     assert told is None
     watch, told = watch.look(Moment(wall_ms=3_600_000 - 86_400_000, monotonic_ms=3_660_000))
-    assert told == model.ClockChanged(step_milliseconds=86_460_000, direction="backward")
+    assert told == model.ClockChanged(step_milliseconds=-86_460_000, direction="backward")
     _, told = watch.look(Moment(wall_ms=3_600_000 - 86_340_000, monotonic_ms=3_720_000))
     assert told is None
 

@@ -8,6 +8,7 @@ from fakes.collector import COMMAND
 from fakes.memory_spool import MemorySpool
 from schoolkeeper_agent.spool.contract import Owner, Wanted
 from schoolkeeper_agent.uplink import messages
+from schoolkeeper_agent.uplink.machine import Memory
 from schoolkeeper_proto import model, statements, wire
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.wire import Lane
@@ -276,6 +277,17 @@ def test_signed_time_only_raises_the_floor_and_old_time_changes_nothing() -> Non
     forged = wire.SignedTime(statement=old.statement, key_id=old.key_id, signature=bytes(64))
     play.give(messages.Received(body=wire.HeartbeatReply(time=forged)))
     assert "not believed" in play.uplink.last_problem
+
+
+def test_time_that_ran_offline_is_kept_over_a_power_cut() -> None:
+    play = connected()
+    play.give(messages.Closed(reason="the cable was pulled"))
+    before = play.uplink.believed_ms(play.now)
+    for _ in range(60):
+        play.now_ms += 60_000
+        play.give(messages.Tick())
+    noted = Memory.from_notes(play.spool.note).floor
+    assert before + 45 * 60_000 < noted.signed_ms <= before + 60 * 60_000 + 1_000
 
 
 def test_reconnecting_waits_longer_each_time_with_jitter_and_a_cap() -> None:

@@ -617,6 +617,18 @@ class Uplink:
     # ---- time -------------------------------------------------------------------------------------------
 
     def _tick(self, now: Moment) -> list[Effect]:
+        return self._carry_time(now) + self._mind_the_stream(now)
+
+    def _carry_time(self, now: Moment) -> list[Effect]:
+        """Writes the floor of time down now and then, also offline: a power cut then costs minutes of it, not weeks."""
+        floor = self.memory.floor.carried(now, self.in_force.boot_id)
+        if floor.at_monotonic_ms - self.memory.floor.at_monotonic_ms < _NOTE_EVERY_MS:
+            return []
+        self.memory = replace(self.memory, floor=floor)
+        self._noted_ms = now.monotonic_ms
+        return [Settle(settlement=Settlement(notes=self.memory.notes()))]
+
+    def _mind_the_stream(self, now: Moment) -> list[Effect]:
         if not self._open:
             return []
         if not self._welcomed:
