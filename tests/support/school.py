@@ -56,6 +56,7 @@ class School:
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
     made_ms: int = field(default_factory=wall_ms)
     clock_off_ms: int = 0
+    pack: str = "default"
     enrol_port: int = field(default_factory=free_port)
     uplink_port: int = field(default_factory=free_port)
 
@@ -73,6 +74,7 @@ class School:
                 uplink_port=self.uplink_port,
                 enrol_port=self.enrol_port,
                 groups=(GROUP, OTHER_GROUP),
+                pack=self.pack,
             )
         )
         self.keys = self.result.keys

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import grpc
 import structlog
@@ -20,6 +21,7 @@ from schoolkeeper_collector.devices.authority import Authority
 from schoolkeeper_collector.devices.enrolment import EnrolmentService
 from schoolkeeper_collector.devices.identity import CertificateIdentities, RevocationList, keep_fresh
 from schoolkeeper_collector.devices.listeners import enrol_credentials, uplink_credentials
+from schoolkeeper_collector.following import Following
 from schoolkeeper_collector.health import HealthServer
 from schoolkeeper_collector.incidents.post import keep_sending, outbox_of
 from schoolkeeper_collector.ingest.directives import DirectiveSource
@@ -29,7 +31,7 @@ from schoolkeeper_collector.ingest.prepare import Preparer
 from schoolkeeper_collector.ingest.preparing import PreparingThread
 from schoolkeeper_collector.ingest.service import UplinkService
 from schoolkeeper_collector.ingest.session import MAX_MESSAGE_BYTES
-from schoolkeeper_collector.ingest.writer import Follower, Writer
+from schoolkeeper_collector.ingest.writer import Writer
 from schoolkeeper_collector.ledger.sequencer import Sequencer
 from schoolkeeper_collector.metrics import render
 from schoolkeeper_collector.published import PublishedPolicy
@@ -65,7 +67,7 @@ class Collector:
     """Everything of one school in one process. ``run`` serves until it is told to stop."""
 
     def __init__(
-        self, settings: Settings, store: Store, keys: ServiceKeys, follower: Follower | None
+        self, settings: Settings, store: Store, keys: ServiceKeys, follower: Following | None
     ) -> None:
         self._settings = settings
         self._store = store
@@ -73,6 +75,7 @@ class Collector:
         school_id = keys.school_id
         self.repository = Repository(settings.state_dir)
         self._published = PublishedPolicy(self.repository)
+        self._following = follower
         self.sequencer = Sequencer(store, school_id, keys.ledger, f"{socket.gethostname()}:{os.getpid()}")
         self.expiry = Expiry(school_id, store.keystore)
         terms = terms_of(settings)
@@ -136,6 +139,8 @@ class Collector:
             found.append("the writer has ended: restart the collector")
         if self.writer.history_lost:
             found.append("restored from an older backup: run `schoolkeeper-collector recover`")
+        if self._following is not None and self._following.pack_fault:
+            found.append(self._following.pack_fault)
         if self._settings.console_listen and not self.console.alive:
             found.append("the console does not run: its reason is in the log")
         return found
@@ -189,7 +194,7 @@ class Collector:
 
 
 def open_collector(
-    settings: Settings, follower_of: Callable[[Store, ServiceKeys], Follower | None]
+    settings: Settings, follower_of: Callable[[Store, ServiceKeys, Path], Following | None]
 ) -> Collector:
     """Opens keys and store and checks that they fit. Raises ``StartError`` and the parts' own errors."""
     keys = load_keys(settings.state_dir)
@@ -202,7 +207,7 @@ def open_collector(
             f"the database holds the schools {list(found)}, the keys in {settings.state_dir} are of "
             f"{keys.school_id!r}: check database_url and state_dir"
         )
-    return Collector(settings, store, keys, follower_of(store, keys))
+    return Collector(settings, store, keys, follower_of(store, keys, settings.state_dir))
 
 
 async def serve(collector: Collector) -> None:

@@ -23,12 +23,24 @@ from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
 from schoolkeeper_collector.ledger.sequencer import FencedError
 from schoolkeeper_collector.school import commands as school_commands
 from schoolkeeper_collector.school.keys import KeysError, load_keys
+from schoolkeeper_collector.school.pack_in_force import PackInForceError
 from schoolkeeper_collector.store.database import StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
 from schoolkeeper_collector.store.migrate import migrate as migrate_store
+from schoolkeeper_policies.problems import PolicyError
 
 T = TypeVar("T")
-_FAULTS = (ConfigError, KeysError, StoreUrlError, SchemaError, FencedError, NotProvable, OSError)
+_FAULTS = (
+    ConfigError,
+    KeysError,
+    StoreUrlError,
+    SchemaError,
+    FencedError,
+    NotProvable,
+    PackInForceError,
+    PolicyError,
+    OSError,
+)
 _MAX_SHOWN = 200
 
 

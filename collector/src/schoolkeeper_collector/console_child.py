@@ -43,6 +43,10 @@ class ConsoleChild:
                 code = await self._process.wait()
                 if asyncio.get_running_loop().time() - began > _STEADY_SECONDS:
                     wait = _FIRST_WAIT
+                if code == 0:  # it ends by itself when another pack was published
+                    _log.info("console starts anew")
+                    await asyncio.sleep(_FIRST_WAIT)
+                    continue
                 self.restarts += 1
                 _log.error("console ended", exit_code=code, seconds=wait, restarts=self.restarts)
                 await asyncio.sleep(wait)

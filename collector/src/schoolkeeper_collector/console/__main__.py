@@ -12,6 +12,9 @@ import signal
 import ssl
 import sys
 import tempfile
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -22,10 +25,23 @@ from schoolkeeper_collector.console.app import NoSchool, create_app, options_of
 from schoolkeeper_collector.incidents.case_file import CaseFile
 from schoolkeeper_collector.incidents.words import IngestKeys
 from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
+from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force, rules_of
 from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
-from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.parse import load_pack
+from schoolkeeper_policies.problems import PolicyError
+
+_LOOK_SECONDS = 5.0
+_FAULTS = (
+    ConfigError,
+    KeysError,
+    NoSchool,
+    PackInForceError,
+    PolicyError,
+    SchemaError,
+    StoreUrlError,
+    OSError,
+)
 
 
 def main() -> int:
@@ -37,11 +53,13 @@ def main() -> int:
         store = open_store(settings.store_url, settings.keys_url)
         check_schema(store)
         server = make_server(settings, keys, store)
-    except (ConfigError, KeysError, NoSchool, SchemaError, StoreUrlError, OSError) as error:
+    except _FAULTS as error:
         sys.stderr.write(f"error: console: {error}\n")
         return 1
     # The server stops gracefully, then raises the signal again: a stop that was asked for is no failure.
     signal.signal(signal.SIGTERM, _stop)
+    watch = threading.Thread(target=end_with_pack, args=(server, settings.state_dir), daemon=True)
+    watch.start()
     try:
         server.run()
     finally:
@@ -53,13 +71,24 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def end_with_pack(server: uvicorn.Server, state_dir: Path, every_seconds: float = _LOOK_SECONDS) -> None:
+    """Ends the server when another pack was published: it is started again, with that pack's words."""
+    began_with = pack_in_force(state_dir)
+    while not server.should_exit:
+        time.sleep(every_seconds)
+        with suppress(PackInForceError, OSError):
+            if pack_in_force(state_dir) != began_with:
+                server.should_exit = True
+
+
 def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.Server:
     """Build the server for the settings' address; raises ConfigError for one that is none."""
     host, port = split_address(settings.console_listen)
     secure = not is_loopback(host)
-    fixes = {check.check: check.fix for check in load_pack("default").posture}
+    pack = pack_in_force(settings.state_dir)
+    fixes = {check.check: check.fix for check in load_pack(pack).posture}
     options = options_of(store, console_key=keys.console_key, secure=secure, fixes=fixes)
-    cases = CaseFile(store, load_rules("default"), opener=IngestKeys(keys.ingest.values()))
+    cases = CaseFile(store, rules_of(pack), opener=IngestKeys(keys.ingest.values()))
     config = uvicorn.Config(
         create_app(options, store, cases),
         host=host,

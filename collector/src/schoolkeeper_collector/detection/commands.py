@@ -10,15 +10,17 @@ from sqlalchemy import select
 
 from schoolkeeper_collector.config import ConfigError, load_settings
 from schoolkeeper_collector.detection.cursors import disabled_rules, enable_rule
+from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force, rules_of
 from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
 from schoolkeeper_collector.store.tables import schools
-from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.detection.ruleset import RuleSet
 from schoolkeeper_policies.problems import PolicyError
 
 app = typer.Typer(help="The detection rules and their state.", no_args_is_help=True)
-Pack = Annotated[str, typer.Option(help="The policy pack whose rules are meant.")]
+Pack = Annotated[
+    str, typer.Option(help="The policy pack whose rules are meant; the one in force if left out.")
+]
 
 
 def register(root: typer.Typer) -> None:
@@ -26,7 +28,7 @@ def register(root: typer.Typer) -> None:
 
 
 @app.command(name="list")
-def list_(pack: Pack = "default") -> None:
+def list_(pack: Pack = "") -> None:
     """List every rule with level, audience and state."""
     rules = _rules(pack)
     store, school_id = _store()
@@ -70,8 +72,8 @@ def enable(rule_id: Annotated[str, typer.Argument(help="The rule's name.")]) -> 
 
 def _rules(pack: str) -> RuleSet:
     try:
-        return load_rules(pack)
-    except PolicyError as error:
+        return rules_of(pack or pack_in_force(load_settings().state_dir))
+    except (ConfigError, PackInForceError, PolicyError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
 

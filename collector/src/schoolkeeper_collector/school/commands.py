@@ -28,6 +28,7 @@ from schoolkeeper_collector.school.keys import (
     write_tls,
 )
 from schoolkeeper_collector.school.ledger_entries import note_published
+from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_collector.school.statement import (
     ingest_entry,
@@ -49,6 +50,7 @@ _FAULTS = (
     KeyFileError,
     KeysError,
     NotPublished,
+    PackInForceError,
     PolicyError,
     RepositoryError,
     SchemaError,
@@ -120,7 +122,9 @@ def init(
 
 def stage(
     group: Annotated[list[str], typer.Option(help="Compile this group's bundle anew; repeat.")] = [],  # noqa: B006
-    pack: Annotated[str, typer.Option(help="Policy pack: a name, or a folder.")] = "default",
+    pack: Annotated[
+        str, typer.Option(help="Policy pack: a name, or a folder; the one in force if left out.")
+    ] = "",
     address: Annotated[
         list[str], typer.Option(help="Move: HOST:UPLINK:ENROL, in order of preference; repeat.")
     ] = [],  # noqa: B006
@@ -141,10 +145,11 @@ def stage(
         held = repository.current()
         now = now_ms()
         changed = {}
+        used: str | Path = pack or pack_in_force(settings.state_dir)
         for each in group:
             version = held.bundles.get(each, (b"", 0))[1] + 1
             changed[trust.bundle_target(each)] = compile_bundle(
-                pack, keys, group=each, version=version, now_ms=now
+                used, keys, group=each, version=version, now_ms=now
             )
         if address:
             moved = with_addresses(decode(policy.KeyStatement, held.key_statement), *_addresses(address), now)
@@ -158,7 +163,9 @@ def stage(
             raise RepositoryError(
                 "nothing to stage: name a --group, an --address, --replace-officer or --new-ingest-key"
             )
-        folder = staging.stage(settings.state_dir, keys, changed, now, new_root=new_root)
+        folder = staging.stage(
+            settings.state_dir, keys, changed, now, new_root=new_root, pack=used if group else None
+        )
         if address:
             old = decode(policy.KeyStatement, held.key_statement).uplink_addresses
             hosts = [_host(text, 2) for text in address] + [_host(text, 1) for text in old]

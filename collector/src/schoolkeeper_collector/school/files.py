@@ -35,6 +35,11 @@ class SchoolPaths:
         return self.state_dir / "trust" / "staged"
 
     @property
+    def policy(self) -> Path:
+        """The pack in force; see ``pack_in_force.py``."""
+        return self.state_dir / "policy"
+
+    @property
     def lock(self) -> Path:
         return self.state_dir / "trust" / "lock"
 

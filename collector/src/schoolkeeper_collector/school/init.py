@@ -16,6 +16,7 @@ from schoolkeeper_collector.school.escrow import put_in_escrow
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys, make_keys
 from schoolkeeper_collector.school.ledger_entries import note_published
+from schoolkeeper_collector.school.pack_in_force import put_in_force
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.school.statement import make_statement
 from schoolkeeper_collector.store.database import open_store
@@ -26,7 +27,7 @@ from schoolkeeper_proto import trust
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.names import check_group, check_school_id
 
-_MOVED = ("offline", "trust", "keys")
+_MOVED = ("offline", "trust", "keys", "policy")
 
 
 class InitError(Exception):
@@ -207,6 +208,7 @@ def _build(folder: Path, options: InitOptions) -> bytes:
     targets = roots.make_targets(version=1, files=files, online_key=online, now_ms=options.now_ms)
     signed = roots.sign(targets, *(k.signing for k in _one_of_each_duty(officers)))
     repository.publish_targets(signed, files, keys.online, options.now_ms)
+    put_in_force(folder, options.pack)
     for key in keys.ingest.values():
         put_in_escrow(offline / "escrow", keys.school_id, key, statement.officers)
     write_file(offline / "root.json", root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from schoolkeeper_collector.school import roots
+from schoolkeeper_collector.school import pack_in_force, roots
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
 from schoolkeeper_collector.school.keys import ServiceKeys
 from schoolkeeper_collector.school.repository import Published, Repository, RepositoryError
@@ -19,8 +19,14 @@ def stage(
     now_ms: int,
     *,
     new_root: bytes | None = None,
+    pack: str | Path | None = None,
 ) -> Path:
-    """Writes ``trust/staged`` anew: the targets in force with ``changed`` (name -> bytes) in place; returns it."""
+    """Writes ``trust/staged`` anew: the targets in force with ``changed`` (name -> bytes) in place; returns it.
+
+    ``pack``: where bundles in ``changed`` come from; publishing makes it the one in force here, too.
+    """
+    if pack is not None:
+        pack_in_force.checked_files(pack)
     repository = Repository(state_dir)
     folder = SchoolPaths(state_dir).staged
     now = repository.current()
@@ -42,6 +48,8 @@ def stage(
     for name, content in files.items():
         path = folder / "targets" / trust.target_file_name(name, new.targets[name].sha256)
         write_file(path, content)
+    if pack is not None:
+        pack_in_force.stage_pack(folder, pack)
     write_file(folder / "root.json", new_root or root_bytes)
     if new_root is not None:
         write_file(folder / "root-in-force.json", root_bytes)
@@ -68,6 +76,11 @@ def publish_staged(state_dir: Path, keys: ServiceKeys, now_ms: int) -> Published
         except FileNotFoundError as error:
             raise RepositoryError(f"{path} is missing: stage anew") from error
     new_root = (folder / "root.json").read_bytes() if (folder / "root-in-force.json").exists() else None
+    pack = pack_in_force.staged_pack(folder)
+    # Copied first: what may fail comes before the publication, and only one rename after it.
+    kept = pack_in_force.keep(state_dir, pack) if pack is not None else None
     published = Repository(state_dir).publish_targets(data, files, keys.online, now_ms, new_root=new_root)
+    if kept is not None:
+        pack_in_force.name_current(state_dir, kept)
     shutil.rmtree(folder)
     return published
