@@ -11,10 +11,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from sqlalchemy import Connection, Row, insert, select, update
 
-from schoolkeeper_collector.ingest.apply import LaneCache, bounded, clean
 from schoolkeeper_collector.ingest.changes import Changes
+from schoolkeeper_collector.ingest.device_words import bounded, clean
 from schoolkeeper_collector.ingest.identity import public_key_bytes
 from schoolkeeper_collector.ingest.jobs import BeatJob, CloneJob, HelloJob, Peer
+from schoolkeeper_collector.ingest.lanes import LaneCache
 from schoolkeeper_collector.ledger.recovery import newest_recovery
 from schoolkeeper_collector.ledger.sequencer import Sequencer
 from schoolkeeper_collector.store.tables import certificates, clone_sightings, conflicts, devices

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
@@ -38,6 +39,11 @@ AuthContext = Mapping[str, Iterable[bytes]]
 
 def public_key_bytes(key: EllipticCurvePublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def auth_of(context: grpc.aio.ServicerContext[bytes, bytes]) -> Any:
+    """What TLS says of the peer."""
+    return context.auth_context()
 
 
 class IdentitySource(Protocol):

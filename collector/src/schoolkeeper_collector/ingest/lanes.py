@@ -5,7 +5,7 @@ Loaded once per (device, epoch) and then kept by the writer alone. After a faile
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
@@ -15,6 +15,7 @@ from schoolkeeper_collector.store.tables import evictions, frames, gaps, interva
 from schoolkeeper_proto.wire import CHAIN_START, Lane
 
 _TAILS = 64
+_MAX_EPOCHS = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,29 @@ class LaneState:
         if len(self.tails) > _TAILS:
             for old in list(self.tails)[: _TAILS // 2]:
                 del self.tails[old]
+
+
+class LaneCache:
+    """Lanes by (device, epoch), the least recently used go first. Cleared after any failed transaction."""
+
+    def __init__(self, school_id: str, size: int = _MAX_EPOCHS) -> None:
+        self._school_id = school_id
+        self._size = size
+        self._epochs: OrderedDict[tuple[int, bytes], dict[Lane, LaneState]] = OrderedDict()
+
+    def lanes(self, connection: Connection, device_no: int, epoch: bytes) -> dict[Lane, LaneState]:
+        place = (device_no, epoch)
+        found = self._epochs.get(place)
+        if found is None:
+            found = self._epochs[place] = load_lanes(connection, self._school_id, device_no, epoch)
+            if len(self._epochs) > self._size:
+                self._epochs.popitem(last=False)
+        else:
+            self._epochs.move_to_end(place)
+        return found
+
+    def clear(self) -> None:
+        self._epochs.clear()
 
 
 def load_lanes(

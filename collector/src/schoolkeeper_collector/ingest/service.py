@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 import grpc
 import structlog
 
 from schoolkeeper_collector.ingest.clones import CloneWatch
 from schoolkeeper_collector.ingest.directives import Directives, DirectiveSource
+from schoolkeeper_collector.ingest.fetching import fetch
 from schoolkeeper_collector.ingest.greeting import Terms
-from schoolkeeper_collector.ingest.identity import IdentityRefused, IdentitySource
+from schoolkeeper_collector.ingest.identity import IdentityRefused, IdentitySource, auth_of
 from schoolkeeper_collector.ingest.jobs import (
     Answer,
     BatchJob,
@@ -27,63 +27,17 @@ from schoolkeeper_collector.ingest.jobs import (
 )
 from schoolkeeper_collector.ingest.limits import InFlight
 from schoolkeeper_collector.ingest.preparing import PreparingThread, retry_ranges
-from schoolkeeper_collector.ingest.session import Beat, Close, Done, Greet, Phase, Session, Step, Take
+from schoolkeeper_collector.ingest.session import Beat, Close, Done, Greet, Phase, Step, Take
+from schoolkeeper_collector.ingest.stream import Context, Stream, drain, linger
 from schoolkeeper_proto import wire
-from schoolkeeper_proto.codec import WireFormatError, decode, encode
+from schoolkeeper_proto.codec import encode
 
 SERVICE = "schoolkeeper_proto.v1.Uplink"
 _HELLO_WITHIN_MS = 20_000
 _SWEEP_SECONDS = 2.0
 _CROWDED_WAIT_MS = 500
 _SHUTDOWN_WAIT_MS = 5_000
-_FETCH_CHUNK = 1 << 16
-_LINGER_SECONDS = 1.0
 _log = structlog.get_logger("ingest.service")
-
-Context = grpc.aio.ServicerContext[bytes, bytes]
-
-
-class _Stream:
-    """What an open stream costs besides gRPC's own: this object, and a task only while there is something to send."""
-
-    __slots__ = (
-        "boot_id",
-        "closing",
-        "context",
-        "ending",
-        "grants",
-        "heard_ms",
-        "in_flight",
-        "outgoing",
-        "parted",
-        "peer",
-        "policy",
-        "room",
-        "sending",
-        "session",
-        "suspect",
-        "task",
-        "told",
-    )  # fmt: skip
-
-    def __init__(self, peer: Peer, context: Context, now_ms: int) -> None:
-        self.peer = peer
-        self.context = context
-        self.session = Session()
-        self.heard_ms = now_ms
-        self.boot_id = b""
-        self.outgoing: list[bytes] = []
-        self.sending: asyncio.Task[None] | None = None
-        self.in_flight = 0
-        self.room: asyncio.Event | None = None
-        self.suspect = False
-        self.closing = False
-        self.parted = False
-        self.ending = False
-        self.task: asyncio.Task[None] | None = None
-        self.told: set[bytes] | None = None
-        self.grants: set[bytes] | None = None
-        self.policy: wire.PolicyAvailable | None = None
 
 
 class UplinkService:
@@ -112,8 +66,8 @@ class UplinkService:
         self._budget = InFlight(in_flight_bytes)
         self._clock_ms = clock_ms
         self._clones = CloneWatch()
-        self._streams: dict[Peer, _Stream] = {}
-        self._by_device: dict[bytes, list[_Stream]] = {}
+        self._streams: dict[Peer, Stream] = {}
+        self._by_device: dict[bytes, list[Stream]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.stopping = False
 
@@ -164,7 +118,7 @@ class UplinkService:
             reason="shutdown", remedy="the collector restarts", retry_after_ms=_SHUTDOWN_WAIT_MS
         )
         for stream in list(self._streams.values()):
-            self._close(stream, goodbye)
+            stream.close(goodbye)
         for _ in range(100):
             if not self._streams:
                 return
@@ -175,13 +129,13 @@ class UplinkService:
     async def _connect(self, _requests: object, context: Context) -> None:
         now_ms = self._clock_ms()
         try:
-            identity = self._identities.identify(_auth(context), now_ms)
+            identity = self._identities.identify(auth_of(context), now_ms)
         except IdentityRefused as error:
             goodbye = wire.Goodbye(reason=error.reason, remedy=error.remedy, retry_after_ms=60_000)
             await context.write(encode(wire.CollectorMessage(body=goodbye)))
-            await _linger(asyncio.ensure_future(_drain(context)))
+            await linger(asyncio.ensure_future(drain(context)))
             return
-        stream = _Stream(Peer(identity, address=_address(context.peer())), context, now_ms)
+        stream = Stream(Peer(identity, address=_address(context.peer())), context, now_ms)
         self._streams[stream.peer] = stream
         self._by_device.setdefault(identity.device_id, []).append(stream)
         stream.task = asyncio.current_task()
@@ -197,9 +151,9 @@ class UplinkService:
         if stream.sending is not None:
             await stream.sending
         if stream.parted:
-            await _linger(asyncio.ensure_future(_drain(context)))
+            await linger(asyncio.ensure_future(drain(context)))
 
-    async def _read(self, stream: _Stream) -> None:
+    async def _read(self, stream: Stream) -> None:
         while True:
             data: object = await stream.context.read()
             if not isinstance(data, bytes):  # EOF: what was taken is still answered
@@ -213,13 +167,13 @@ class UplinkService:
             await self._room(stream, self._terms.window_batches - 1)
 
     @staticmethod
-    async def _room(stream: _Stream, at_most: int) -> None:
+    async def _room(stream: Stream, at_most: int) -> None:
         """Waits until no more than so many batches are under way; not reading is what slows a device down."""
         while stream.in_flight > at_most and not stream.closing:
             stream.room = asyncio.Event()
             await stream.room.wait()
 
-    def _forget(self, stream: _Stream) -> None:
+    def _forget(self, stream: Stream) -> None:
         stream.closing = True
         self._streams.pop(stream.peer, None)
         device = stream.peer.identity.device_id
@@ -229,7 +183,7 @@ class UplinkService:
         else:
             self._by_device.pop(device, None)
 
-    def _perform(self, stream: _Stream, step: Step) -> None:
+    def _perform(self, stream: Stream, step: Step) -> None:
         match step:
             case Greet(hello):
                 because = self._recognise(stream, hello)
@@ -241,14 +195,14 @@ class UplinkService:
             case Done(result):
                 self._submit(CommandJob(stream.peer, result))
             case Close(goodbye):
-                self._close(stream, goodbye)
+                stream.close(goodbye)
 
-    def _take(self, stream: _Stream, batch: wire.Batch, size: int) -> None:
+    def _take(self, stream: Stream, batch: wire.Batch, size: int) -> None:
         if self.stopping or not self._budget.take(size):
             reason = "the collector is busy; nothing was stored"
             ack = wire.Ack(batch_number=batch.number, ranges=retry_ranges(batch, reason))
-            self._send(stream, ack)
-            self._send(stream, wire.Pushback(retry_after_ms=_CROWDED_WAIT_MS, reason=reason))
+            stream.send(ack)
+            stream.send(wire.Pushback(retry_after_ms=_CROWDED_WAIT_MS, reason=reason))
             return
         stream.in_flight += 1
         self._preparing.prepare(stream.peer, batch, size)
@@ -267,18 +221,18 @@ class UplinkService:
             if isinstance(job, (BatchJob, FaultJob)):
                 self._settled(stream, job)
 
-    def _answer(self, stream: _Stream, body: wire.CollectorBody) -> None:
+    def _answer(self, stream: Stream, body: wire.CollectorBody) -> None:
         match body:
             case wire.Welcome():
                 stream.session.welcomed()
                 stream.policy = body.policy
-                self._send(stream, body)
+                stream.send(body)
             case wire.Goodbye():
-                self._close(stream, body)
+                stream.close(body)
             case _:
-                self._send(stream, body)
+                stream.send(body)
 
-    def _settled(self, stream: _Stream, job: BatchJob | FaultJob) -> None:
+    def _settled(self, stream: Stream, job: BatchJob | FaultJob) -> None:
         stream.in_flight -= 1
         if stream.room is not None:
             stream.room.set()
@@ -288,41 +242,11 @@ class UplinkService:
             return
         close = stream.session.fault(job.reason)
         if close is not None:
-            self._close(stream, close.goodbye)
-
-    def _send(self, stream: _Stream, body: wire.CollectorBody) -> None:
-        stream.outgoing.append(encode(wire.CollectorMessage(body=body)))
-        if stream.sending is None:
-            stream.sending = asyncio.ensure_future(self._flush(stream))
-
-    async def _flush(self, stream: _Stream) -> None:
-        """One task per stream while there is something to send: order is kept, idle streams have none."""
-        try:
-            while stream.outgoing:
-                await stream.context.write(stream.outgoing.pop(0))
-        except (grpc.RpcError, asyncio.CancelledError, grpc.aio.UsageError, grpc.aio.InternalError):
-            stream.outgoing.clear()  # the device is gone; it will ask again
-        finally:
-            stream.sending = None
-            if stream.closing:
-                self._end(stream)
-
-    def _close(self, stream: _Stream, goodbye: wire.Goodbye) -> None:
-        if stream.closing:
-            return
-        stream.closing = stream.parted = True
-        stream.session.phase = Phase.CLOSED
-        self._send(stream, goodbye)
-
-    @staticmethod
-    def _end(stream: _Stream) -> None:
-        if stream.task is not None and not stream.ending:
-            stream.ending = True
-            stream.task.cancel()
+            stream.close(close.goodbye)
 
     # ---- clones ---------------------------------------------------------------------------------------------
 
-    def _recognise(self, stream: _Stream, hello: wire.Hello) -> str:
+    def _recognise(self, stream: Stream, hello: wire.Hello) -> str:
         """Why this hello gives away a second machine; empty when it does not."""
         device = stream.peer.identity.device_id
         stream.boot_id = hello.boot_id
@@ -333,14 +257,14 @@ class UplinkService:
             if other.boot_id == hello.boot_id:
                 because = because or self._clones.replaced(device, hello.boot_id, self._clock_ms())
                 other.closing = True
-                self._end(other)
+                other.end()
             else:
                 other.suspect = True
         if because:
             self._submit(CloneJob(stream.peer, because))
         return because
 
-    def _heard(self, stream: _Stream) -> None:
+    def _heard(self, stream: Stream) -> None:
         """A stream of an earlier boot that still speaks is a second machine."""
         if not stream.suspect:
             return
@@ -350,23 +274,23 @@ class UplinkService:
         because = self._clones.spoke_late(device, tuple(other.boot_id for other in together))
         self._submit(CloneJob(stream.peer, because))
         for other in list(together):
-            self._close(other, wire.Goodbye(reason="clone", remedy=because, retry_after_ms=1_000))
+            other.close(wire.Goodbye(reason="clone", remedy=because, retry_after_ms=1_000))
 
     # ---- the sweep ------------------------------------------------------------------------------------------
 
-    def _check(self, stream: _Stream, now_ms: int) -> None:
+    def _check(self, stream: Stream, now_ms: int) -> None:
         silent_ms = now_ms - stream.heard_ms
         try:
             self._identities.check(stream.peer.identity, now_ms)
         except IdentityRefused as error:
-            self._close(stream, wire.Goodbye(reason=error.reason, remedy=error.remedy, retry_after_ms=1_000))
+            stream.close(wire.Goodbye(reason=error.reason, remedy=error.remedy, retry_after_ms=1_000))
             return
         allowed = 3_000 * self._terms.heartbeat_seconds
         if stream.session.phase is Phase.GREETING:
             allowed = _HELLO_WITHIN_MS
         if silent_ms > allowed:
             stream.closing = True
-            self._end(stream)
+            stream.end()
 
     async def _tell(self, directives: Directives, now_ms: int) -> None:
         sent: list[bytes] = []
@@ -375,7 +299,7 @@ class UplinkService:
                 told = stream.told if stream.told is not None else set()
                 if stream.session.phase is Phase.OPEN and order.command_id not in told:
                     stream.told = told | {order.command_id}
-                    self._send(stream, order.command)
+                    stream.send(order.command)
                     sent.append(order.command_id)
         for stream in self._streams.values():
             if stream.session.phase is not Phase.OPEN:
@@ -384,49 +308,19 @@ class UplinkService:
             policy = self._policy_of(stream.peer.group)
             if policy is not None and policy != stream.policy:
                 stream.policy = policy
-                self._send(stream, policy)
+                stream.send(policy)
         if sent:
             await asyncio.to_thread(self._directives.sent, sent, now_ms)
 
-    def _tell_grants(self, stream: _Stream, directives: Directives) -> None:
+    def _tell_grants(self, stream: Stream, directives: Directives) -> None:
         for live in directives.grants:
             told = stream.grants if stream.grants is not None else set()
             if live.grant_id not in told and live.concerns(stream.peer.identity.device_id, stream.peer.group):
                 stream.grants = told | {live.grant_id}
-                self._send(stream, live.grant)
-
-    # ---- files ----------------------------------------------------------------------------------------------
+                stream.send(live.grant)
 
     async def _fetch(self, request: bytes, context: Context) -> None:
-        try:
-            self._identities.identify(_auth(context), self._clock_ms())
-            name = decode(wire.FetchRequest, request).name
-            data = await asyncio.to_thread(self._read_published, name)
-        except IdentityRefused as error:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
-        except WireFormatError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except LookupError as error:
-            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
-        else:
-            for start in range(0, max(1, len(data)), _FETCH_CHUNK):
-                await context.write(encode(wire.FetchChunk(data=data[start : start + _FETCH_CHUNK])))
-
-
-async def _drain(context: Context) -> None:
-    """Reads on without looking, until the device has closed its side."""
-    while isinstance(await context.read(), bytes):
-        pass
-
-
-async def _linger(reader: asyncio.Future[None]) -> None:
-    """After a goodbye the device closes: a stream torn down while it writes would lose it the goodbye."""
-    await asyncio.wait((reader,), timeout=_LINGER_SECONDS)
-    reader.cancel()
-
-
-def _auth(context: Context) -> Any:
-    return context.auth_context()
+        await fetch(request, context, self._identities, self._read_published, self._clock_ms())
 
 
 def _address(peer: str) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from schoolkeeper_collector.ingest.answers import Answers
-from schoolkeeper_collector.ingest.apply import Applied, Applier, LaneCache, answer_command
+from schoolkeeper_collector.ingest.apply import Applied, Applier
 from schoolkeeper_collector.ingest.changes import Changes
 from schoolkeeper_collector.ingest.greeting import Greeter, HistoryLost, Terms, lost_fact
 from schoolkeeper_collector.ingest.jobs import (
@@ -32,7 +32,9 @@ from schoolkeeper_collector.ingest.jobs import (
     HelloJob,
     Job,
 )
+from schoolkeeper_collector.ingest.lanes import LaneCache
 from schoolkeeper_collector.ingest.limits import DailyBudget, OnceADay
+from schoolkeeper_collector.ingest.telling import answer_command
 from schoolkeeper_collector.ledger.recovery import LOST_FACT
 from schoolkeeper_collector.ledger.sequencer import FencedError, Sequencer
 from schoolkeeper_collector.store.database import Store

@@ -1,0 +1,70 @@
+"""The few kinds of event whose latest value the technician's page shows, and the answers to commands."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, update
+
+from schoolkeeper_collector.ingest.changes import Changes
+from schoolkeeper_collector.ingest.device_words import bounded, clean
+from schoolkeeper_collector.store.tables import commands as commands_table
+from schoolkeeper_collector.store.tables import devices
+from schoolkeeper_proto import model, wire
+
+
+def tell(connection: Connection, changes: Changes, device_no: int, event: model.Event, now_ms: int) -> None:
+    """The few kinds whose latest value the technician's page shows."""
+    match event.body:
+        case model.Posture() as posture:
+            changes.posture.append(
+                {
+                    "school_id": changes.school_id,
+                    "device_no": device_no,
+                    "check_name": clean(posture.check, 64),
+                    "result": posture.result.value,
+                    "since_ms": bounded(posture.since_unix_ms),
+                    "evaluated_ms": bounded(posture.evaluated_at_unix_ms or event.wall_unix_ms),
+                    "evidence": clean(posture.evidence),
+                    "unknown_because": clean(posture.unknown_because),
+                }
+            )
+        case model.Heartbeat() as beat:
+            values = {"spool_oldest_seconds": bounded(beat.spool_oldest_seconds)}
+            connection.execute(update(devices).where(devices.c.device_no == device_no).values(**values))
+        case model.PolicyApplied() as policy:
+            connection.execute(
+                update(devices)
+                .where(devices.c.device_no == device_no, devices.c.bundle_hash != policy.bundle_hash)
+                .values(
+                    bundle_hash=policy.bundle_hash,
+                    bundle_version=bounded(policy.bundle_version),
+                    bundle_since_ms=now_ms,
+                )
+            )
+        case model.CommandResult() as result:
+            answer_command(connection, changes.school_id, device_no, result, now_ms)
+        case _:
+            pass
+
+
+def answer_command(
+    connection: Connection,
+    school_id: str,
+    device_no: int,
+    result: model.CommandResult | wire.CommandAcknowledged,
+    now_ms: int,
+) -> None:
+    """Notes a command's outcome, if the command was this device's."""
+    own = select(devices.c.device_id).where(devices.c.device_no == device_no).scalar_subquery()
+    connection.execute(
+        update(commands_table)
+        .where(
+            commands_table.c.school_id == school_id,
+            commands_table.c.command_id == result.command_id,
+            commands_table.c.device_id == own,
+        )
+        .values(
+            answered_ms=now_ms,
+            succeeded=result.succeeded,
+            detail=clean(result.detail),
+        )
+    )
