@@ -16,6 +16,8 @@ import typer
 from schoolkeeper_collector.config import ConfigError, load_settings
 from schoolkeeper_collector.console import accounts, registers
 from schoolkeeper_collector.console.access import Role
+from schoolkeeper_collector.incidents.log import CaseLog
+from schoolkeeper_collector.incidents.rerouting import reroute_all
 from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
 from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
@@ -150,19 +152,24 @@ def people_import(
 ) -> None:
     """Make the register of people equal to a file; nothing is changed if a line is wrong."""
 
-    def work(school: _School) -> registers.Taken:
+    def work(school: _School) -> tuple[registers.Taken, int]:
         rows = registers.read_people(file.read_bytes(), file.name)
+        now = _now_ms()
         with school.store.write() as connection:
-            return registers.store_people(
+            taken = registers.store_people(
                 connection,
                 school.school_id,
                 rows,
                 pseudonym_of=lambda account: pseudonym_of(school.keys.pseudonym_key, account),
-                now_ms=_now_ms(),
+                now_ms=now,
             )
+            log = CaseLog(school.school_id, school.store.keystore)
+            return taken, reroute_all(connection, log, school.school_id, _actor(), now)
 
-    taken = _guarded(work)
+    taken, moved = _guarded(work)
     typer.echo(f"people: {taken.added} added, {taken.changed} changed, {taken.gone} marked as left")
+    if moved:
+        typer.echo(f"{moved} open items wait for another role now, as the register says whom they are about")
 
 
 @asset_app.command("import")

@@ -19,6 +19,7 @@ from schoolkeeper_collector.incidents.log import MACHINE, CaseLog
 from schoolkeeper_collector.incidents.model import Audience, ObjectType, SubjectKind, Verdict
 from schoolkeeper_collector.incidents.outbox import queue_notices
 from schoolkeeper_collector.incidents.raising import NewIncident, raise_incident
+from schoolkeeper_collector.incidents.rerouting import reroute_alert
 from schoolkeeper_collector.incidents.routing import Route, route
 from schoolkeeper_collector.incidents.severity import severity_number, severity_of
 from schoolkeeper_collector.store.keystore import Keystore
@@ -151,6 +152,8 @@ class AlertBook:
             .where(alerts.c.school_id == self._school_id, alerts.c.alert_id == alert_id)
             .values(values)
         )
+        # The register may know by now whom it is about.
+        reroute_alert(connection, self._log, held, MACHINE, now_ms)
         return alert_id
 
     def _write_finding(
