@@ -251,6 +251,12 @@ async def _keep(
         update = await update_trust(
             building, from_answer, now_ms=response.server_unix_ms, first_root=response.root_metadata[0]
         )
+        if update.refused == "local":
+            raise EnrolError(
+                "trust-local",
+                f"this device could not check what the school signed: {update.message}",
+                f"look at the room and the rights of {options.state_dir}, then enrol again",
+            )
         if update.refused:
             raise EnrolError(
                 f"trust-{update.refused}",

@@ -80,7 +80,10 @@ def main() -> int:
         answer = _refusal(_repository_reason(error), error)
     except exceptions.DownloadError as error:
         answer = _refusal("unreachable", error)
-    except (identity.IdentityError, WireFormatError, OSError, ValueError, KeyError) as error:
+    except OSError as error:
+        # This device's own disk or rights are to blame, not what the school published.
+        answer = _refusal("local", error)
+    except (identity.IdentityError, WireFormatError, ValueError, KeyError) as error:
         answer = _refusal("failed", error)
     _say(answer)
     return 0
