@@ -35,6 +35,7 @@ from schoolkeeper_collector.ingest.writer import Writer
 from schoolkeeper_collector.ledger.sequencer import Sequencer
 from schoolkeeper_collector.metrics import render
 from schoolkeeper_collector.published import PublishedPolicy
+from schoolkeeper_collector.pulse import Pulse
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.store.database import Store, open_store
@@ -92,6 +93,7 @@ class Collector:
             follower=follower,
             expiry=self.expiry,
         )
+        self.pulse = Pulse(store, school_id, self.writer, follower)
         preparer = Preparer(school_id, keys.ingest, max_frames=settings.max_frames)
         self.preparing = PreparingThread(preparer, self.writer.submit)
         self.revocations = RevocationList(school_id)
@@ -141,9 +143,13 @@ class Collector:
             found.append("restored from an older backup: run `schoolkeeper-collector recover`")
         if self._following is not None and self._following.pack_fault:
             found.append(self._following.pack_fault)
+        found += self.pulse.faults(_now_ms())
         if self._settings.console_listen and not self.console.alive:
             found.append("the console does not run: its reason is in the log")
         return found
+
+    def _metrics(self) -> bytes:
+        return render(self.writer.counts, self.expiry.counts, self.service, self.sequencer, self.pulse)
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         settings = self._settings
@@ -166,8 +172,7 @@ class Collector:
     async def _background(self, stack: AsyncExitStack) -> None:
         settings = self._settings
         if settings.health_listen:
-            metrics = lambda: render(self.writer.counts, self.expiry.counts, self.service, self.sequencer)  # noqa: E731
-            health = HealthServer(self.faults, metrics)
+            health = HealthServer(self.faults, self._metrics)
             host, port = address_of(settings.health_listen, "health_listen")
             try:
                 await health.start(host, port)
@@ -179,6 +184,7 @@ class Collector:
             keep_fresh(self.revocations, self._store),
             self.enrolment.run(),
             self._published.keep_fresh(),
+            self.pulse.keep_looking(_now_ms),
             keep_sending(outbox_of(settings, self._store, self._keys.school_id)),
         ]
         if settings.console_listen:

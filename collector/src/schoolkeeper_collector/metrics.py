@@ -29,8 +29,16 @@ class Ledger(Protocol):
     def generation(self) -> int: ...
 
 
+class Lag(Protocol):
+    @property
+    def lag(self) -> int | None: ...
+
+
 class _Ingest(Collector):
-    def __init__(self, counts: WriterCounts, expired: ExpiryCounts, streams: Streams, ledger: Ledger) -> None:
+    def __init__(
+        self, counts: WriterCounts, expired: ExpiryCounts, streams: Streams, ledger: Ledger, detection: Lag
+    ) -> None:
+        self._detection = detection
         self._counts = counts
         self._expired = expired
         self._streams = streams
@@ -71,6 +79,9 @@ class _Ingest(Collector):
             ("ledger_generation", self._ledger.generation, "Generation of the ledger"),
         ):
             yield GaugeMetricFamily(f"schoolkeeper_{name}", words, value=gauge)
+        if (lag := self._detection.lag) is not None:  # unknown is no zero
+            words = "Stored events that detection has not passed yet"
+            yield GaugeMetricFamily("schoolkeeper_detection_lag_events", words, value=lag)
 
     def _expiries(self) -> Iterator[Metric]:
         for name, numbers, words in (
@@ -85,8 +96,10 @@ class _Ingest(Collector):
         yield CounterMetricFamily("schoolkeeper_expired_keys", words, value=self._expired.keys)
 
 
-def render(counts: WriterCounts, expired: ExpiryCounts, streams: Streams, ledger: Ledger) -> bytes:
+def render(
+    counts: WriterCounts, expired: ExpiryCounts, streams: Streams, ledger: Ledger, detection: Lag
+) -> bytes:
     """The text format, of this moment."""
     registry = CollectorRegistry()
-    registry.register(_Ingest(counts, expired, streams, ledger))
+    registry.register(_Ingest(counts, expired, streams, ledger, detection))
     return generate_latest(registry)

@@ -76,6 +76,13 @@ async def until_failures(collector: CollectorProcess, least: int) -> None:
         await asyncio.sleep(0.1)
 
 
+async def until_health(collector: CollectorProcess, status: int, words: str) -> None:
+    deadline = time.monotonic() + 20
+    while (said := await asyncio.to_thread(collector.health))[0] != status or words not in said[1]:
+        assert time.monotonic() < deadline, said
+        await asyncio.sleep(0.1)
+
+
 @asynccontextmanager
 async def delivering(collector: CollectorProcess, device: SimulatedDevice) -> AsyncIterator[None]:
     """Sends what waits, over and over where it is told to, while the body runs; afterwards until all is settled."""
@@ -114,9 +121,11 @@ async def test_on_a_full_disk_it_acknowledges_nothing_and_goes_on_when_there_is_
         assert device.stored < device.recorded
         assert rows(collector) >= device.stored
         assert any("storage failed" in reason for reason in device.reasons)
+        await until_health(collector, 503, "commits have failed since")
         assert collector.process is not None
         assert collector.process.poll() is None
         ballast.unlink()
+    await until_health(collector, 200, "true")
     await sound(collector, device)
 
 
