@@ -57,6 +57,9 @@ _SERVER_OPTIONS = [
     ("grpc.http2.bdp_probe", 0),
     ("grpc.enable_channelz", 0),
     ("grpc.max_channel_trace_event_memory_per_node", 0),
+    # TLS records that we write, in bytes; a buffer of this size per connection. Our answers are short, and what
+    # devices send is not concerned.
+    ("grpc.tsi.max_frame_size", 2048),
 ]
 
 
