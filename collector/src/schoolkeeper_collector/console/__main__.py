@@ -7,7 +7,6 @@ or a proxy that ends TLS, is the only one that reaches it.
 from __future__ import annotations
 
 import ipaddress
-import logging
 import signal
 import ssl
 import sys
@@ -18,12 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+import structlog
 import uvicorn
 
 from schoolkeeper_collector.config import ConfigError, Settings, load_settings
 from schoolkeeper_collector.console.app import NoSchool, create_app, options_of
 from schoolkeeper_collector.incidents.case_file import CaseFile
 from schoolkeeper_collector.incidents.words import IngestKeys
+from schoolkeeper_collector.logging import configure
 from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
 from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force, rules_of
 from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
@@ -46,15 +47,17 @@ _FAULTS = (
 
 def main() -> int:
     """Serve until told to stop; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # Its lines go where the collector's go, and say no more than those: JSON, unknown fields withheld.
+    configure("info")
     try:
         settings = load_settings()
+        configure(settings.log_level)
         keys = load_keys(settings.state_dir)
         store = open_store(settings.store_url, settings.keys_url)
         check_schema(store)
         server = make_server(settings, keys, store)
     except _FAULTS as error:
-        sys.stderr.write(f"error: console: {error}\n")
+        structlog.get_logger("console").critical("console cannot start", because=str(error))
         return 1
     # The server stops gracefully, then raises the signal again: a stop that was asked for is no failure.
     signal.signal(signal.SIGTERM, _stop)
