@@ -15,7 +15,7 @@ import typer
 from sqlalchemy import select
 
 from schoolkeeper_collector.config import ConfigError, Settings, load_settings
-from schoolkeeper_collector.devices import fleet, tokens
+from schoolkeeper_collector.devices import fleet, orders, tokens
 from schoolkeeper_collector.school import certificates
 from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
 from schoolkeeper_collector.school.ledger_entries import note_published
@@ -216,6 +216,57 @@ def device_join(
     typer.echo(f"Device {first.hex()} is joined into {second.hex()}.")
 
 
+@device_app.command("command")
+def device_command(
+    device: Annotated[str, typer.Argument(help="Id (or its beginning), host name or serial.")],
+    word: Annotated[orders.CommandWord, typer.Argument(help="What it is to do.")],
+    expires: Annotated[str, typer.Option(help="Not obeyed after: 30m, 1h, 1d.")] = "1h",
+) -> None:
+    """Order one device to do something now; the running collector passes it on, `device show` says what came of it."""
+
+    def work() -> bytes:
+        lifetime = parse_lifetime(expires)
+        with _collector() as collector, collector.store.write() as connection:
+            device_id = fleet.find_device(connection, collector.school_id, device)
+            orders.command_device(
+                connection,
+                school_id=collector.school_id,
+                device_id=device_id,
+                word=word,
+                signer=collector.keys.command,
+                actor=_actor(),
+                now_ms=_now_ms(),
+                lifetime_ms=lifetime,
+            )
+        return device_id
+
+    told = _guarded(work).hex()
+    typer.echo(
+        f"{word.value} waits for {told}; what comes of it: schoolkeeper-collector device show {told[:12]}"
+    )
+
+
+@device_app.command("show")
+def device_show(
+    device: Annotated[str, typer.Argument(help="Id (or its beginning), host name or serial.")],
+) -> None:
+    """Show a device's latest commands and what it answered."""
+
+    def work() -> list[str]:
+        now = _now_ms()
+        with _collector() as collector, collector.store.read() as connection:
+            device_id = fleet.find_device(connection, collector.school_id, device)
+            found = orders.commands_of(connection, collector.school_id, device_id, now)
+        lines = [
+            f"{_date(line.created_ms)}  {line.word:15} {line.state.value:8} by {line.created_by}  {line.detail}"
+            for line in found
+        ]
+        return [device_id.hex(), *(lines or ["no commands"])]
+
+    for line in _guarded(work):
+        typer.echo(line)
+
+
 def parse_lifetime(text: str) -> int:
     """Milliseconds of ``7d`` and the like; raises ``TokenError``."""
     match = re.fullmatch(r"([1-9][0-9]{0,4})([mhdw])", text.strip())
@@ -223,7 +274,7 @@ def parse_lifetime(text: str) -> int:
         raise tokens.TokenError(f"--expires {text!r} is not a time like 30m, 12h, 7d or 2w")
     found = int(match[1]) * _UNITS_MS[match[2]]
     if found > MAX_LIFETIME_DAYS * _UNITS_MS["d"]:
-        raise tokens.TokenError(f"--expires {text}: a token may hold {MAX_LIFETIME_DAYS} days at most")
+        raise tokens.TokenError(f"--expires {text}: it may hold {MAX_LIFETIME_DAYS} days at most")
     return found
 
 
