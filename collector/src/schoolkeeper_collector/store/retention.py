@@ -50,6 +50,8 @@ _YEAR = (
 _SAFEGUARDING = (
     "person.report",
     "site.refused",
+    # Only starts that a rule of the school is about are written down one by one.
+    "application.started",
     "application.refused",
     "network.filter_bypass",
     "media.refused",
