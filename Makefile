@@ -125,7 +125,8 @@ lint-imports: $(VENV)/.members
 lint-wire: $(VENV)/.members
 	@echo '  lint      wire (buf), generated code'
 	@$(BIN)/buf lint
-	@if [ -e $(WIRE_IMAGE) ]; then $(BIN)/buf breaking --against $(WIRE_IMAGE); fi
+	@[ -e $(WIRE_IMAGE) ] || { echo "lint: $(WIRE_IMAGE) is missing; make release-wire writes it, from the wire that devices speak" >&2; exit 1; }
+	@$(BIN)/buf breaking --against $(WIRE_IMAGE)
 	@$(PY) packaging/dev/generate.py --check
 
 lint-hygiene: $(VENV)/.members

@@ -637,7 +637,9 @@ class TombstoneStatement(_message.Message):
     AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     school_id: _builtins.str
     leaf_index: _builtins.int
-    """What was erased: the leaf that committed to it, and positions within."""
+    """What was erased: the leaf that committed to it, and which of its events: 0 is the first event of the statement's
+    first run, counted on over its runs in order.
+    """
     actor: _builtins.str
     ground: _builtins.str
     at_unix_ms: _builtins.int
