@@ -100,7 +100,8 @@ def main(name: str, measure: Any, parser: argparse.ArgumentParser | None = None)
     """Run ``measure(report, arguments)``; a bench that cannot run reports a row that says why."""
     arguments = (parser or argparse.ArgumentParser()).parse_args()
     report = Report(name=name)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # out of time: what was mounted and started still ends
+    # Out of time: what was mounted and started still ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         measure(report, arguments)
     except CannotMeasure as reason:

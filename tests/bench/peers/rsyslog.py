@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -128,6 +130,9 @@ class Rsyslog:
         _kill(self._sender)
 
     def stop(self) -> None:
+        if self.sync_delay_us and self._receiver is not None:  # the tracer would leave it behind
+            with suppress(OSError, ValueError):
+                os.kill(int((self.folder / "receiver.pid").read_text()), signal.SIGTERM)
         for child in (self._sender, self._receiver):
             if child is not None:
                 harness.end(child)
