@@ -62,7 +62,6 @@ def everything(client: TestClient, alerts: dict[str, str]) -> str:
     return " ".join(client.get(place).text for place in places)
 
 
-@pytest.mark.requirement("T-07")
 @pytest.mark.parametrize(
     ("role", "seen", "hidden"),
     [
@@ -85,7 +84,6 @@ def test_each_role_sees_its_own_items_by_every_route_and_no_other(
             assert client.get(f"/alerts/{alerts[title]}").status_code == 404
 
 
-@pytest.mark.requirement("T-07")
 def test_what_is_not_there_and_what_is_not_for_you_are_the_same_page(
     bench: Bench, alerts: dict[str, str]
 ) -> None:
@@ -103,7 +101,6 @@ def test_what_is_not_there_and_what_is_not_for_you_are_the_same_page(
             )
 
 
-@pytest.mark.requirement("T-07")
 def test_nothing_about_oneself_is_counted_or_heard_of_live(bench: Bench, alerts: dict[str, str]) -> None:
     client = bench.signed_in(Role.DSL)
     before = client.get("/queue").text

@@ -108,7 +108,6 @@ def report(bench: Bench, scheme: model.SealingScheme, key: X25519PrivateKey) -> 
     bench.run()
 
 
-@pytest.mark.requirement("T-28")
 def test_a_childs_words_are_read_at_once_by_whom_it_chose(bench: Bench) -> None:
     key = X25519PrivateKey.generate()
     report(bench, model.SealingScheme.COLLECTOR, key)

@@ -83,7 +83,6 @@ def test_an_account_that_the_register_does_not_know_is_said_to_be_so(bench: Benc
     assert alert.subject.label == "an account on l1 that the register does not know"
 
 
-@pytest.mark.requirement("T-28")
 @pytest.mark.parametrize(
     ("recipient", "audience"),
     [
