@@ -178,7 +178,7 @@ def test_one_step_does_a_bounded_amount_of_work(bench: Bench) -> None:
     for _ in range(5):
         bench.event(device, refused(), who=user("x"))
     with bench.store.write() as connection:
-        bench.detection(Budget(events=2)).step(connection, NOON_MS)
+        bench.detection(Budget(events=2, seconds=60)).step(connection, NOON_MS)
     assert bench.number_of("findings") == 2
 
 

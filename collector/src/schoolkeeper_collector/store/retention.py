@@ -50,8 +50,6 @@ _YEAR = (
 _SAFEGUARDING = (
     "person.report",
     "site.refused",
-    # Only starts that a rule of the school is about are written down one by one.
-    "application.started",
     "application.refused",
     "network.filter_bypass",
     "media.refused",
