@@ -45,6 +45,8 @@ from schoolkeeper_proto.statements import Signer
 
 _GROUP_JOBS = 256
 _GROUP_BYTES = 16 << 20
+_GROUP_FRAMES = 4_096
+"""So that what happens now waits for at most this much of somebody's backlog."""
 _IDLE_SECONDS = 0.25
 _FOLLOW_EVERY_SECONDS = 0.2
 _AFTER_ERROR_SECONDS = 0.2
@@ -162,12 +164,14 @@ class Writer:
         except queue.Empty:
             return [], True
         jobs: list[Job] = []
-        size = 0
+        size = frames = 0
         job: Job | None = first
         while job is not None:
             jobs.append(job)
-            size += job.size if isinstance(job, BatchJob) else 0
-            if len(jobs) >= _GROUP_JOBS or size >= _GROUP_BYTES:
+            if isinstance(job, BatchJob):
+                size += job.size
+                frames += len(job.batch.frames)
+            if len(jobs) >= _GROUP_JOBS or size >= _GROUP_BYTES or frames >= _GROUP_FRAMES:
                 return jobs, True
             try:
                 job = self._jobs.get_nowait()
