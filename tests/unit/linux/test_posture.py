@@ -126,7 +126,10 @@ def test_a_costly_check_does_not_outlive_a_killed_agent() -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as agent:
         assert agent.stdout is not None
         child = Path("/proc") / agent.stdout.readline().strip()
-        assert child.exists()
+        # Only once setpriv and nice have done their part: before that there is nothing yet that could be gone.
+        ready = time.monotonic() + 30
+        while (child / "comm").read_text().strip() != "sleep" and time.monotonic() < ready:
+            time.sleep(0.02)
         agent.kill()
     deadline = time.monotonic() + 10
     while child.exists() and time.monotonic() < deadline:
