@@ -23,18 +23,10 @@ class Calendar:
         """School time, in milliseconds, after which a device that says nothing is called silent."""
         return self._school.silent_after_minutes * 60_000
 
-    @property
-    def knows_terms(self) -> bool:
-        """Without terms every weekday counts as a school day."""
-        return bool(self._school.terms)
-
     def is_school_day(self, day: date) -> bool:
         if day in self._school.closed:
             return False
         return not self._school.terms or any(t.first <= day <= t.last for t in self._school.terms)
-
-    def in_school_time(self, at_ms: int) -> bool:
-        return self.school_ms(at_ms, at_ms + 1) > 0
 
     def school_ms(self, from_ms: int, to_ms: int) -> int:
         """Milliseconds of school time in [from, to); looks back over 400 days at most."""

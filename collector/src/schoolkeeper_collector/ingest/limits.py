@@ -26,10 +26,6 @@ class InFlight:
     def give_back(self, size: int) -> None:
         self.used -= size
 
-    @property
-    def crowded(self) -> bool:
-        return self.used > self.limit * 3 // 4
-
 
 class OnceADay:
     """What was said today, so that it is said once; only so many different things a day."""

@@ -64,18 +64,6 @@ def _columns(epoch: bytes, lanes: bytes, sequences: list[int], events: list[byte
     return (_MAGIC, epoch, len(events), lanes, *sequences, *map(len, events))
 
 
-def pack_records(epoch: bytes, records: list[Record]) -> bytes:
-    """The same from records, erased ones included."""
-    count = len(records)
-    lanes = bytes(_LANE_NUMBER[record.lane] for record in records)
-    lengths = [ERASED if record.commitment else len(record.event) for record in records]
-    sequences = [record.sequence for record in records]
-    head = struct.pack(f"<4s16sI{count}s{count}Q{count}I", _MAGIC, epoch, count, lanes, *sequences, *lengths)
-    kept = [record for record in records if not record.commitment]
-    parts = [record.salt for record in kept] + [record.event for record in kept]
-    return _compress(b"".join((head, *parts, *(r.commitment for r in records if r.commitment))))
-
-
 def lane_number(lane: Lane) -> int:
     return _LANE_NUMBER[lane]
 
