@@ -52,7 +52,7 @@ def test_an_idle_screen_is_locked_and_logind_shows_it(laptop: Laptop) -> None:
     go_away(desktop, laptop)
     said = until(laptop, "record session.locked")
     assert desktop.properties()["LockedHint"] == "yes"
-    assert desktop.keyboard_is_grabbed()
+    desktop.wait_for_grab()
     assert "lock_failed" not in said
 
 

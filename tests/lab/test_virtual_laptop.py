@@ -118,7 +118,7 @@ def test_screen_locks_here_too(virtual_laptop: VirtualLaptop) -> None:
     desktop = sign_in(virtual_laptop)
     virtual_laptop.sh(f"loginctl lock-session {desktop.session}").check()
     desktop.wait_for("LockedHint", "yes", timeout=30)
-    assert desktop.keyboard_is_grabbed()
+    desktop.wait_for_grab()
 
 
 def test_runs_the_agent_of_this_checkout(virtual_laptop: VirtualLaptop, tmp_path: Path) -> None:

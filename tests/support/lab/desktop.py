@@ -82,6 +82,18 @@ class Desktop:
         """Whether a program has the keyboard to itself, as a locker must."""
         return self.run(f"python3 {_GRAB}").rc == 0
 
+    def wait_for_grab(self, timeout: float = 15) -> None:
+        """Until a locker holds the keyboard: logind's hint is set as it starts, it has the keyboard a moment later.
+
+        Raises:
+            LabError: none did within ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while not self.keyboard_is_grabbed():
+            if time.monotonic() > deadline:
+                raise LabError(f"session {self.session}: nobody holds the keyboard after {timeout:.0f} s")
+            time.sleep(_POLL)
+
     def lock_after(self, seconds: int) -> None:
         """From now on call the screen saver after so many seconds without input (0: never)."""
         self.run(f"xset s {seconds} {seconds}").check()
