@@ -265,3 +265,57 @@ class GroupMap:
     school_id: str
     version: int
     assignments: tuple[GroupAssignment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutRing:
+    """Devices that take a new bundle together: those named, and those whose fraction is below ``per_mille``."""
+
+    name: str
+    device_ids: tuple[bytes, ...] = ()
+    per_mille: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutTerms:
+    """What the collector holds itself to before it opens the next ring."""
+
+    soak_seconds: int = 86_400
+    refusals_per_1000_device_days: int | None = None
+    in_lessons_because: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPlan:
+    """Who of a group takes the new bundle first; signed by officers together with both bundles."""
+
+    school_id: str
+    group: str
+    rollout_id: bytes
+    from_bundle_hash: bytes
+    from_version: int
+    to_bundle_hash: bytes
+    to_version: int
+    rings: tuple[RolloutRing, ...]
+    salt: bytes
+    planned_unix_ms: int
+    terms: RolloutTerms | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStage:
+    """How far one rollout is: the first ``open_rings`` rings of its plan are open."""
+
+    group: str
+    rollout_id: bytes
+    open_rings: int
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStage:
+    """How far every rollout is, in the collector's word: the same file for every device."""
+
+    school_id: str
+    version: int
+    groups: tuple[GroupStage, ...] = ()

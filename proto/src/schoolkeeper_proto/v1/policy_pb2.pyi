@@ -870,3 +870,182 @@ class GroupAssignment(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GroupAssignment: _TypeAlias = GroupAssignment  # noqa: Y015
+
+@_typing.final
+class RolloutPlan(_message.Message):
+    """Target "rollout/<group>", signed by officers with both bundles it names: who takes the new one first. Without this
+    target every device of the group takes `bundles/<group>`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHOOL_ID_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    ROLLOUT_ID_FIELD_NUMBER: _builtins.int
+    FROM_BUNDLE_HASH_FIELD_NUMBER: _builtins.int
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    TO_BUNDLE_HASH_FIELD_NUMBER: _builtins.int
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    RINGS_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    PLANNED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    school_id: _builtins.str
+    group: _builtins.str
+    rollout_id: _builtins.bytes
+    """Random, 16 bytes."""
+    from_bundle_hash: _builtins.bytes
+    """SHA-256 of `bundles/<group>/previous`, for devices whose ring is not open yet, and its version."""
+    from_version: _builtins.int
+    to_bundle_hash: _builtins.bytes
+    """SHA-256 of `bundles/<group>`, and its version."""
+    to_version: _builtins.int
+    salt: _builtins.bytes
+    planned_unix_ms: _builtins.int
+    @_builtins.property
+    def rings(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutRing]:
+        """In the order in which they open; the last one takes everybody."""
+
+    @_builtins.property
+    def terms(self) -> Global___RolloutTerms:
+        """What the collector holds itself to before it opens the next ring. A device does not ask."""
+
+    def __init__(
+        self,
+        *,
+        school_id: _builtins.str = ...,
+        group: _builtins.str = ...,
+        rollout_id: _builtins.bytes = ...,
+        from_bundle_hash: _builtins.bytes = ...,
+        from_version: _builtins.int = ...,
+        to_bundle_hash: _builtins.bytes = ...,
+        to_version: _builtins.int = ...,
+        rings: _abc.Iterable[Global___RolloutRing] | None = ...,
+        salt: _builtins.bytes = ...,
+        planned_unix_ms: _builtins.int = ...,
+        terms: Global___RolloutTerms | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["terms", b"terms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_bundle_hash", b"from_bundle_hash", "from_version", b"from_version", "group", b"group", "planned_unix_ms", b"planned_unix_ms", "rings", b"rings", "rollout_id", b"rollout_id", "salt", b"salt", "school_id", b"school_id", "terms", b"terms", "to_bundle_hash", b"to_bundle_hash", "to_version", b"to_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutPlan: _TypeAlias = RolloutPlan  # noqa: Y015
+
+@_typing.final
+class RolloutRing(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DEVICE_IDS_FIELD_NUMBER: _builtins.int
+    PER_MILLE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    per_mille: _builtins.int
+    """Of 1000, cumulative: a device is in the first ring whose share is above its own fraction."""
+    @_builtins.property
+    def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        device_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+        per_mille: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_ids", b"device_ids", "name", b"name", "per_mille", b"per_mille"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutRing: _TypeAlias = RolloutRing  # noqa: Y015
+
+@_typing.final
+class RolloutTerms(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOAK_SECONDS_FIELD_NUMBER: _builtins.int
+    REFUSALS_PER_1000_DEVICE_DAYS_FIELD_NUMBER: _builtins.int
+    IN_LESSONS_BECAUSE_FIELD_NUMBER: _builtins.int
+    soak_seconds: _builtins.int
+    """How long a device must have run the new policy before it counts as fine."""
+    refusals_per_1000_device_days: _builtins.int
+    """Refusals to be expected under the new policy, from the backtest; absent: the devices' own last week."""
+    in_lessons_because: _builtins.str
+    """Why rings may open in lessons; empty: they do not."""
+    def __init__(
+        self,
+        *,
+        soak_seconds: _builtins.int = ...,
+        refusals_per_1000_device_days: _builtins.int | None = ...,
+        in_lessons_because: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_refusals_per_1000_device_days", b"_refusals_per_1000_device_days", "refusals_per_1000_device_days", b"refusals_per_1000_device_days"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_refusals_per_1000_device_days", b"_refusals_per_1000_device_days", "in_lessons_because", b"in_lessons_because", "refusals_per_1000_device_days", b"refusals_per_1000_device_days", "soak_seconds", b"soak_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__refusals_per_1000_device_days: _TypeAlias = _typing.Literal["refusals_per_1000_device_days"]  # noqa: Y015
+    _WhichOneofArgType__refusals_per_1000_device_days: _TypeAlias = _typing.Literal["_refusals_per_1000_device_days", b"_refusals_per_1000_device_days"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refusals_per_1000_device_days) -> _WhichOneofReturnType__refusals_per_1000_device_days | None: ...
+
+Global___RolloutTerms: _TypeAlias = RolloutTerms  # noqa: Y015
+
+@_typing.final
+class RolloutStage(_message.Message):
+    """Target "rollout/stage" of the delegated role "rollout", signed by the collector's online key: how far each rollout
+    is. It can hold a signed bundle back and hand it out; it can name none.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHOOL_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    school_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupStage]: ...
+    def __init__(
+        self,
+        *,
+        school_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        groups: _abc.Iterable[Global___GroupStage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "school_id", b"school_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutStage: _TypeAlias = RolloutStage  # noqa: Y015
+
+@_typing.final
+class GroupStage(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    ROLLOUT_ID_FIELD_NUMBER: _builtins.int
+    OPEN_RINGS_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    group: _builtins.str
+    rollout_id: _builtins.bytes
+    open_rings: _builtins.int
+    """How many of the plan's rings, from the first, are open."""
+    paused: _builtins.bool
+    """A device that has not taken the new bundle yet does not take it now; one that has keeps it."""
+    def __init__(
+        self,
+        *,
+        group: _builtins.str = ...,
+        rollout_id: _builtins.bytes = ...,
+        open_rings: _builtins.int = ...,
+        paused: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "open_rings", b"open_rings", "paused", b"paused", "rollout_id", b"rollout_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupStage: _TypeAlias = GroupStage  # noqa: Y015
