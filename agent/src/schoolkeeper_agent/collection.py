@@ -29,6 +29,7 @@ NEED_NO_NOTICE = frozenset(
         model.IsolationChanged.KIND,
         # What a person does towards the school, knowingly.
         model.PersonReport.KIND,
+        model.ExceptionRequested.KIND,
         model.AcceptableUseShown.KIND,
         model.AcceptableUseAccepted.KIND,
     }
@@ -46,6 +47,7 @@ NEVER_MADE = frozenset(
         model.AcceptableUseShown.KIND,
         model.AcceptableUseAccepted.KIND,
         model.PersonReport.KIND,
+        model.ExceptionRequested.KIND,
         model.ImportedAlert.KIND,
     }
 )

@@ -22,7 +22,16 @@ SECTION_CLASSES: dict[tuple[str, int], type[policy.Section]] = {
     ("posture", 1): policy.PostureSection,
     ("collection", 1): policy.CollectionSection,
     ("notice", 1): policy.NoticeSection,
+    ("sites", 1): policy.SitesSection,
+    ("people", 1): policy.PeopleSection,
+    ("browser", 1): policy.BrowserSection,
+    ("network", 1): policy.NetworkSection,
+    ("peripherals", 1): policy.PeripheralsSection,
+    ("grants", 1): policy.GrantsSection,
 }
+REQUIRED_SECTIONS = frozenset({"applications", "media", "screen", "posture", "collection", "notice"})
+"""Known to every device. The others may be ignored by one that does not know them; where that would make a rule
+weaker, the bundle asks for a capability instead."""
 _NAME_OF: dict[type[policy.Section], tuple[str, int]] = {cls: key for key, cls in SECTION_CLASSES.items()}
 
 
@@ -42,6 +51,12 @@ class OpenBundle:
     posture: policy.PostureSection = field(default_factory=policy.PostureSection)
     collection: policy.CollectionSection = field(default_factory=policy.CollectionSection)
     notice: policy.NoticeSection = field(default_factory=policy.NoticeSection)
+    sites: policy.SitesSection = field(default_factory=policy.SitesSection)
+    people: policy.PeopleSection | None = None
+    browser: policy.BrowserSection = field(default_factory=policy.BrowserSection)
+    network: policy.NetworkSection = field(default_factory=policy.NetworkSection)
+    peripherals: policy.PeripheralsSection = field(default_factory=policy.PeripheralsSection)
+    grants: policy.GrantsSection | None = None
     ignored_sections: tuple[str, ...] = ()
 
 
@@ -66,7 +81,7 @@ def build(
             policy.SectionEntry(
                 name=name,
                 version=section_version,
-                required=True,
+                required=name in REQUIRED_SECTIONS,
                 sha256=hashlib.sha256(data).digest(),
                 length=len(data),
             )

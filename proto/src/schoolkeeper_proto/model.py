@@ -405,6 +405,18 @@ class GrantEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionRequested:
+    """A refused person asks for an exception; ``words`` are at most 300 characters of their own."""
+
+    KIND: ClassVar[str] = "exception.requested"
+    rule_id: str
+    reason: str = "other"
+    words: str = ""
+    wanted: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptableUseShown:
     KIND: ClassVar[str] = "aup.shown"
     document: str
@@ -594,6 +606,7 @@ Body = (
     | PolicyRefused
     | GrantApplied
     | GrantEnded
+    | ExceptionRequested
     | AcceptableUseShown
     | AcceptableUseAccepted
     | PersonReport

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schoolkeeper_proto.model import DecisionKind, Place, Severity
+from schoolkeeper_proto.model import DecisionKind, Place, SealingScheme, Severity
 
 
 class RuleMode(StrEnum):
@@ -29,6 +29,53 @@ class MatchBy(StrEnum):
     FILE_NAME = "file-name"
     SHA256 = "sha256"
     PACKAGE = "package"
+
+
+class MarkKind(StrEnum):
+    """By what a network of the school is known; see ``marks.py``."""
+
+    UNSPECIFIED = "unspecified"
+    GATEWAY_MAC = "gateway-mac"
+    SSID = "ssid"
+    DNS_SUFFIX = "dns-suffix"
+
+
+class SafeSearch(StrEnum):
+    UNSPECIFIED = "unspecified"
+    OFF = "off"
+    MODERATE = "moderate"
+    STRICT = "strict"
+
+
+class Switch(StrEnum):
+    """Unspecified leaves a thing as the browser has it."""
+
+    UNSPECIFIED = "unspecified"
+    ALLOWED = "allowed"
+    BLOCKED = "blocked"
+
+
+class NetworkUse(StrEnum):
+    UNSPECIFIED = "unspecified"
+    OTHER_WIRELESS = "other-wireless"
+    HOTSPOT = "hotspot"
+    TETHERING = "tethering"
+    OTHER_NAME_SERVERS = "other-name-servers"
+    TUNNEL = "tunnel"
+    OTHER_PROXY = "other-proxy"
+    REMOTE_ACCESS = "remote-access"
+    SHARED_FOLDERS = "shared-folders"
+
+
+class PeripheralKind(StrEnum):
+    UNSPECIFIED = "unspecified"
+    CAMERA = "camera"
+    MICROPHONE = "microphone"
+    BLUETOOTH = "bluetooth"
+    BLUETOOTH_DISCOVERABLE = "bluetooth-discoverable"
+    PHONE = "phone"
+    EXTERNAL_CAMERA = "external-camera"
+    PRINTER = "printer"
 
 
 class MediaAccess(StrEnum):
@@ -85,6 +132,7 @@ class RuleText:
     source: tuple[str, ...] = ()
     mode: RuleMode = RuleMode.ENFORCE
     severity: Severity = Severity.LOW
+    safeguarding: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +145,34 @@ class TimeWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DayRange:
+    """Days since 1 January 1970 in the school's time, both included; ``last_day`` 0 is without end."""
+
+    first_day: int
+    last_day: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleException:
+    """Where it holds, its rule does not. ``expires_unix_ms`` is 0 only for users whom the rule itself nominates."""
+
+    exception_id: str
+    user_groups: tuple[str, ...] = ()
+    not_before_unix_ms: int = 0
+    expires_unix_ms: int = 0
+    reason_commitment: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applicability:
-    """When and where a rule holds; empty means always and everywhere."""
+    """When and where a rule holds; empty means always and everywhere. ``days`` bounds ``times``."""
 
     times: tuple[TimeWindow, ...] = ()
     places: tuple[Place, ...] = ()
     user_groups: tuple[str, ...] = ()
     time_zone: str = ""
+    exceptions: tuple[RuleException, ...] = ()
+    days: tuple[DayRange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +249,7 @@ class CollectedKind:
     retention_days: int = 30
     readers: tuple[str, ...] = ()
     off_site: bool = True
+    sealing: SealingScheme = SealingScheme.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +270,151 @@ class NoticeSection:
     language: str = "en"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkMark:
+    """``hash`` is 16 bytes, made by ``marks.mark_hash``."""
+
+    kind: MarkKind
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A device is on it when marks of ``kinds_needed`` different kinds agree (0 counts as 1)."""
+
+    name: str
+    marks: tuple[NetworkMark, ...] = ()
+    kinds_needed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitesSection:
+    sites: tuple[Site, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleSet:
+    """Accounts that are in exactly these groups; ``members`` are pseudonyms' first bytes, rising, joined."""
+
+    groups: tuple[str, ...]
+    members: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleSection:
+    """Account to groups, as ``people.PeopleTable`` reads it."""
+
+    member_bytes: int = 8
+    sets: tuple[PeopleSet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRule:
+    """``sites``: "example.org" with everything below, "example.org/path" with paths that begin so, "*" for all."""
+
+    text: RuleText
+    decision: DecisionKind
+    categories: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
+    when: Applicability | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteCategory:
+    name: str
+    sites: tuple[str, ...] = ()
+    filter_knows_more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserRule:
+    """What is unspecified or empty is left as the browser has it."""
+
+    text: RuleText
+    safe_search: SafeSearch = SafeSearch.UNSPECIFIED
+    search_engine: str = ""
+    home_page: str = ""
+    private_windows: Switch = Switch.UNSPECIFIED
+    guest_profiles: Switch = Switch.UNSPECIFIED
+    developer_tools: Switch = Switch.UNSPECIFIED
+    own_name_servers: Switch = Switch.UNSPECIFIED
+    synchronisation: Switch = Switch.UNSPECIFIED
+    password_saving: Switch = Switch.UNSPECIFIED
+    downloads: Switch = Switch.UNSPECIFIED
+    extensions: Switch = Switch.UNSPECIFIED
+    allowed_extensions: tuple[str, ...] = ()
+    when: Applicability | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserSection:
+    rules: tuple[SiteRule, ...] = ()
+    otherwise: DecisionKind = DecisionKind.ALLOW
+    categories: tuple[SiteCategory, ...] = ()
+    settings: tuple[BrowserRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRule:
+    """``allowed`` names what stays allowed."""
+
+    text: RuleText
+    use: NetworkUse
+    decision: DecisionKind
+    allowed: tuple[str, ...] = ()
+    when: Applicability | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSection:
+    rules: tuple[NetworkRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeripheralRule:
+    """``allowed``: "vendor:product" pairs that stay allowed."""
+
+    text: RuleText
+    kind: PeripheralKind
+    decision: DecisionKind
+    allowed: tuple[str, ...] = ()
+    when: Applicability | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeripheralsSection:
+    rules: tuple[PeripheralRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantBound:
+    """What may be granted beside the rules. ``rule_ids``: a last '*' is any end; empty: what is not safeguarding."""
+
+    kind: str
+    rule_ids: tuple[str, ...] = ()
+    max_seconds: int = 0
+    duties: tuple[str, ...] = ()
+    two_person: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantsSection:
+    bounds: tuple[GrantBound, ...] = ()
+
+
 Section = (
-    ApplicationsSection | MediaSection | ScreenSection | PostureSection | CollectionSection | NoticeSection
+    ApplicationsSection
+    | MediaSection
+    | ScreenSection
+    | PostureSection
+    | CollectionSection
+    | NoticeSection
+    | SitesSection
+    | PeopleSection
+    | BrowserSection
+    | NetworkSection
+    | PeripheralsSection
+    | GrantsSection
 )
 
 

@@ -33,6 +33,7 @@ _YEAR = (
     "policy.refused",
     "grant.applied",
     "grant.ended",
+    "exception.requested",
     "aup.shown",
     "aup.accepted",
     "agent.started",

@@ -1561,6 +1561,43 @@ class GrantEnded(_message.Message):
 Global___GrantEnded: _TypeAlias = GrantEnded  # noqa: Y015
 
 @_typing.final
+class ExceptionRequested(_message.Message):
+    """Somebody was refused something and asks for an exception, from the notice that said so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    reason: _builtins.str
+    """"lesson", "accessibility", "mistake", "other"."""
+    words: _builtins.str
+    """What they wrote, at most 300 characters; empty when they only chose a reason."""
+    wanted: _builtins.str
+    """What was refused, as the notice named it."""
+    reference: _builtins.str
+    """Shown to the person, so that they may ask after it."""
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        words: _builtins.str = ...,
+        wanted: _builtins.str = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "reference", b"reference", "rule_id", b"rule_id", "wanted", b"wanted", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExceptionRequested: _TypeAlias = ExceptionRequested  # noqa: Y015
+
+@_typing.final
 class SealedField(_message.Message):
     """A ciphertext that the collector may be unable to read, in an event. See sealing.py."""
 
@@ -1677,6 +1714,7 @@ class Event(_message.Message):
     POLICY_REFUSED_FIELD_NUMBER: _builtins.int
     GRANT_APPLIED_FIELD_NUMBER: _builtins.int
     GRANT_ENDED_FIELD_NUMBER: _builtins.int
+    EXCEPTION_REQUESTED_FIELD_NUMBER: _builtins.int
     ACCEPTABLE_USE_SHOWN_FIELD_NUMBER: _builtins.int
     ACCEPTABLE_USE_ACCEPTED_FIELD_NUMBER: _builtins.int
     PERSON_REPORT_FIELD_NUMBER: _builtins.int
@@ -1762,6 +1800,8 @@ class Event(_message.Message):
     @_builtins.property
     def grant_ended(self) -> Global___GrantEnded: ...
     @_builtins.property
+    def exception_requested(self) -> Global___ExceptionRequested: ...
+    @_builtins.property
     def acceptable_use_shown(self) -> Global___AcceptableUseShown: ...
     @_builtins.property
     def acceptable_use_accepted(self) -> Global___AcceptableUseAccepted: ...
@@ -1833,6 +1873,7 @@ class Event(_message.Message):
         policy_refused: Global___PolicyRefused | None = ...,
         grant_applied: Global___GrantApplied | None = ...,
         grant_ended: Global___GrantEnded | None = ...,
+        exception_requested: Global___ExceptionRequested | None = ...,
         acceptable_use_shown: Global___AcceptableUseShown | None = ...,
         acceptable_use_accepted: Global___AcceptableUseAccepted | None = ...,
         person_report: Global___PersonReport | None = ...,
@@ -1851,13 +1892,13 @@ class Event(_message.Message):
         canary: Global___Canary | None = ...,
         imported_alert: Global___ImportedAlert | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "network_changed", b"network_changed", "person_report", b"person_report", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "network_changed", b"network_changed", "person_report", b"person_report", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "boot_id", b"boot_id", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "id", b"id", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "monotonic_ms", b"monotonic_ms", "network_changed", b"network_changed", "person_report", b"person_report", "place", b"place", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "severity", b"severity", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "boot_id", b"boot_id", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "id", b"id", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "monotonic_ms", b"monotonic_ms", "network_changed", b"network_changed", "person_report", b"person_report", "place", b"place", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "severity", b"severity", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__skew_ms: _TypeAlias = _typing.Literal["skew_ms"]  # noqa: Y015
     _WhichOneofArgType__skew_ms: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms"]  # noqa: Y015
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["heartbeat", "signed_in", "signed_out", "session_locked", "session_unlocked", "session_idle", "lock_failed", "application_started", "application_refused", "application_usage", "medium_attached", "medium_mounted", "medium_refused", "medium_made_read_only", "medium_write_refused", "medium_ejected", "medium_copy", "site_usage", "site_refused", "network_changed", "filter_bypass", "isolation_changed", "posture", "policy_applied", "policy_refused", "grant_applied", "grant_ended", "acceptable_use_shown", "acceptable_use_accepted", "person_report", "agent_started", "agent_stopped", "agent_killed", "agent_tampered", "clock_changed", "gap", "evicted", "set_aside", "sensor_failed", "sensor_recovered", "budget_exceeded", "command_result", "canary", "imported_alert"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["heartbeat", "signed_in", "signed_out", "session_locked", "session_unlocked", "session_idle", "lock_failed", "application_started", "application_refused", "application_usage", "medium_attached", "medium_mounted", "medium_refused", "medium_made_read_only", "medium_write_refused", "medium_ejected", "medium_copy", "site_usage", "site_refused", "network_changed", "filter_bypass", "isolation_changed", "posture", "policy_applied", "policy_refused", "grant_applied", "grant_ended", "exception_requested", "acceptable_use_shown", "acceptable_use_accepted", "person_report", "agent_started", "agent_stopped", "agent_killed", "agent_tampered", "clock_changed", "gap", "evicted", "set_aside", "sensor_failed", "sensor_recovered", "budget_exceeded", "command_result", "canary", "imported_alert"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__skew_ms) -> _WhichOneofReturnType__skew_ms | None: ...

@@ -93,6 +93,119 @@ MEDIA_ACCESS_BLOCK: MediaAccess.ValueType  # 3
 MEDIA_ACCESS_ENCRYPTED_ONLY: MediaAccess.ValueType  # 4
 Global___MediaAccess: _TypeAlias = MediaAccess  # noqa: Y015
 
+class _MarkKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MarkKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarkKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MARK_KIND_UNSPECIFIED: _MarkKind.ValueType  # 0
+    MARK_KIND_GATEWAY_MAC: _MarkKind.ValueType  # 1
+    MARK_KIND_SSID: _MarkKind.ValueType  # 2
+    MARK_KIND_DNS_SUFFIX: _MarkKind.ValueType  # 3
+
+class MarkKind(_MarkKind, metaclass=_MarkKindEnumTypeWrapper): ...
+
+MARK_KIND_UNSPECIFIED: MarkKind.ValueType  # 0
+MARK_KIND_GATEWAY_MAC: MarkKind.ValueType  # 1
+MARK_KIND_SSID: MarkKind.ValueType  # 2
+MARK_KIND_DNS_SUFFIX: MarkKind.ValueType  # 3
+Global___MarkKind: _TypeAlias = MarkKind  # noqa: Y015
+
+class _SafeSearch:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SafeSearchEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SafeSearch.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SAFE_SEARCH_UNSPECIFIED: _SafeSearch.ValueType  # 0
+    SAFE_SEARCH_OFF: _SafeSearch.ValueType  # 1
+    SAFE_SEARCH_MODERATE: _SafeSearch.ValueType  # 2
+    SAFE_SEARCH_STRICT: _SafeSearch.ValueType  # 3
+
+class SafeSearch(_SafeSearch, metaclass=_SafeSearchEnumTypeWrapper): ...
+
+SAFE_SEARCH_UNSPECIFIED: SafeSearch.ValueType  # 0
+SAFE_SEARCH_OFF: SafeSearch.ValueType  # 1
+SAFE_SEARCH_MODERATE: SafeSearch.ValueType  # 2
+SAFE_SEARCH_STRICT: SafeSearch.ValueType  # 3
+Global___SafeSearch: _TypeAlias = SafeSearch  # noqa: Y015
+
+class _Switch:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SwitchEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Switch.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SWITCH_UNSPECIFIED: _Switch.ValueType  # 0
+    SWITCH_ALLOWED: _Switch.ValueType  # 1
+    SWITCH_BLOCKED: _Switch.ValueType  # 2
+
+class Switch(_Switch, metaclass=_SwitchEnumTypeWrapper): ...
+
+SWITCH_UNSPECIFIED: Switch.ValueType  # 0
+SWITCH_ALLOWED: Switch.ValueType  # 1
+SWITCH_BLOCKED: Switch.ValueType  # 2
+Global___Switch: _TypeAlias = Switch  # noqa: Y015
+
+class _NetworkUse:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NetworkUseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NetworkUse.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NETWORK_USE_UNSPECIFIED: _NetworkUse.ValueType  # 0
+    NETWORK_USE_OTHER_WIRELESS: _NetworkUse.ValueType  # 1
+    """Wireless networks that no site of the school has."""
+    NETWORK_USE_HOTSPOT: _NetworkUse.ValueType  # 2
+    NETWORK_USE_TETHERING: _NetworkUse.ValueType  # 3
+    NETWORK_USE_OTHER_NAME_SERVERS: _NetworkUse.ValueType  # 4
+    NETWORK_USE_TUNNEL: _NetworkUse.ValueType  # 5
+    NETWORK_USE_OTHER_PROXY: _NetworkUse.ValueType  # 6
+    NETWORK_USE_REMOTE_ACCESS: _NetworkUse.ValueType  # 7
+    NETWORK_USE_SHARED_FOLDERS: _NetworkUse.ValueType  # 8
+
+class NetworkUse(_NetworkUse, metaclass=_NetworkUseEnumTypeWrapper): ...
+
+NETWORK_USE_UNSPECIFIED: NetworkUse.ValueType  # 0
+NETWORK_USE_OTHER_WIRELESS: NetworkUse.ValueType  # 1
+"""Wireless networks that no site of the school has."""
+NETWORK_USE_HOTSPOT: NetworkUse.ValueType  # 2
+NETWORK_USE_TETHERING: NetworkUse.ValueType  # 3
+NETWORK_USE_OTHER_NAME_SERVERS: NetworkUse.ValueType  # 4
+NETWORK_USE_TUNNEL: NetworkUse.ValueType  # 5
+NETWORK_USE_OTHER_PROXY: NetworkUse.ValueType  # 6
+NETWORK_USE_REMOTE_ACCESS: NetworkUse.ValueType  # 7
+NETWORK_USE_SHARED_FOLDERS: NetworkUse.ValueType  # 8
+Global___NetworkUse: _TypeAlias = NetworkUse  # noqa: Y015
+
+class _PeripheralKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PeripheralKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PeripheralKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PERIPHERAL_KIND_UNSPECIFIED: _PeripheralKind.ValueType  # 0
+    PERIPHERAL_KIND_CAMERA: _PeripheralKind.ValueType  # 1
+    PERIPHERAL_KIND_MICROPHONE: _PeripheralKind.ValueType  # 2
+    PERIPHERAL_KIND_BLUETOOTH: _PeripheralKind.ValueType  # 3
+    PERIPHERAL_KIND_BLUETOOTH_DISCOVERABLE: _PeripheralKind.ValueType  # 4
+    PERIPHERAL_KIND_PHONE: _PeripheralKind.ValueType  # 5
+    PERIPHERAL_KIND_EXTERNAL_CAMERA: _PeripheralKind.ValueType  # 6
+    PERIPHERAL_KIND_PRINTER: _PeripheralKind.ValueType  # 7
+
+class PeripheralKind(_PeripheralKind, metaclass=_PeripheralKindEnumTypeWrapper): ...
+
+PERIPHERAL_KIND_UNSPECIFIED: PeripheralKind.ValueType  # 0
+PERIPHERAL_KIND_CAMERA: PeripheralKind.ValueType  # 1
+PERIPHERAL_KIND_MICROPHONE: PeripheralKind.ValueType  # 2
+PERIPHERAL_KIND_BLUETOOTH: PeripheralKind.ValueType  # 3
+PERIPHERAL_KIND_BLUETOOTH_DISCOVERABLE: PeripheralKind.ValueType  # 4
+PERIPHERAL_KIND_PHONE: PeripheralKind.ValueType  # 5
+PERIPHERAL_KIND_EXTERNAL_CAMERA: PeripheralKind.ValueType  # 6
+PERIPHERAL_KIND_PRINTER: PeripheralKind.ValueType  # 7
+Global___PeripheralKind: _TypeAlias = PeripheralKind  # noqa: Y015
+
 @_typing.final
 class PolicyBundle(_message.Message):
     """The container. Its SHA-256 is what targets metadata signs and what a device reports as in force."""
@@ -228,6 +341,7 @@ class RuleText(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     SEVERITY_FIELD_NUMBER: _builtins.int
+    SAFEGUARDING_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     description: _builtins.str
     why: _builtins.str
@@ -235,6 +349,8 @@ class RuleText(_message.Message):
     """Shown to the person refused."""
     mode: Global___RuleMode.ValueType
     severity: _event_pb2.Severity.ValueType
+    safeguarding: _builtins.bool
+    """Weakening it needs more than two officers: two risk assessments and the leadership's consent."""
     @_builtins.property
     def source(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -247,10 +363,11 @@ class RuleText(_message.Message):
         source: _abc.Iterable[_builtins.str] | None = ...,
         mode: Global___RuleMode.ValueType = ...,
         severity: _event_pb2.Severity.ValueType = ...,
+        safeguarding: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "mode", b"mode", "resolution", b"resolution", "rule_id", b"rule_id", "severity", b"severity", "source", b"source", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "mode", b"mode", "resolution", b"resolution", "rule_id", b"rule_id", "safeguarding", b"safeguarding", "severity", b"severity", "source", b"source", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,6 +383,8 @@ class Applicability(_message.Message):
     PLACES_FIELD_NUMBER: _builtins.int
     USER_GROUPS_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    EXCEPTIONS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """IANA name; device-local rules are written in the school's time."""
     @_builtins.property
@@ -274,6 +393,14 @@ class Applicability(_message.Message):
     def places(self) -> _containers.RepeatedScalarFieldContainer[_event_pb2.Place.ValueType]: ...
     @_builtins.property
     def user_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def exceptions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleException]:
+        """For whom it does not hold. A device that does not know them applies the rule: the stricter reading."""
+
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayRange]:
+        """Days on which the times count, in the school's time; empty means every day."""
+
     def __init__(
         self,
         *,
@@ -281,14 +408,78 @@ class Applicability(_message.Message):
         places: _abc.Iterable[_event_pb2.Place.ValueType] | None = ...,
         user_groups: _abc.Iterable[_builtins.str] | None = ...,
         time_zone: _builtins.str = ...,
+        exceptions: _abc.Iterable[Global___RuleException] | None = ...,
+        days: _abc.Iterable[Global___DayRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["places", b"places", "time_zone", b"time_zone", "times", b"times", "user_groups", b"user_groups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "exceptions", b"exceptions", "places", b"places", "time_zone", b"time_zone", "times", b"times", "user_groups", b"user_groups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Applicability: _TypeAlias = Applicability  # noqa: Y015
+
+@_typing.final
+class DayRange(_message.Message):
+    """Days since 1 January 1970 in the school's time, both included; a last day of 0 means without end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    first_day: _builtins.int
+    last_day: _builtins.int
+    def __init__(
+        self,
+        *,
+        first_day: _builtins.int = ...,
+        last_day: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "last_day", b"last_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DayRange: _TypeAlias = DayRange  # noqa: Y015
+
+@_typing.final
+class RuleException(_message.Message):
+    """Never widens the rule: where the exception holds, this one rule does not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCEPTION_ID_FIELD_NUMBER: _builtins.int
+    USER_GROUPS_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_UNIX_MS_FIELD_NUMBER: _builtins.int
+    EXPIRES_UNIX_MS_FIELD_NUMBER: _builtins.int
+    REASON_COMMITMENT_FIELD_NUMBER: _builtins.int
+    exception_id: _builtins.str
+    not_before_unix_ms: _builtins.int
+    expires_unix_ms: _builtins.int
+    """0 only for users whom the rule itself nominates."""
+    reason_commitment: _builtins.bytes
+    """SHA-256 over salt and words that only the safeguarding lead holds; empty where the reason stands in the pack."""
+    @_builtins.property
+    def user_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Any of these; empty means everybody on devices that hold this bundle."""
+
+    def __init__(
+        self,
+        *,
+        exception_id: _builtins.str = ...,
+        user_groups: _abc.Iterable[_builtins.str] | None = ...,
+        not_before_unix_ms: _builtins.int = ...,
+        expires_unix_ms: _builtins.int = ...,
+        reason_commitment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exception_id", b"exception_id", "expires_unix_ms", b"expires_unix_ms", "not_before_unix_ms", b"not_before_unix_ms", "reason_commitment", b"reason_commitment", "user_groups", b"user_groups"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleException: _TypeAlias = RuleException  # noqa: Y015
 
 @_typing.final
 class TimeWindow(_message.Message):
@@ -598,6 +789,7 @@ class CollectedKind(_message.Message):
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     READERS_FIELD_NUMBER: _builtins.int
     OFF_SITE_FIELD_NUMBER: _builtins.int
+    SEALING_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Stable kind name, e.g. "application.started"."""
     notice: _builtins.str
@@ -605,6 +797,8 @@ class CollectedKind(_message.Message):
     purpose: _builtins.str
     retention_days: _builtins.int
     off_site: _builtins.bool
+    sealing: _event_pb2.SealingScheme.ValueType
+    """How personal words in it are sealed; unspecified means as the kind itself does."""
     @_builtins.property
     def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who can look, by role."""
@@ -618,10 +812,11 @@ class CollectedKind(_message.Message):
         retention_days: _builtins.int = ...,
         readers: _abc.Iterable[_builtins.str] | None = ...,
         off_site: _builtins.bool = ...,
+        sealing: _event_pb2.SealingScheme.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "notice", b"notice", "off_site", b"off_site", "purpose", b"purpose", "readers", b"readers", "retention_days", b"retention_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "notice", b"notice", "off_site", b"off_site", "purpose", b"purpose", "readers", b"readers", "retention_days", b"retention_days", "sealing", b"sealing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -664,6 +859,472 @@ class NoticeSection(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NoticeSection: _TypeAlias = NoticeSection  # noqa: Y015
+
+@_typing.final
+class SitesSection(_message.Message):
+    """Section "sites", version 1, optional: by what a device knows that it is on one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SITES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sites(self) -> _containers.RepeatedCompositeFieldContainer[Global___Site]: ...
+    def __init__(
+        self,
+        *,
+        sites: _abc.Iterable[Global___Site] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sites", b"sites"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SitesSection: _TypeAlias = SitesSection  # noqa: Y015
+
+@_typing.final
+class Site(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    KINDS_NEEDED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    kinds_needed: _builtins.int
+    """So many kinds of mark must agree; 0 counts as 1. A name of a wireless network alone is easily imitated."""
+    @_builtins.property
+    def marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkMark]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        marks: _abc.Iterable[Global___NetworkMark] | None = ...,
+        kinds_needed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds_needed", b"kinds_needed", "marks", b"marks", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Site: _TypeAlias = Site  # noqa: Y015
+
+@_typing.final
+class NetworkMark(_message.Message):
+    """HMAC-SHA-256 under the pseudonym key, 16 bytes, over the kind's name, ':' and the value in small letters (an SSID as
+    it is); "gateway" is the name for the address of a gateway.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    kind: Global___MarkKind.ValueType
+    hash: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        kind: Global___MarkKind.ValueType = ...,
+        hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkMark: _TypeAlias = NetworkMark  # noqa: Y015
+
+@_typing.final
+class PeopleSection(_message.Message):
+    """Section "people", version 1, optional: to which groups accounts belong. Every account is in one set at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_BYTES_FIELD_NUMBER: _builtins.int
+    SETS_FIELD_NUMBER: _builtins.int
+    member_bytes: _builtins.int
+    """Bytes per member: the first of the account's pseudonym."""
+    @_builtins.property
+    def sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeopleSet]: ...
+    def __init__(
+        self,
+        *,
+        member_bytes: _builtins.int = ...,
+        sets: _abc.Iterable[Global___PeopleSet] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_bytes", b"member_bytes", "sets", b"sets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeopleSection: _TypeAlias = PeopleSection  # noqa: Y015
+
+@_typing.final
+class PeopleSet(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    members: _builtins.bytes
+    """Members in rising order, one after the other."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Without the prefix "people:" under which rules name them."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        members: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeopleSet: _TypeAlias = PeopleSet  # noqa: Y015
+
+@_typing.final
+class BrowserSection(_message.Message):
+    """Section "browser", version 1, optional."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    OTHERWISE_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    otherwise: _event_pb2.DecisionKind.ValueType
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___SiteRule]: ...
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___SiteCategory]: ...
+    @_builtins.property
+    def settings(self) -> _containers.RepeatedCompositeFieldContainer[Global___BrowserRule]: ...
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___SiteRule] | None = ...,
+        otherwise: _event_pb2.DecisionKind.ValueType = ...,
+        categories: _abc.Iterable[Global___SiteCategory] | None = ...,
+        settings: _abc.Iterable[Global___BrowserRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "otherwise", b"otherwise", "rules", b"rules", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrowserSection: _TypeAlias = BrowserSection  # noqa: Y015
+
+@_typing.final
+class SiteRule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    WHEN_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    SITES_FIELD_NUMBER: _builtins.int
+    decision: _event_pb2.DecisionKind.ValueType
+    @_builtins.property
+    def text(self) -> Global___RuleText: ...
+    @_builtins.property
+    def when(self) -> Global___Applicability: ...
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"example.org" with everything below it, "example.org/path" with every path that begins so, "*" for every site."""
+
+    def __init__(
+        self,
+        *,
+        text: Global___RuleText | None = ...,
+        when: Global___Applicability | None = ...,
+        decision: _event_pb2.DecisionKind.ValueType = ...,
+        categories: _abc.Iterable[_builtins.str] | None = ...,
+        sites: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "when", b"when"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "decision", b"decision", "sites", b"sites", "text", b"text", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SiteRule: _TypeAlias = SiteRule  # noqa: Y015
+
+@_typing.final
+class SiteCategory(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SITES_FIELD_NUMBER: _builtins.int
+    FILTER_KNOWS_MORE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    filter_knows_more: _builtins.bool
+    """The school's web filter knows more of them than stand here."""
+    @_builtins.property
+    def sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        sites: _abc.Iterable[_builtins.str] | None = ...,
+        filter_knows_more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter_knows_more", b"filter_knows_more", "name", b"name", "sites", b"sites"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SiteCategory: _TypeAlias = SiteCategory  # noqa: Y015
+
+@_typing.final
+class BrowserRule(_message.Message):
+    """What is unspecified is left as the browser has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    WHEN_FIELD_NUMBER: _builtins.int
+    SAFE_SEARCH_FIELD_NUMBER: _builtins.int
+    SEARCH_ENGINE_FIELD_NUMBER: _builtins.int
+    HOME_PAGE_FIELD_NUMBER: _builtins.int
+    PRIVATE_WINDOWS_FIELD_NUMBER: _builtins.int
+    GUEST_PROFILES_FIELD_NUMBER: _builtins.int
+    DEVELOPER_TOOLS_FIELD_NUMBER: _builtins.int
+    OWN_NAME_SERVERS_FIELD_NUMBER: _builtins.int
+    SYNCHRONISATION_FIELD_NUMBER: _builtins.int
+    PASSWORD_SAVING_FIELD_NUMBER: _builtins.int
+    DOWNLOADS_FIELD_NUMBER: _builtins.int
+    EXTENSIONS_FIELD_NUMBER: _builtins.int
+    ALLOWED_EXTENSIONS_FIELD_NUMBER: _builtins.int
+    safe_search: Global___SafeSearch.ValueType
+    search_engine: _builtins.str
+    """Address with "%s" for the words searched for."""
+    home_page: _builtins.str
+    private_windows: Global___Switch.ValueType
+    guest_profiles: Global___Switch.ValueType
+    developer_tools: Global___Switch.ValueType
+    own_name_servers: Global___Switch.ValueType
+    synchronisation: Global___Switch.ValueType
+    password_saving: Global___Switch.ValueType
+    downloads: Global___Switch.ValueType
+    extensions: Global___Switch.ValueType
+    @_builtins.property
+    def text(self) -> Global___RuleText: ...
+    @_builtins.property
+    def when(self) -> Global___Applicability: ...
+    @_builtins.property
+    def allowed_extensions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Identifiers that stay allowed while extensions are blocked."""
+
+    def __init__(
+        self,
+        *,
+        text: Global___RuleText | None = ...,
+        when: Global___Applicability | None = ...,
+        safe_search: Global___SafeSearch.ValueType = ...,
+        search_engine: _builtins.str = ...,
+        home_page: _builtins.str = ...,
+        private_windows: Global___Switch.ValueType = ...,
+        guest_profiles: Global___Switch.ValueType = ...,
+        developer_tools: Global___Switch.ValueType = ...,
+        own_name_servers: Global___Switch.ValueType = ...,
+        synchronisation: Global___Switch.ValueType = ...,
+        password_saving: Global___Switch.ValueType = ...,
+        downloads: Global___Switch.ValueType = ...,
+        extensions: Global___Switch.ValueType = ...,
+        allowed_extensions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "when", b"when"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_extensions", b"allowed_extensions", "developer_tools", b"developer_tools", "downloads", b"downloads", "extensions", b"extensions", "guest_profiles", b"guest_profiles", "home_page", b"home_page", "own_name_servers", b"own_name_servers", "password_saving", b"password_saving", "private_windows", b"private_windows", "safe_search", b"safe_search", "search_engine", b"search_engine", "synchronisation", b"synchronisation", "text", b"text", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BrowserRule: _TypeAlias = BrowserRule  # noqa: Y015
+
+@_typing.final
+class NetworkSection(_message.Message):
+    """Section "network", version 1, optional."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkRule]: ...
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___NetworkRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkSection: _TypeAlias = NetworkSection  # noqa: Y015
+
+@_typing.final
+class NetworkRule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    WHEN_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    use: Global___NetworkUse.ValueType
+    decision: _event_pb2.DecisionKind.ValueType
+    @_builtins.property
+    def text(self) -> Global___RuleText: ...
+    @_builtins.property
+    def when(self) -> Global___Applicability: ...
+    @_builtins.property
+    def allowed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names or addresses that stay allowed."""
+
+    def __init__(
+        self,
+        *,
+        text: Global___RuleText | None = ...,
+        when: Global___Applicability | None = ...,
+        use: Global___NetworkUse.ValueType = ...,
+        decision: _event_pb2.DecisionKind.ValueType = ...,
+        allowed: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "when", b"when"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "decision", b"decision", "text", b"text", "use", b"use", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NetworkRule: _TypeAlias = NetworkRule  # noqa: Y015
+
+@_typing.final
+class PeripheralsSection(_message.Message):
+    """Section "peripherals", version 1, optional."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeripheralRule]: ...
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___PeripheralRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeripheralsSection: _TypeAlias = PeripheralsSection  # noqa: Y015
+
+@_typing.final
+class PeripheralRule(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    WHEN_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    kind: Global___PeripheralKind.ValueType
+    decision: _event_pb2.DecisionKind.ValueType
+    @_builtins.property
+    def text(self) -> Global___RuleText: ...
+    @_builtins.property
+    def when(self) -> Global___Applicability: ...
+    @_builtins.property
+    def allowed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"vendor:product" in hexadecimal that stay allowed."""
+
+    def __init__(
+        self,
+        *,
+        text: Global___RuleText | None = ...,
+        when: Global___Applicability | None = ...,
+        kind: Global___PeripheralKind.ValueType = ...,
+        decision: _event_pb2.DecisionKind.ValueType = ...,
+        allowed: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "when", b"when"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "decision", b"decision", "kind", b"kind", "text", b"text", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeripheralRule: _TypeAlias = PeripheralRule  # noqa: Y015
+
+@_typing.final
+class GrantsSection(_message.Message):
+    """Section "grants", version 1, optional: what may be granted beside the rules, by whom, for how long."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bounds(self) -> _containers.RepeatedCompositeFieldContainer[Global___GrantBound]: ...
+    def __init__(
+        self,
+        *,
+        bounds: _abc.Iterable[Global___GrantBound] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantsSection: _TypeAlias = GrantsSection  # noqa: Y015
+
+@_typing.final
+class GrantBound(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    RULE_IDS_FIELD_NUMBER: _builtins.int
+    MAX_SECONDS_FIELD_NUMBER: _builtins.int
+    DUTIES_FIELD_NUMBER: _builtins.int
+    TWO_PERSON_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """A kind of grant by its name: "observe", "exception", "lesson", ..."""
+    max_seconds: _builtins.int
+    two_person: _builtins.bool
+    @_builtins.property
+    def rule_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Rule ids; a last '*' stands for every end. Empty means every rule that is not safeguarding."""
+
+    @_builtins.property
+    def duties(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One signature by an officer with any of these duties is enough, unless two persons are asked for."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        rule_ids: _abc.Iterable[_builtins.str] | None = ...,
+        max_seconds: _builtins.int = ...,
+        duties: _abc.Iterable[_builtins.str] | None = ...,
+        two_person: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duties", b"duties", "kind", b"kind", "max_seconds", b"max_seconds", "rule_ids", b"rule_ids", "two_person", b"two_person"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantBound: _TypeAlias = GrantBound  # noqa: Y015
 
 @_typing.final
 class KeyStatement(_message.Message):
