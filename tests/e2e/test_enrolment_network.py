@@ -108,7 +108,10 @@ def test_each_unreachable_address_has_its_own_remedy(school: School, tmp_path: P
             wrong = await refused(school, laptop, address=f"127.0.0.2:{school.enrol_port}")
             assert wrong.reason in ("wrong-host", "port-closed")
             swapped = await refused(school, laptop, address=school.uplink_address)
-            assert swapped.reason in ("unreachable", "not-enrolment")
+            assert swapped.reason == "not-enrolment"
+            assert f"port {school.uplink_address.rpartition(':')[2]} of 127.0.0.1" in swapped.message
+            assert "127.0.0.1:7443" in swapped.remedy
+            assert "the uplink port, 7444" in swapped.remedy
             with socket.create_server(("127.0.0.1", 0)) as silent:
                 silent.listen()
                 port = silent.getsockname()[1]

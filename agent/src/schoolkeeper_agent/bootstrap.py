@@ -16,6 +16,7 @@ from schoolkeeper_agent.service import Service
 from schoolkeeper_agent.service_manager import ServiceManager
 from schoolkeeper_agent.status_socket import serve
 from schoolkeeper_agent.trust import Trust, TrustDamaged, load_trust, update_trust
+from schoolkeeper_agent.waiting import WaitingNote
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +111,16 @@ async def _identity(settings: Settings, clock: SystemClock, manager: ServiceMana
 
     manager.ready("waiting for enrolment")
     _log.info("not enrolled yet: waiting for `schoolkeeper-agent enrol`, or for an enrolment file")
-    result = await enrol_unattended(settings.state_dir, say=_log.warning, wall_ms=clock.wall_ms)
+    note = WaitingNote(settings.run_dir, "enrolment", clock.wall_ms())
+    try:
+        result = await enrol_unattended(
+            settings.state_dir,
+            say=_log.warning,
+            wall_ms=clock.wall_ms,
+            tried=lambda because: note.tried(because, clock.wall_ms()),
+        )
+    finally:
+        note.close()
     return result.identity
 
 
@@ -118,33 +128,48 @@ async def _trust(
     settings: Settings, clock: SystemClock, identity: Identity, manager: ServiceManager
 ) -> Trust:
     """The policy and keys in force; when they do not verify any more, it fetches them again until they do."""
+    trust, _ = _trust_held(settings)
+    if trust is not None:
+        return trust
+    note = WaitingNote(settings.run_dir, "a policy that verifies", clock.wall_ms())
+    try:
+        return await _trust_again(settings, clock, identity, manager, note)
+    finally:
+        note.close()
+
+
+def _trust_held(settings: Settings) -> tuple[Trust | None, str]:
+    """What is on the disk and verifies; otherwise None and why."""
+    try:
+        return load_trust(settings.state_dir), "there is no policy yet"
+    except TrustDamaged as error:
+        return None, str(error)
+
+
+async def _trust_again(
+    settings: Settings, clock: SystemClock, identity: Identity, manager: ServiceManager, note: WaitingNote
+) -> Trust:
     wait = 5.0
     while True:
-        try:
-            trust = load_trust(settings.state_dir)
-            if trust is not None:
-                return trust
-            problem = "there is no policy yet"
-        except TrustDamaged as error:
-            problem = str(error)
+        _, problem = _trust_held(settings)
         manager.ready(problem)
         _log.error("%s; fetching it again", problem)
-        await _fetch_trust(settings, clock, identity)
-        try:
-            trust = load_trust(settings.state_dir)
-        except TrustDamaged:
-            trust = None
+        failed = await _fetch_trust(settings, clock, identity)
+        trust, problem = _trust_held(settings)
         if trust is not None:
             return trust
+        note.tried(f"{problem}; {failed}" if failed else problem, clock.wall_ms())
         await asyncio.sleep(wait)
         wait = min(300.0, wait * 2)
 
 
-async def _fetch_trust(settings: Settings, clock: SystemClock, identity: Identity) -> None:
+async def _fetch_trust(settings: Settings, clock: SystemClock, identity: Identity) -> str:
+    """Asks each collector for the signed set; returns why none of them gave it, empty when one did."""
     from schoolkeeper_agent.addresses import known_addresses
     from schoolkeeper_agent.net import AddressError, fetch_from, open_channel, parse_proxy
 
     known = known_addresses(settings.state_dir, identity, None, extra_uplink=settings.uplink_addresses)
+    failed = "no collector's address is known"
     for address in known.uplink:
         try:
             async with open_channel(
@@ -152,7 +177,11 @@ async def _fetch_trust(settings: Settings, clock: SystemClock, identity: Identit
             ) as channel:
                 update = await update_trust(settings.state_dir, fetch_from(channel), now_ms=clock.wall_ms())
         except (AddressError, OSError) as error:
-            _log.error("%s: %s", address, error)
+            failed = f"{address}: {error}"
+            _log.error("%s", failed)
             continue
-        if update.refused:
-            _log.error("%s: %s: %s", address, update.refused, update.message)
+        if not update.refused:
+            return ""
+        failed = f"{address}: {update.refused}: {update.message}"
+        _log.error("%s", failed)
+    return failed

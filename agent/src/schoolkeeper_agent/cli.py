@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from schoolkeeper_agent.config import Settings
+    from schoolkeeper_agent.waiting import Waiting
     from schoolkeeper_proto.bundle import OpenBundle
 
 
@@ -106,7 +109,11 @@ def _status(args: argparse.Namespace, settings: Settings) -> int:
         return 1
     except NotRunning:
         from schoolkeeper_agent.reporting import report_from_files
+        from schoolkeeper_agent.waiting import read_waiting
 
+        waiting = read_waiting(settings.run_dir)
+        if waiting is not None:
+            return _waiting(args, settings, waiting)
         if settings.state_dir.exists() and not _may_read(settings.state_dir):
             print(f"error: the agent does not answer, and {settings.state_dir} may not be read: run this as root",
                   file=sys.stderr)  # fmt: skip
@@ -115,6 +122,20 @@ def _status(args: argparse.Namespace, settings: Settings) -> int:
     print(status.to_json(report) if args.json else status.render(report), end="\n" if args.json else "")
     wrong = report.problems or report.proof_failure or report.policy_problem or report.spool.failing_because
     return 0 if report.running and not wrong else 1
+
+
+def _waiting(args: argparse.Namespace, settings: Settings, waiting: Waiting) -> int:
+    """The service is up and sees nothing yet. As JSON: what the files say, and ``waiting`` beside it."""
+    from schoolkeeper_agent import status
+    from schoolkeeper_agent.reporting import report_from_files
+    from schoolkeeper_agent.waiting import words
+
+    if not args.json:
+        print(words(waiting), end="")
+        return 1
+    report = report_from_files(settings.state_dir, settings.room_bytes, time.time_ns() // 1_000_000)
+    print(json.dumps(json.loads(status.to_json(report)) | {"waiting": asdict(waiting)}))
+    return 1
 
 
 def _may_read(path: Path) -> bool:

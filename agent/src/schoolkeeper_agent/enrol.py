@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from schoolkeeper_agent import identity as identities
 from schoolkeeper_agent.describe import describe_device
 from schoolkeeper_agent.net import ENROLMENT, AddressError, Proxy, open_channel
-from schoolkeeper_agent.probe import Problem, Reached, Unreachable, probe
+from schoolkeeper_agent.probe import Problem, Reached, Unreachable, probe, wants_certificate
 from schoolkeeper_agent.trust import FOLDER as TRUST_FOLDER
 from schoolkeeper_agent.trust import Place, load_trust, save_place, update_trust
 from schoolkeeper_proto import enrolment_token, wire
@@ -175,7 +175,14 @@ async def _ask(
         try:
             response: wire.EnrolResponse = await call(request, timeout=60)
         except grpc.aio.AioRpcError as error:
-            raise refusal(error, options.address) from error
+            refused = refusal(error, options.address)
+            if refused.reason == "unreachable" and await asyncio.to_thread(
+                wants_certificate, options.address, options.proxy
+            ):
+                refused = _not_enrolment(
+                    options.address, "only devices that are enrolled already get in there"
+                )
+            raise refused from error
     return response
 
 
@@ -193,15 +200,21 @@ def refusal(error: AioRpcError, address: str) -> EnrolError:
             "Try again; then `doctor`",
         )
     if error.code().name == "UNIMPLEMENTED":
-        return EnrolError(
-            "not-enrolment",
-            f"{address} is a collector, but not the port to enrol at",
-            "Use the enrolment port (7443 unless your technician chose another)",
-        )
+        return _not_enrolment(address, "it does not know how to enrol")
     return EnrolError(
         "collector-failed",
         f"the collector at {address} failed ({details[:200]})",
         "Look into its log, then try again",
+    )
+
+
+def _not_enrolment(address: str, because: str) -> EnrolError:
+    host, _, port = address.rpartition(":")
+    return EnrolError(
+        "not-enrolment",
+        f"port {port} of {host} belongs to the collector, but is not the port to enrol at: {because}",
+        f"Enrol at the enrolment port, {host}:7443 unless your technician chose another; the uplink port, 7444, is"
+        " for afterwards, and the device finds it by itself",
     )
 
 

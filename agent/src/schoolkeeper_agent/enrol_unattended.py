@@ -73,10 +73,14 @@ async def enrol_unattended(
     *,
     say: Callable[[str], None],
     wall_ms: Callable[[], int],
+    tried: Callable[[str], None] = lambda _: None,
     preseed: Path = PRESEED,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> EnrolResult:
-    """Waits for the file and for the collector; returns once enrolled. ``say`` gets each new reason why not yet."""
+    """Waits for the file and for the collector; returns once enrolled.
+
+    ``say`` gets each new reason why not yet (for a log), ``tried`` the reason after every try.
+    """
     wait = FIRST_WAIT_SECONDS
     said = ""
     while True:
@@ -95,6 +99,7 @@ async def enrol_unattended(
         except EnrolError as error:
             message = f"not enrolled yet: {error}"
             longest = LONGEST_WAIT_SECONDS if error.may_pass else REFUSED_WAIT_SECONDS
+        tried(message)
         if message != said:
             say(message)
             said, wait = message, FIRST_WAIT_SECONDS

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from schoolkeeper_agent.net import Proxy, split_address
+from schoolkeeper_agent.net import AddressError, Proxy, split_address
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -59,6 +59,33 @@ def probe(address: str, ca_sha256: bytes, proxy: Proxy | None, timeout: float = 
     with contextlib.closing(_connect(host, port, proxy, timeout)) as plain:
         chain = _chain(plain, host, address)
     return Reached(address=address, ca_der=_judge(chain, host, address, ca_sha256))
+
+
+def wants_certificate(address: str, proxy: Proxy | None, timeout: float = 10.0) -> bool:
+    """Whether the server there speaks only to devices that show a certificate: the uplink port does. Never raises.
+
+    With TLS 1.3 the refusal comes after our side of the handshake is done, in answer to the first read (RFC 8446,
+    4.4.2.4): as an alert, or, from gRPC, by hanging up where an HTTP/2 server would speak first (RFC 9113, 3.4).
+    """
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    try:
+        host, port = split_address(address)
+        with (
+            contextlib.closing(_connect(host, port, proxy, timeout)) as plain,
+            context.wrap_socket(plain, server_hostname=host) as secured,
+        ):
+            return secured.recv(1) == b""
+    except ssl.SSLError as error:
+        return "CERTIFICATE_REQUIRED" in str(error.reason) or "HANDSHAKE_FAILURE" in str(error.reason)
+    except ConnectionResetError:
+        return True
+    except (OSError, AddressError, Unreachable):
+        return False
 
 
 def _connect(host: str, port: int, proxy: Proxy | None, timeout: float) -> socket.socket:
