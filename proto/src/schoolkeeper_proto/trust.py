@@ -24,6 +24,8 @@ ROLES = ("root", "targets", "snapshot", "timestamp")
 GROUPS_ROLE = "groups"
 KEYS_TARGET = "keys"
 GROUPS_TARGET = "groups/map"
+ROLLOUT_ROLE = "rollout"
+STAGE_TARGET = "stage/rollout"
 TIMESTAMP_DAYS = 14
 TARGETS_DAYS = 400
 ROOT_DAYS = 5 * 366
@@ -159,20 +161,37 @@ def unchecked_targets(data: bytes) -> TargetsView:
     return _targets_view(data)
 
 
+def signed_part(data: bytes) -> dict[str, Any]:
+    """What signatures of this metadata cover, unverified: for comparing and showing. Raises ``TrustRefused``."""
+    signed = _document(data, None)["signed"]
+    if not isinstance(signed, dict):
+        raise TrustRefused("malformed", "the signed part of the metadata is no object")
+    return signed
+
+
 def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
 def read_groups(data: bytes, parent: TargetsView) -> TargetsView:
     """The delegated role that assigns devices to groups. Raises ``TrustRefused``."""
-    role = parent.delegated.get(GROUPS_ROLE)
+    return _read_delegated(data, parent, GROUPS_ROLE, GROUPS_TARGET)
+
+
+def read_rollout(data: bytes, parent: TargetsView) -> TargetsView:
+    """The delegated role that says how far each rollout is. Raises ``TrustRefused``."""
+    return _read_delegated(data, parent, ROLLOUT_ROLE, STAGE_TARGET)
+
+
+def _read_delegated(data: bytes, parent: TargetsView, name: str, only: str) -> TargetsView:
+    role = parent.delegated.get(name)
     if role is None:
-        raise TrustRefused("malformed", "the targets delegate no role named groups")
-    _require(GROUPS_ROLE, signers(data, parent.delegated_keys, role), role)
+        raise TrustRefused("malformed", f"the targets delegate no role named {name}")
+    _require(name, signers(data, parent.delegated_keys, role), role)
     view = _targets_view(data)
-    outside = [name for name in view.targets if name != GROUPS_TARGET]
+    outside = [target for target in view.targets if target != only]
     if outside:
-        raise TrustRefused("outside-role", f"the groups role may not sign {outside[0]!r}")
+        raise TrustRefused("outside-role", f"the {name} role may not sign {outside[0]!r}")
     return view
 
 
