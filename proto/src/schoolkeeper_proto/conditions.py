@@ -1,21 +1,32 @@
 """When, where and for whom a rule holds: pure, three-valued, and light enough for the exec responder.
 
 A condition is a plain tuple (so that it can be written down and read back as JSON):
-``(times, places, groups, zone)`` with ``times`` as ``(weekdays, from_minute, to_minute)``.
+``(times, places, groups, zone, days, exceptions)`` with ``times`` as ``(weekdays, from_minute, to_minute)``,
+``days`` as ``(first, last)`` (since 1970, in the zone's time; a last of 0 is without end) and ``exceptions`` as
+``(groups, not_before_ms, expires_ms)`` (0: without end).
+
+An exception takes away from its one rule and from nothing else, and only when it is certain that it holds: a person
+who cannot be told has none. Groups named ``people:`` are of the school's register; whoever is not in it
+(no ``people:known``) cannot be told by them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from schoolkeeper_proto.policy import Applicability
 
 Times = tuple[tuple[int, int, int], ...]
-Condition = tuple[Times, tuple[str, ...], tuple[str, ...], str]
+Days = tuple[tuple[int, int], ...]
+Exceptions = tuple[tuple[tuple[str, ...], int, int], ...]
+Condition = tuple[Times, tuple[str, ...], tuple[str, ...], str, Days, Exceptions]
 
 _QUARTER_MS = 900_000
 _MINUTES_OF_DAY = 1440
+_PEOPLE = "people:"
+_KNOWN = "people:known"
+_PERSON = "person:"
 _EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0.
 
 
@@ -36,7 +47,7 @@ class Circumstances:
 
 def compile_condition(when: Applicability | None) -> Condition | None:
     """The plain form, or None for always and everywhere; raises ``ConditionMistake``."""
-    if when is None or not (when.times or when.places or when.user_groups):
+    if when is None or not (when.times or when.places or when.user_groups or when.exceptions or when.days):
         return None
     times = tuple((window.weekdays, window.from_minute, window.to_minute) for window in when.times)
     for weekdays, start, end in times:
@@ -50,9 +61,32 @@ def compile_condition(when: Applicability | None) -> Condition | None:
                 f"the time window {weekdays:#b} {start}..{end} never applies: give weekdays (bits 0 to 6) and two "
                 "different minutes of the day, 0 to 1440"
             )
-    if times:
+    days = tuple((days.first_day, days.last_day) for days in when.days)
+    for first, last in days:
+        if last and last < first:
+            raise ConditionMistake(f"the days {first}..{last} end before they begin: swap them")
+    if times or days:
         ZoneClock().offset_ms(when.time_zone, 0)
-    return times, tuple(str(place) for place in when.places), tuple(when.user_groups), when.time_zone
+    exceptions = tuple(
+        (tuple(one.user_groups), one.not_before_unix_ms, one.expires_unix_ms) for one in when.exceptions
+    )
+    places = tuple(str(place) for place in when.places)
+    return times, places, tuple(when.user_groups), when.time_zone, days, exceptions
+
+
+def condition_from_json(data: Any) -> Condition | None:
+    """What a condition was written as, a tuple again; raises ``TypeError`` or ``ValueError`` when it is none."""
+    if data is None:
+        return None
+    times, places, groups, zone, days, exceptions = data
+    return (
+        tuple((a, b, c) for a, b, c in times),
+        tuple(places),
+        tuple(groups),
+        zone,
+        tuple((a, b) for a, b in days),
+        tuple((tuple(who), a, b) for who, a, b in exceptions),
+    )
 
 
 class ZoneClock:
@@ -94,20 +128,53 @@ def holds(condition: Condition | None, circumstances: Circumstances, clock: Zone
     """Whether a rule holds now; None when place or person cannot be told and the answer hangs on it."""
     if condition is None:
         return True
-    times, places, groups, zone = condition
-    if times and not _in_times(times, circumstances.now_ms + clock.offset_ms(zone, circumstances.now_ms)):
-        return False
+    times, places, groups, zone, days, exceptions = condition
+    now_ms = circumstances.now_ms
+    if times or days:
+        local_ms = now_ms + clock.offset_ms(zone, now_ms)
+        if (times and not _in_times(times, local_ms)) or (days and not _in_days(days, local_ms)):
+            return False
     answer: bool | None = True
     if places and circumstances.place not in places:
         if circumstances.place not in ("unknown", "unspecified"):
             return False
         answer = None
     if groups:
-        if circumstances.groups is None:
-            return None
-        if circumstances.groups.isdisjoint(groups):
+        among = _among(groups, circumstances.groups)
+        if among is False:
             return False
+        answer = answer if among else None
+    if exceptions and _excepted(exceptions, circumstances):
+        return False
     return answer
+
+
+def _among(groups: tuple[str, ...], held: frozenset[str] | None) -> bool | None:
+    if held is None:
+        return None
+    if not held.isdisjoint(groups):
+        return True
+    if _KNOWN not in held and any(group.startswith(_PEOPLE) for group in groups):
+        return None
+    if any(group.startswith(_PERSON) for group in groups) and not any(
+        one.startswith(_PERSON) for one in held
+    ):
+        return None
+    return False
+
+
+def _excepted(exceptions: Exceptions, circumstances: Circumstances) -> bool:
+    for groups, not_before_ms, expires_ms in exceptions:
+        if circumstances.now_ms < not_before_ms or (expires_ms and circumstances.now_ms >= expires_ms):
+            continue
+        if not groups or _among(groups, circumstances.groups):
+            return True
+    return False
+
+
+def _in_days(days: Days, local_ms: int) -> bool:
+    day = local_ms // 86_400_000
+    return any(first <= day and (not last or day <= last) for first, last in days)
 
 
 def _in_times(times: Times, local_ms: int) -> bool:

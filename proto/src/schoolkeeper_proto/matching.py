@@ -22,6 +22,7 @@ from schoolkeeper_proto.conditions import (
     ConditionMistake,
     ZoneClock,
     compile_condition,
+    condition_from_json,
     holds,
 )
 from schoolkeeper_proto.patterns import PatternMistake, PatternTree
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 STRICTNESS = {"allow": 0, "observe": 1, "warn": 2, "read-only": 3, "block": 4, "block-and-raise": 5}
 _CAP = {"observe": "observe", "warn": "warn"}
-_FORMAT = 1
+_FORMAT = 2
 _REMEMBERED = 4096
 
 Row = tuple[str, str, str, "Condition | None", tuple[tuple[str, str], ...]]
@@ -88,7 +89,10 @@ class ApplicationTable:
         used = {by for by, _ in self._exact}
         self.needs_sha256 = "sha256" in used
         self.needs_package = "package" in used
-        self.needs_user = any(row[3] is not None and row[3][2] for row in self._rows)
+        self.needs_user = any(
+            row[3] is not None and (row[3][2] or any(groups for groups, _, _ in row[3][5]))
+            for row in self._rows
+        )
         self._found: dict[tuple[str, str, str], tuple[int, ...]] = {}
 
     @property
@@ -167,10 +171,13 @@ def _check_decisions(rows: Sequence[Row], otherwise: str) -> None:
 
 def _row_from_json(entry: list[Any]) -> Row:
     rule_id, decision, mode, condition, matches = entry
-    if condition is not None:
-        times, places, groups, zone = condition
-        condition = (tuple((a, b, c) for a, b, c in times), tuple(places), tuple(groups), zone)
-    return rule_id, decision, mode, condition, tuple((by, text) for by, text in matches)
+    return (
+        rule_id,
+        decision,
+        mode,
+        condition_from_json(condition),
+        tuple((by, text) for by, text in matches),
+    )
 
 
 def _strictest(holding: list[tuple[str, str, str]], otherwise: str, *, steady: bool) -> Verdict:

@@ -1653,7 +1653,7 @@ Global___RolloutTerms: _TypeAlias = RolloutTerms  # noqa: Y015
 
 @_typing.final
 class RolloutStage(_message.Message):
-    """Target "rollout/stage" of the delegated role "rollout", signed by the collector's online key: how far each rollout
+    """Target "stage/rollout" of the delegated role "rollout", signed by the collector's online key: how far each rollout
     is. It can hold a signed bundle back and hand it out; it can name none.
     """
 
