@@ -204,13 +204,24 @@ class KeyStatementEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TombstoneStatement:
-    school_id: str
+class ErasedEvents:
+    """``spans``: pairs of a position in the leaf's statement and how many events from it on."""
+
     leaf_index: int
-    positions: tuple[int, ...]
+    spans: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TombstoneStatement:
+    """Either ``leaf_index`` and ``positions``, or ``erased`` for many leaves at once."""
+
+    school_id: str
+    leaf_index: int = 0
+    positions: tuple[int, ...] = ()
     actor: str
     ground: str
     at_unix_ms: int
+    erased: tuple[ErasedEvents, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

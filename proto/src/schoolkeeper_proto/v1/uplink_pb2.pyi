@@ -635,6 +635,7 @@ class TombstoneStatement(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     GROUND_FIELD_NUMBER: _builtins.int
     AT_UNIX_MS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     school_id: _builtins.str
     leaf_index: _builtins.int
     """What was erased: the leaf that committed to it, and which of its events: 0 is the first event of the statement's
@@ -645,6 +646,10 @@ class TombstoneStatement(_message.Message):
     at_unix_ms: _builtins.int
     @_builtins.property
     def positions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def erased(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErasedEvents]:
+        """What one run of the collector's expiry deleted, of many leaves: then 2 and 3 are not used."""
+
     def __init__(
         self,
         *,
@@ -654,14 +659,40 @@ class TombstoneStatement(_message.Message):
         actor: _builtins.str = ...,
         ground: _builtins.str = ...,
         at_unix_ms: _builtins.int = ...,
+        erased: _abc.Iterable[Global___ErasedEvents] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at_unix_ms", b"at_unix_ms", "ground", b"ground", "leaf_index", b"leaf_index", "positions", b"positions", "school_id", b"school_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at_unix_ms", b"at_unix_ms", "erased", b"erased", "ground", b"ground", "leaf_index", b"leaf_index", "positions", b"positions", "school_id", b"school_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TombstoneStatement: _TypeAlias = TombstoneStatement  # noqa: Y015
+
+@_typing.final
+class ErasedEvents(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAF_INDEX_FIELD_NUMBER: _builtins.int
+    SPANS_FIELD_NUMBER: _builtins.int
+    leaf_index: _builtins.int
+    @_builtins.property
+    def spans(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Positions as above, as pairs: the first, and how many from it on."""
+
+    def __init__(
+        self,
+        *,
+        leaf_index: _builtins.int = ...,
+        spans: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaf_index", b"leaf_index", "spans", b"spans"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasedEvents: _TypeAlias = ErasedEvents  # noqa: Y015
 
 @_typing.final
 class RecoveryStatement(_message.Message):
