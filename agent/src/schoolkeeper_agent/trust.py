@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schoolkeeper_proto import policy, trust, wire
+from schoolkeeper_proto import policy, rollout, trust, wire
 from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.statements import verify_time
 
@@ -46,6 +46,13 @@ class Trust:
     bundle_hash: bytes
     bundle_version: int
     expires_unix_ms: int
+    rollout: policy.RolloutPlan | None = None
+    """The plan by which the group's newest policy reaches its devices; None when everybody takes it at once."""
+
+    @property
+    def waits_for_ring(self) -> bool:
+        """A newer policy is signed, and this device's ring is not open yet."""
+        return self.rollout is not None and self.bundle_hash != self.rollout.to_bundle_hash
 
     def stale_since(self, now_ms: int) -> int | None:
         """Since when the metadata is too old, or None. A stale policy stays in force and is shown as stale."""
@@ -134,7 +141,11 @@ def verify_set(folder: Path, place: Place) -> Trust:
     trust.check_target(targets, trust.KEYS_TARGET, keys_bytes)
     trust.check_target(groups, trust.GROUPS_TARGET, map_bytes)
     group = group_of(decode(policy.GroupMap, map_bytes), place)
-    trust.check_target(targets, trust.bundle_target(group), bundle_bytes)
+    plan = _check_rollout(folder, targets, place, group)
+    if plan is None or trust.sha256(bundle_bytes) == plan.to_bundle_hash:
+        trust.check_target(targets, trust.bundle_target(group), bundle_bytes)
+    else:
+        trust.check_target(targets, rollout.previous_target(group), bundle_bytes)
     manifest = decode(policy.BundleManifest, decode(policy.PolicyBundle, bundle_bytes).manifest)
     statement = decode(policy.KeyStatement, keys_bytes)
     _check_place(statement, manifest, group, place)
@@ -151,7 +162,22 @@ def verify_set(folder: Path, place: Place) -> Trust:
         bundle_hash=hashlib.sha256(bundle_bytes).digest(),
         bundle_version=manifest.version,
         expires_unix_ms=min(trust.expiry_of(timestamp), targets.expires_unix_ms, root.expires_unix_ms),
+        rollout=plan,
     )
+
+
+def _check_rollout(
+    folder: Path, targets: trust.TargetsView, place: Place, group: str
+) -> policy.RolloutPlan | None:
+    """The group's rollout plan, if the officers signed one. Which of its two bundles is ours was decided when the set
+    was fetched: the stage changes by the hour, and there is no way back from the new one."""
+    if rollout.plan_target(group) not in targets.targets:
+        return None
+    data = (folder / "plan").read_bytes()
+    trust.check_target(targets, rollout.plan_target(group), data)
+    plan = decode(policy.RolloutPlan, data)
+    rollout.check_plan(plan, targets, place.school_id, group)
+    return plan
 
 
 def group_of(groups: policy.GroupMap, place: Place) -> str:

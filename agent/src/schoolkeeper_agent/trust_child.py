@@ -23,7 +23,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from schoolkeeper_agent import identity
 from schoolkeeper_agent.trust import FOLDER, Place, Trust, group_of, load_place, verify_set
-from schoolkeeper_proto import policy, trust
+from schoolkeeper_proto import policy, rollout, trust
 from schoolkeeper_proto.codec import WireFormatError, decode
 
 _METADATA_URL = "tuf:/metadata/"
@@ -115,8 +115,36 @@ def _update(request: dict[str, Any]) -> dict[str, Any]:
     keys = _target(updater, trust.KEYS_TARGET)
     group_map = _target(updater, trust.GROUPS_TARGET)
     group = group_of(decode(policy.GroupMap, group_map), place)
-    bundle = _target(updater, trust.bundle_target(group))
-    return _put_in_force(folder, place, {"keys": keys, "map": group_map, "bundle": bundle})
+    files = {"keys": keys, "map": group_map}
+    name = trust.bundle_target(group)
+    if updater.get_targetinfo(rollout.plan_target(group)) is not None:
+        files["plan"] = _target(updater, rollout.plan_target(group))
+        name = _chosen(updater, files["plan"], _held(folder, place, group), place, group)
+    files["bundle"] = _target(updater, name)
+    return _put_in_force(folder, place, files)
+
+
+def _chosen(
+    updater: Updater, plan_bytes: bytes, held: tuple[bytes, int] | None, place: Place, group: str
+) -> str:
+    """The name of the bundle that this device takes in a rollout."""
+    plan = decode(policy.RolloutPlan, plan_bytes)
+    stage = None
+    if updater.get_targetinfo(trust.STAGE_TARGET) is not None:
+        stage = decode(policy.RolloutStage, _target(updater, trust.STAGE_TARGET))
+        rollout.check_stage(stage, place.school_id)
+    if rollout.choose(plan, stage, place.device_id, in_force=held) is rollout.Take.TO:
+        return trust.bundle_target(group)
+    return rollout.previous_target(group)
+
+
+def _held(folder: Path, place: Place, group: str) -> tuple[bytes, int] | None:
+    """Hash and version of the bundle in force, if it is of this group; none while nothing is, or it is damaged."""
+    try:
+        held = verify_set(folder / "sets" / (folder / "current").read_text().strip(), place)
+    except (OSError, ValueError, KeyError):
+        return None
+    return (held.bundle_hash, held.bundle_version) if held.group == group else None
 
 
 def _bootstrap(folder: Path, place: Place, first_root: str | None) -> bytes:
