@@ -12,7 +12,8 @@ from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.spool.contract import Spool
 from schoolkeeper_agent.uplink import messages
 from schoolkeeper_agent.uplink.cutting import DeviceIdentity
-from schoolkeeper_agent.uplink.machine import InForce, Memory, Uplink
+from schoolkeeper_agent.uplink.machine import Uplink
+from schoolkeeper_agent.uplink.standing import InForce, Memory
 from schoolkeeper_proto import model, wire
 from support.spools import OWNER, TARGET, moment
 

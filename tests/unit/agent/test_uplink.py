@@ -8,7 +8,7 @@ from fakes.collector import COMMAND
 from fakes.memory_spool import MemorySpool
 from schoolkeeper_agent.spool.contract import Owner, Wanted
 from schoolkeeper_agent.uplink import messages
-from schoolkeeper_agent.uplink.machine import Memory
+from schoolkeeper_agent.uplink.standing import Memory
 from schoolkeeper_proto import model, statements, wire
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.wire import Lane

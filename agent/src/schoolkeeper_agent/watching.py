@@ -1,0 +1,67 @@
+"""The sensors that run, and the notice of what they watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from schoolkeeper_agent import notice, sensors
+from schoolkeeper_agent.collection import lacks_notice
+from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.parts import Parts
+from schoolkeeper_agent.seams import Sensor
+from schoolkeeper_agent.supervise import SensorState, Supervisor
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Watching:
+    """Starts what can and may run, each under its supervisor; begins anew when the policy changed."""
+
+    parts: Parts
+    context: Callable[[], Context]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    states: dict[str, tuple[Sensor, SensorState]] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """A sensor whose kinds lack a notice text does not start (T-41)."""
+        bundle = self.parts.policy.bundle
+        for sensor in sensors.load(self.parts.platform, self.context()):
+            supervisor = Supervisor(sensor, self.parts.heart.emit)
+            self.states[sensor.name] = (sensor, supervisor.state)
+            ability, lacks = sensor.ability(), lacks_notice(sensor, bundle)
+            if lacks:
+                supervisor.state.problem = f"the policy has no notice text for {', '.join(lacks)}"
+            elif not ability.able:
+                supervisor.state.problem = ability.because
+            else:
+                self.tasks.append(asyncio.create_task(supervisor.run(), name=sensor.name))
+        self._write_notices()
+
+    async def stop(self) -> None:
+        tasks, self.tasks = self.tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def restart(self) -> None:
+        await self.stop()
+        self.states.clear()
+        self.start()
+
+    def runs(self, sensor: str) -> bool:
+        return sensor in self.states and self.states[sensor][1].running
+
+    def _write_notices(self) -> None:
+        """What is monitored, for everybody to read: made anew whenever the policy or what runs changed (T-41)."""
+        running = [
+            notice.Running(name=name, kinds=sensor.kinds, problem=state.problem)
+            for name, (sensor, state) in self.states.items()
+        ]
+        try:
+            notice.write_notices(self.parts.settings.run_dir, self.parts.policy.bundle, running)
+        except OSError as error:
+            _log.error("the notice of what is monitored cannot be written: %s", error)
