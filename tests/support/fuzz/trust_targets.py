@@ -1,4 +1,6 @@
-"""Parsers of the trust parts: signed metadata, tokens, names, certificate requests, key files, preseeded files."""
+"""Parsers of the trust parts: signed metadata, tokens, names, certificate requests, key files, preseeded files; the lines
+between the service and a session's helper.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schoolkeeper_agent.enrol_unattended import PreseedError, read_preseed
 from schoolkeeper_agent.identity import IdentityError, load_identity, new_key, write_private
+from schoolkeeper_agent.session import lines
 from schoolkeeper_collector.devices.authority import Authority, CertificateRefused, read_request
 from schoolkeeper_collector.school import roots
 from schoolkeeper_collector.school.certificates import make_ca
@@ -89,5 +92,9 @@ def trust_targets() -> tuple[Target, ...]:
                seeds=(b'{"signing_key": "00", "sealing_key": "00"}',)),
         Target(name="preseed", run=lambda d: _in_file(read_preseed, "enrol.toml", d), errors=(PreseedError,),
                seeds=(b'address = "c:1"\ntoken = "t"\n',)),
+        Target(name="session-words", run=lines.read, errors=(lines.LineMistake,),
+               seeds=(lines.write(lines.Words(title="a", text="b", number=1)),)),
+        Target(name="session-answer", run=lines.read_answer, errors=(lines.LineMistake,),
+               seeds=(lines.write_answer(lines.Answer(number=1, shown=True)),)),
         Target(name="chain", run=identity, errors=(IdentityError,), seeds=(b"not-before-unix-ms: 1\n",)),
     )  # fmt: skip

@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fakes.notification_daemon import NotificationDaemon
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
-from schoolkeeper_agent.session.lines import LineMistake, Words
+from schoolkeeper_agent.session.lines import Answer, LineMistake, Words
 from schoolkeeper_agent.session.server import SOCKET_NAME, SessionServer
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +32,10 @@ def anyio_backend() -> str:
 async def server(tmp_path: Path) -> AsyncIterator[SessionServer]:
     tmp_path.chmod(0o755)
     running = SessionServer(
-        tmp_path, user_of=lambda session: {"c2": os.getuid()}.get(session, 4711), terminals=lambda _: []
+        tmp_path,
+        user_of=lambda session: {"c2": os.getuid()}.get(session, 4711),
+        terminals=lambda _: [],
+        answer_seconds=20,
     )
     await running.start()
     yield running
@@ -56,8 +61,8 @@ def helper(
         process.communicate()
 
 
-async def joined(server: SessionServer, count: int = 1) -> None:
-    async with asyncio.timeout(10):
+async def joined(server: SessionServer, count: int = 1, *, limit: float = 60) -> None:
+    async with asyncio.timeout(limit):
         while len(server.peers) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -73,7 +78,10 @@ async def test_words_reach_the_helper_of_the_session_and_no_other(
         assert server.not_said == 1
         await server.tell(TELL)
         assert one.stdout is not None
-        assert await asyncio.to_thread(one.stdout.readline) == "game is not allowed here\n"
+        assert (
+            await asyncio.to_thread(one.stdout.readline)
+            == "could not be shown here: game is not allowed here\n"
+        )
         assert await asyncio.to_thread(one.stdout.readline) == "Ask Mr Lee.\n"
 
 
@@ -82,10 +90,10 @@ async def test_a_helper_comes_back_when_the_service_was_restarted(tmp_path: Path
         for title in ("first", "second"):
             server = SessionServer(tmp_path, terminals=lambda _: [])
             await server.start()
-            await joined(server)
+            await joined(server, limit=120)
             await server.tell(Tell(title=title, text="-"))
             assert one.stdout is not None
-            assert await asyncio.to_thread(one.stdout.readline) == f"{title}\n"
+            assert await asyncio.to_thread(one.stdout.readline) == f"could not be shown here: {title}\n"
             await asyncio.to_thread(one.stdout.readline)
             await server.close()
 
@@ -96,58 +104,126 @@ async def test_a_helper_believes_only_the_services_own_account(server: SessionSe
         assert "is not the school's service" in await asyncio.to_thread(one.stderr.readline)
 
 
-async def test_a_flood_of_connections_and_one_that_does_not_read_harm_nobody(
-    server: SessionServer, tmp_path: Path
-) -> None:
+async def test_a_flood_of_connections_and_one_that_does_not_read_harm_nobody(tmp_path: Path) -> None:
+    server = SessionServer(tmp_path, terminals=lambda _: [], answer_seconds=0.2)
+    await server.start()
     connections = [await asyncio.open_unix_connection(tmp_path / SOCKET_NAME) for _ in range(20)]
-    await asyncio.sleep(0.1)
+    await joined(server, 8)
+    for reader, _ in connections[8:]:
+        assert await asyncio.wait_for(reader.read(), 30) == b"", (
+            "more than eight of one account are turned away"
+        )
     assert len(server.peers) == 8
+    for _ in range(3000):  # nobody reads, nobody answers
+        await server.tell(Tell(title="t" * 150, text="x" * 1000))
+    assert server.not_said == 3000, "what nobody showed is counted"
     connections[0][1].write(b"x" * 1_000_000)
-    for _ in range(3000):  # nobody reads
-        await server.tell(Tell(title="t" * 150, text="x" * 1000, session_id="c2"))
-    assert server.not_said > 0, "what does not fit is counted"
+    async with asyncio.timeout(30):
+        while len(server.peers) > 7:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     for _, writer in connections:
         writer.close()
+    await server.close()
 
 
-@pytest.mark.skipif(
-    shutil.which("dbus-daemon") is None, reason="dbus-daemon is not installed (`make lab` installs it)"
-)
-async def test_a_desktop_shows_it_as_a_notification(server: SessionServer, tmp_path: Path) -> None:
-    from dbus_fast import Message
-    from dbus_fast.aio import MessageBus
-
-    command = [
-        "dbus-daemon",
-        "--session",
-        "--nofork",
-        "--print-address",
-        f"--address=unix:path={tmp_path}/bus",
-    ]
+@contextlib.asynccontextmanager
+async def session_bus(folder: Path) -> AsyncIterator[str]:
+    """A real session bus of this test's own; yields its address."""
+    if shutil.which("dbus-daemon") is None:
+        pytest.skip("dbus-daemon is not installed (`make lab` installs it)")
+    command = ["dbus-daemon", "--session", "--nofork", "--print-address", f"--address=unix:path={folder}/bus"]
     daemon = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert daemon.stdout is not None
-        address = (await asyncio.to_thread(daemon.stdout.readline)).strip()
-        desktop = await MessageBus(bus_address=address).connect()
-        shown: asyncio.Queue[list[object]] = asyncio.Queue()
-
-        def notify(message: Message) -> Message | None:
-            if message.member != "Notify":
-                return None
-            shown.put_nowait(message.body)
-            return Message.new_method_return(message, "u", [1])
-
-        desktop.add_message_handler(notify)
-        await desktop.request_name("org.freedesktop.Notifications")
-        with helper(tmp_path, bus=address):
-            await joined(server)
-            await server.tell(TELL)
-            body = await asyncio.wait_for(shown.get(), 10)
-        assert body[3:5] == ["game is not allowed here", "Ask Mr Lee."]
-        desktop.disconnect()
+        yield (await asyncio.to_thread(daemon.stdout.readline)).strip()
     finally:
         daemon.terminate()
         daemon.communicate()
+
+
+async def test_a_desktop_shows_it_as_a_notification(server: SessionServer, tmp_path: Path) -> None:
+    async with session_bus(tmp_path) as bus, NotificationDaemon.serving(bus) as desktop:
+        with helper(tmp_path, bus=bus):
+            await joined(server)
+            await server.tell(TELL)
+        (shown,) = desktop.shown
+        assert (shown.title, shown.text) == ("game is not allowed here", "Ask Mr Lee.")
+        assert server.not_said == 0
+
+
+@pytest.mark.parametrize("desktop", ["none", "refuses", "hangs"])
+async def test_a_desktop_that_shows_nothing_is_not_taken_for_one_that_does(
+    tmp_path: Path, desktop: str
+) -> None:
+    """The helper is there and its bus is there, and still nobody would have seen it: the terminal gets it."""
+    tmp_path.chmod(0o755)
+    ours, theirs = pty.openpty()
+    places = {os.getuid(): [Path(os.ttyname(theirs))]}
+    server = SessionServer(
+        tmp_path,
+        user_of=lambda session: os.getuid() if session else -1,
+        terminals=lambda user: places.get(user, []),
+        answer_seconds=20,
+    )
+    await server.start()
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            bus = await stack.enter_async_context(session_bus(tmp_path))
+            if desktop != "none":
+                daemon = await stack.enter_async_context(NotificationDaemon.serving(bus))
+                daemon.behaviour = desktop
+            stack.enter_context(helper(tmp_path, bus=bus))
+            await joined(server)
+            for tell in (TELL, replace(TELL, session_id="")):
+                await server.tell(tell)
+                assert b"game is not allowed here" in os.read(ours, 4096)
+            assert server.not_said == 0
+            places.clear()
+            await server.tell(TELL)
+            assert server.not_said == 1, "no desktop, no terminal: nobody was told, and that is said"
+    finally:
+        await server.close()
+        os.close(ours)
+        os.close(theirs)
+
+
+async def test_a_helper_that_does_not_answer_is_waited_for_once_and_again_when_it_does(
+    tmp_path: Path,
+) -> None:
+    server = SessionServer(tmp_path, terminals=lambda _: [], answer_seconds=0.3)
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET_NAME)
+    await joined(server)
+    loop = asyncio.get_running_loop()
+    for expected in (True, False):
+        began = loop.time()
+        await server.tell(TELL)
+        assert (loop.time() - began >= 0.3) is expected
+    assert server.not_said == 2
+    numbers = [lines.read(await reader.readline()).number for _ in range(2)]
+    writer.write(lines.write_answer(Answer(number=numbers[0], shown=True)))
+
+    async def answer_all() -> None:
+        while line := await reader.readline():
+            writer.write(lines.write_answer(Answer(number=lines.read(line).number, shown=True)))
+
+    answering = asyncio.create_task(answer_all())
+    await _until_told(server)
+    answering.cancel()
+    await asyncio.wait([answering])
+    writer.write(lines.write_answer(Answer(number=999, shown=True)))
+    assert await asyncio.wait_for(reader.read(), 30) == b"", "an answer to nothing ends the connection"
+    await server.close()
+
+
+async def _until_told(server: SessionServer) -> None:
+    """Tells until a message reaches somebody."""
+    async with asyncio.timeout(30):
+        while True:
+            before = server.not_said
+            await server.tell(TELL)
+            if server.not_said == before:
+                return
 
 
 async def test_without_a_helper_the_persons_terminal_gets_it(tmp_path: Path) -> None:
@@ -170,6 +246,18 @@ def test_lines_are_bounded_and_what_is_none_is_refused() -> None:
     assert line.count(b"\n") == 1
     assert len(line) < lines.MAX_LINE * 2
     assert lines.read(line).title.endswith("…")
+    assert lines.read_answer(lines.write_answer(Answer(number=7, shown=False))) == Answer(
+        number=7, shown=False
+    )
+    for wrong in (
+        b"",
+        b"[]",
+        b'{"number": 1}',
+        b'{"number": true, "shown": true}',
+        b'{"number": -1, "shown": true}',
+    ):
+        with pytest.raises(LineMistake):
+            lines.read_answer(wrong)
     for wrong in (b"", b"{}", b"[]", b'{"title": 1, "text": ""}', b"\xff", b"[" * 100_000):
         with pytest.raises(LineMistake):
             lines.read(wrong)

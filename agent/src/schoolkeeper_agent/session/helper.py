@@ -1,4 +1,4 @@
-"""The helper: listens to the service and shows what it says. Without rights, without state, without an opinion."""
+"""The helper: listens to the service, shows what it says, and answers whether it could. Without rights or state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from schoolkeeper_agent.session import lines, show
-from schoolkeeper_agent.session.lines import LineMistake, Words
+from schoolkeeper_agent.session.lines import Answer, LineMistake, Words
 from schoolkeeper_agent.session.server import server_user
 
 _SHORTEST_S, _LONGEST_S = 1.0, 60.0
@@ -38,8 +38,12 @@ async def _once(path: Path, bus_address: str, trusted_user: int) -> bool:
             print(f"{path} is not the school's service: its owner is another account", file=sys.stderr)
             return False
         while line := await reader.readline():
-            await say(lines.read(line), bus_address)
+            words = lines.read(line)
+            shown = await say(words, bus_address)
             heard = True
+            if words.number:
+                writer.write(lines.write_answer(Answer(number=words.number, shown=shown)))
+                await writer.drain()
     except (LineMistake, ValueError) as error:
         print(f"a message could not be read: {error}", file=sys.stderr)
     finally:
@@ -47,12 +51,14 @@ async def _once(path: Path, bus_address: str, trusted_user: int) -> bool:
     return heard
 
 
-async def say(words: Words, bus_address: str) -> None:
-    """On the desktop; without one, on the terminal this helper was started from."""
+async def say(words: Words, bus_address: str) -> bool:
+    """On the desktop; without one, on the terminal this helper was started from. False: nobody can have seen it."""
     if bus_address and await show.on_desktop(words, bus_address):
-        return
-    if not show.on_terminal(Path("/dev/tty"), words.title, words.text):
-        print(f"{words.title}\n{words.text}", flush=True)
+        return True
+    if show.on_terminal(Path("/dev/tty"), words.title, words.text):
+        return True
+    print(f"could not be shown here: {words.title}\n{words.text}", flush=True)
+    return False
 
 
 def bus_of_this_session() -> str:

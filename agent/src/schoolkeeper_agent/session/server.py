@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
-from schoolkeeper_agent.session.lines import Words
+from schoolkeeper_agent.session.lines import LineMistake, Words
 
 SOCKET_NAME = "session.sock"
 MAX_HELPERS = 64
 MAX_HELPERS_PER_USER = 8
+ANSWER_SECONDS = 5.0
+"""Longer than a helper waits for its desktop (``show.DESKTOP_SECONDS``)."""
 _WRITE_LIMIT = 64 << 10
+_LATE = 64
+_log = logging.getLogger(__name__)
 _CREDENTIALS = struct.Struct("=iII")
 
 UserOf = Callable[[str], int]
@@ -31,8 +38,56 @@ class Peer:
     user_id: int
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Helper:
+    """``mute``: it left words unanswered, so nobody waits for it again until it answers."""
+
+    peer: Peer
+    writer: asyncio.StreamWriter
+    mute: bool = False
+    asked: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
+    late: deque[int] = field(default_factory=lambda: deque(maxlen=_LATE))
+
+    def ask(self, words: Words) -> asyncio.Future[bool]:
+        """The answer to these words: shown or not. A helper that does not read is left out."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self.writer.is_closing() or self.writer.transport.get_write_buffer_size() >= _WRITE_LIMIT:
+            answer.set_result(False)
+            return answer
+        self.writer.write(lines.write(words))
+        if self.mute:
+            self.late.append(words.number)
+            answer.set_result(False)
+        else:
+            self.asked[words.number] = answer
+        return answer
+
+    def answered(self, answer: lines.Answer) -> None:
+        """Raises ``LineMistake`` for an answer to nothing: who talks without being asked is no helper of ours."""
+        asked = self.asked.pop(answer.number, None)
+        if asked is not None:
+            if not asked.done():
+                asked.set_result(answer.shown)
+        elif answer.number in self.late:
+            self.late.remove(answer.number)
+        else:
+            raise LineMistake(f"an answer to {answer.number}, which was not asked")
+        self.mute = False
+
+    def give_up(self, number: int) -> None:
+        if self.asked.pop(number, None) is not None:
+            self.mute = True
+            self.late.append(number)
+
+    def gone(self) -> None:
+        for answer in self.asked.values():
+            if not answer.done():
+                answer.set_result(False)
+        self.asked.clear()
+
+
 class SessionServer:
-    """``user_of`` tells whose session an id is, ``terminals`` where to write when no helper is there."""
+    """``user_of`` tells whose session an id is, ``terminals`` where to write when no helper could show anything."""
 
     def __init__(
         self,
@@ -40,17 +95,20 @@ class SessionServer:
         *,
         user_of: UserOf = lambda _: -1,
         terminals: Callable[[int], Iterable[Path]] = show.terminals_of,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._path = run_dir / SOCKET_NAME
         self._user_of = user_of
         self._terminals = terminals
+        self._answer_seconds = answer_seconds
         self._server: asyncio.Server | None = None
-        self._helpers: dict[asyncio.StreamWriter, Peer] = {}
+        self._helpers: list[_Helper] = []
+        self._numbers = itertools.count(1)
         self.not_said = 0
         """Messages that reached nobody."""
 
     async def start(self) -> None:
-        """Listens; the socket is open to every account, since whoever connects only listens."""
+        """Listens; the socket is open to every account, since whoever connects only hears and answers."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._joined, self._path, limit=1024)
@@ -60,46 +118,70 @@ class SessionServer:
         if self._server is not None:
             self._server.close()
             # Aborted: a helper that does not read would hold up an orderly end for ever.
-            for writer in list(self._helpers):
-                writer.transport.abort()
+            for helper in list(self._helpers):
+                helper.writer.transport.abort()
             await self._server.wait_closed()
             self._path.unlink(missing_ok=True)
 
     @property
     def peers(self) -> tuple[Peer, ...]:
-        return tuple(self._helpers.values())
+        return tuple(helper.peer for helper in self._helpers)
 
     async def tell(self, effect: Tell) -> None:
-        """Says it to the session's person, or to everybody; never raises for somebody who is not there."""
+        """Says it to the session's person, or to everybody; never raises for somebody who is not there.
+
+        Whoever has a helper that could show nothing (no desktop that shows notifications, no terminal), or that does
+        not say, gets it on their terminals. Takes ``answer_seconds`` at most.
+        """
         user_id = self._user_of(effect.session_id) if effect.session_id else -1
-        line = lines.write(Words(title=effect.title, text=effect.text))
-        reached = 0
-        for writer, peer in list(self._helpers.items()):
-            if user_id in (-1, peer.user_id) and _has_room(writer):
-                writer.write(line)
-                reached += 1
-        if not reached:
-            written = [await asyncio.to_thread(show.on_terminal, path, effect.title, effect.text)
-                       for path in self._terminals(user_id)]  # fmt: skip
-            reached = sum(written)
+        shown_to, asked = await self._by_helpers(user_id, effect)
+        missed = asked - shown_to
+        if not missed and not shown_to:
+            missed = {user_id}
+        reached = bool(shown_to)
+        for user in sorted(missed):
+            reached |= await self._on_terminals(user, effect)
+        if not reached and user_id < 0 and user_id not in missed:
+            reached = await self._on_terminals(user_id, effect)
         if not reached:
             self.not_said += 1
+            _log.warning("nobody could be told: %s", effect.title)
+
+    async def _by_helpers(self, user_id: int, effect: Tell) -> tuple[set[int], set[int]]:
+        """User ids that saw it, and those whose helpers were asked to show it."""
+        number = next(self._numbers)
+        words = Words(title=effect.title, text=effect.text, number=number)
+        answers = {h: h.ask(words) for h in self._helpers if user_id in (-1, h.peer.user_id)}
+        if answers:
+            await asyncio.wait(answers.values(), timeout=self._answer_seconds)
+        for helper in answers:
+            helper.give_up(number)
+        shown = {h.peer.user_id for h, answer in answers.items() if answer.done() and answer.result()}
+        return shown, {helper.peer.user_id for helper in answers}
+
+    async def _on_terminals(self, user_id: int, effect: Tell) -> bool:
+        written = [
+            await asyncio.to_thread(show.on_terminal, path, effect.title, effect.text)
+            for path in self._terminals(user_id)
+        ]
+        return any(written)
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer.get_extra_info("socket"))
-        of_user = sum(other.user_id == peer.user_id for other in self._helpers.values())
+        of_user = sum(other.peer.user_id == peer.user_id for other in self._helpers)
         if len(self._helpers) >= MAX_HELPERS or of_user >= MAX_HELPERS_PER_USER:
             writer.close()
             return
-        self._helpers[writer] = peer
+        helper = _Helper(peer=peer, writer=writer)
+        self._helpers.append(helper)
         try:
-            # Nothing that a helper says matters: the end of its connection is all that is waited for.
-            while await reader.read(1024):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)  # slows one that talks without end
-        except OSError:
-            pass
+            while line := await reader.readline():
+                helper.answered(lines.read_answer(line))
+        except (OSError, ValueError) as error:  # a LineMistake, or a line without end
+            _log.info("the session helper of user %d is let go: %s", peer.user_id, error)
         finally:
-            self._helpers.pop(writer, None)
+            self._helpers.remove(helper)
+            helper.gone()
             writer.transport.abort()
 
 
@@ -113,8 +195,3 @@ def peer_of(connection: socket.socket) -> Peer:
 def server_user(connection: socket.socket) -> int:
     """Who runs the service at the other end, for a helper that wants to know."""
     return peer_of(connection).user_id
-
-
-def _has_room(writer: asyncio.StreamWriter) -> bool:
-    """A helper that does not read is left out instead of filling the service's memory."""
-    return writer.transport.get_write_buffer_size() < _WRITE_LIMIT

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 from schoolkeeper_agent.session.lines import Words, plain
 
+DESKTOP_SECONDS = 3.0
 _URGENT = 2
 _NAME = "Schoolkeeper"
 
 
 async def on_desktop(words: Words, bus_address: str) -> bool:
-    """By org.freedesktop.Notifications (Desktop Notifications Specification 1.2); False when nobody serves it."""
+    """By org.freedesktop.Notifications (Desktop Notifications Specification 1.2).
+
+    False when nobody serves it, or does not answer in ``DESKTOP_SECONDS``: a desktop that hangs shows nothing.
+    """
+    try:
+        async with asyncio.timeout(DESKTOP_SECONDS):
+            return await _notify(words, bus_address)
+    except TimeoutError:
+        return False
+
+
+async def _notify(words: Words, bus_address: str) -> bool:
     from dbus_fast import Message, MessageType, Variant
     from dbus_fast.aio import MessageBus
     from dbus_fast.errors import DBusError
