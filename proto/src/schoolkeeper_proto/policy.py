@@ -402,6 +402,14 @@ class GrantsSection:
     bounds: tuple[GrantBound, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantPayload:
+    """What a grant carries: rules of an emergency block, or the grants that a revocation ends."""
+
+    applications: ApplicationsSection | None = None
+    grant_ids: tuple[bytes, ...] = ()
+
+
 Section = (
     ApplicationsSection
     | MediaSection

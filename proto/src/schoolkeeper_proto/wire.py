@@ -413,6 +413,8 @@ class GrantStatement:
     powered_on_seconds: int = 0
     reason_commitment: bytes = b""
     notice: str = ""
+    payload: bytes = b""
+    allowed_mode: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

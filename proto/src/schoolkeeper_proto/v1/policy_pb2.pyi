@@ -1327,6 +1327,36 @@ class GrantBound(_message.Message):
 Global___GrantBound: _TypeAlias = GrantBound  # noqa: Y015
 
 @_typing.final
+class GrantPayload(_message.Message):
+    """What a grant carries beside its statement; see GrantStatement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLICATIONS_FIELD_NUMBER: _builtins.int
+    GRANT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def applications(self) -> Global___ApplicationsSection:
+        """EMERGENCY_BLOCK: rules that warn or refuse, beside those in force."""
+
+    @_builtins.property
+    def grant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """REVOKE: the grants that end."""
+
+    def __init__(
+        self,
+        *,
+        applications: Global___ApplicationsSection | None = ...,
+        grant_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "grant_ids", b"grant_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantPayload: _TypeAlias = GrantPayload  # noqa: Y015
+
+@_typing.final
 class KeyStatement(_message.Message):
     """Target "keys": the school's working keys and addresses, signed by officers through the root."""
 

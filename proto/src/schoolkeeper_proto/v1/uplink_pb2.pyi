@@ -1362,6 +1362,8 @@ class GrantStatement(_message.Message):
     POWERED_ON_SECONDS_FIELD_NUMBER: _builtins.int
     REASON_COMMITMENT_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    ALLOWED_MODE_FIELD_NUMBER: _builtins.int
     school_id: _builtins.str
     grant_id: _builtins.bytes
     kind: Global___GrantKind.ValueType
@@ -1372,6 +1374,10 @@ class GrantStatement(_message.Message):
     reason_commitment: _builtins.bytes
     notice: _builtins.str
     """Words for the person at the device; empty for a quiet one."""
+    payload: _builtins.bytes
+    """Serialised GrantPayload; empty when the kind needs none."""
+    allowed_mode: _builtins.str
+    """OBSERVE: what the rules do meanwhile: "observe" (also when empty) or "warn"."""
     @_builtins.property
     def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
@@ -1392,10 +1398,12 @@ class GrantStatement(_message.Message):
         powered_on_seconds: _builtins.int = ...,
         reason_commitment: _builtins.bytes = ...,
         notice: _builtins.str = ...,
+        payload: _builtins.bytes = ...,
+        allowed_mode: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_ids", b"device_ids", "expires_unix_ms", b"expires_unix_ms", "grant_id", b"grant_id", "groups", b"groups", "kind", b"kind", "not_before_unix_ms", b"not_before_unix_ms", "notice", b"notice", "powered_on_seconds", b"powered_on_seconds", "reason_commitment", b"reason_commitment", "rule_ids", b"rule_ids", "school_id", b"school_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_mode", b"allowed_mode", "device_ids", b"device_ids", "expires_unix_ms", b"expires_unix_ms", "grant_id", b"grant_id", "groups", b"groups", "kind", b"kind", "not_before_unix_ms", b"not_before_unix_ms", "notice", b"notice", "payload", b"payload", "powered_on_seconds", b"powered_on_seconds", "reason_commitment", b"reason_commitment", "rule_ids", b"rule_ids", "school_id", b"school_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
