@@ -1,5 +1,6 @@
-"""Parsers of the trust parts: signed metadata, tokens, names, certificate requests, key files, preseeded files; the lines
-between the service and a session's helper.
+"""Parsers of the trust parts: signed metadata, tokens, names, certificate requests, key files, preseeded files.
+
+And the lines between the service and the helper in a person's session.
 """
 
 from __future__ import annotations
