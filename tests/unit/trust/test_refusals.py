@@ -90,6 +90,7 @@ class HostileCollector:
 
     def seal(self, targets_version: int, parts: dict[str, bytes]) -> None:
         online, now_ms = self.school.keys.online, self.school.made_ms
+        parts = {"rollout": self.repository.read_file("metadata/1.rollout.json")} | parts
         _, snapshot_version, timestamp_version = self.versions
         self.versions = (targets_version, snapshot_version + 1, timestamp_version + 1)
         snapshot = roots.make_snapshot(version=self.versions[1], parts=parts, online=online, now_ms=now_ms)

@@ -39,6 +39,8 @@ def _policies(
     ]
     if before is None or before.groups_version != after.groups_version:
         found.append((trust.GROUPS_TARGET, after.groups_version, after.group_map_sha256))
+    if before is not None and before.rollout_version != after.rollout_version:
+        found.append((trust.STAGE_TARGET, after.rollout_version, after.stage_sha256))
     return [
         wire.PolicyStatement(
             school_id=school_id, name=name, version=version, sha256=sha256, at_unix_ms=now_ms

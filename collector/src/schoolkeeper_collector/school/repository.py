@@ -12,14 +12,15 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schoolkeeper_collector.school import roots
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
-from schoolkeeper_proto import policy, trust
+from schoolkeeper_proto import policy, rollout, trust
 from schoolkeeper_proto.codec import decode, encode
 
 _NAME = re.compile(r"(?:metadata|targets)/(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -49,6 +50,22 @@ class Published:
     expires_unix_ms: int
     key_statement: bytes
     bundles: dict[str, tuple[bytes, int]]
+    rollout_version: int = 0
+    """Of the online-signed stage; 0 while the officers' targets delegate none."""
+    stage: policy.RolloutStage | None = None
+    stage_sha256: bytes = b""
+    plans: dict[str, policy.RolloutPlan] = field(default_factory=dict)
+
+    def bundle_for(self, group: str, device_id: bytes) -> tuple[bytes, int] | None:
+        """(SHA-256, version) that a device which holds neither bundle of a rollout takes; None without a bundle."""
+        plan = self.plans.get(group)
+        if plan is None:
+            return self.bundles.get(group)
+        # Paused is for the device to know: one that has the new bundle keeps it, and is not told otherwise.
+        opened = rollout.stage_of(self.stage, plan).open_rings
+        if rollout.ring_of(plan, device_id) < opened:
+            return plan.to_bundle_hash, plan.to_version
+        return plan.from_bundle_hash, plan.from_version
 
     @property
     def key_statement_hash(self) -> bytes:
@@ -94,17 +111,26 @@ class Repository:
             f"metadata/{now.targets_version}.targets.json",
             f"metadata/{now.groups_version}.groups.json",
         ]
+        if now.rollout_version:
+            names.append(f"metadata/{now.rollout_version}.rollout.json")
         return {name: self.read_file(name) for name in names}
 
     def target_files(self, group: str) -> dict[str, bytes]:
-        """Key statement, group map and the group's bundle by file name. Raises ``RepositoryError``: no bundle."""
+        """Key statement, group map, the group's bundle and what belongs to its rollout, by file name.
+
+        Raises ``RepositoryError``: no bundle.
+        """
         targets, groups = self._views()
         found = {}
-        for view, name in (
+        wanted = [
             (targets, trust.KEYS_TARGET),
             (groups, trust.GROUPS_TARGET),
             (targets, trust.bundle_target(group)),
-        ):
+        ]
+        if rollout.plan_target(group) in targets.targets:
+            wanted += [(targets, rollout.plan_target(group)), (targets, rollout.previous_target(group))]
+            wanted.append((self._stage_view(targets), trust.STAGE_TARGET))
+        for view, name in wanted:
             entry = view.targets.get(name)
             if entry is None:
                 raise RepositoryError(
@@ -172,7 +198,8 @@ class Repository:
                 if name in files:
                     trust.check_target(view, name, files[name])
                 else:
-                    self.read_file(self._target_path(view, name))
+                    files[name] = self.read_file(self._target_path(view, name))
+            check_rollouts(view, files)
             if new_root is not None:
                 write_file(self._paths.metadata / f"{root.version}.root.json", new_root)
             for name, content in files.items():
@@ -182,7 +209,12 @@ class Repository:
                 school_id = decode(policy.KeyStatement, files[trust.KEYS_TARGET]).school_id
                 self._write_groups(policy.GroupMap(school_id=school_id, version=1), 1, online, now_ms)
             groups_version = before.groups_version if before else 1
-            return self._seal(view.version, groups_version, before, online, now_ms)
+            rollout_version = before.rollout_version if before else 0
+            if trust.ROLLOUT_ROLE in view.delegated and not rollout_version:
+                school_id = decode(policy.KeyStatement, files[trust.KEYS_TARGET]).school_id
+                rollout_version = 1
+                self._write_stage(policy.RolloutStage(school_id=school_id, version=1), online, now_ms)
+            return self._seal(view.version, groups_version, rollout_version, before, online, now_ms)
 
     def publish_groups(
         self, assignments: dict[bytes, str], school_id: str, online: Ed25519PrivateKey, now_ms: int
@@ -200,7 +232,26 @@ class Repository:
             version = before.groups_version + 1
             made = policy.GroupMap(school_id=school_id, version=version, assignments=entries)
             self._write_groups(made, version, online, now_ms)
-            return self._seal(before.targets_version, version, before, online, now_ms)
+            return self._seal(
+                before.targets_version, version, before.rollout_version, before, online, now_ms
+            )
+
+    def publish_stage(
+        self, groups: tuple[policy.GroupStage, ...], online: Ed25519PrivateKey, now_ms: int
+    ) -> Published:
+        """Publishes how far each rollout is; nothing is written when nothing changed."""
+        with self._locked():
+            before = self.current()
+            if before.stage is None:
+                raise RepositoryError(
+                    "the officers' targets in force know no rollouts: stage and publish once with this version first"
+                )
+            if before.stage.groups == groups:
+                return before
+            version = before.rollout_version + 1
+            made = policy.RolloutStage(school_id=before.stage.school_id, version=version, groups=groups)
+            self._write_stage(made, online, now_ms)
+            return self._seal(before.targets_version, before.groups_version, version, before, online, now_ms)
 
     def refresh(self, online: Ed25519PrivateKey, now_ms: int, *, force: bool = False) -> Published:
         """Signs snapshot and timestamp anew when they are in their second half; call it daily."""
@@ -208,7 +259,9 @@ class Repository:
             now = self.current()
             if not force and now.expires_unix_ms - now_ms > REFRESH_WITHIN_MS:
                 return now
-            return self._seal(now.targets_version, now.groups_version, now, online, now_ms)
+            return self._seal(
+                now.targets_version, now.groups_version, now.rollout_version, now, online, now_ms
+            )
 
     def _next_root(self, data: bytes) -> trust.RootView:
         """The view of a root that may follow; the newest one again is fine, after a publication that was cut off."""
@@ -218,12 +271,20 @@ class Repository:
         return trust.check_root_chain(chain, hashlib.sha256(chain[0]).digest())
 
     def _seal(
-        self, targets: int, groups: int, before: Published | None, online: Ed25519PrivateKey, now_ms: int
+        self,
+        targets: int,
+        groups: int,
+        stage: int,
+        before: Published | None,
+        online: Ed25519PrivateKey,
+        now_ms: int,
     ) -> Published:
         parts = {
             "targets": self.read_file(f"metadata/{targets}.targets.json"),
             "groups": self.read_file(f"metadata/{groups}.groups.json"),
         }
+        if stage:
+            parts["rollout"] = self.read_file(f"metadata/{stage}.rollout.json")
         version = before.snapshot_version + 1 if before else 1
         snapshot = roots.make_snapshot(version=version, parts=parts, online=online, now_ms=now_ms)
         write_file(self._paths.metadata / f"{version}.snapshot.json", snapshot)
@@ -234,8 +295,15 @@ class Repository:
             now_ms=now_ms,
         )
         write_file(self._paths.metadata / "timestamp.json", stamp)
-        self._forget_old(version, groups)
+        self._forget_old(version, groups, stage)
         return self.current()
+
+    def _write_stage(self, made: policy.RolloutStage, online: Ed25519PrivateKey, now_ms: int) -> None:
+        content = encode(made)
+        data = roots.make_rollout(version=made.version, stage=content, online=online, now_ms=now_ms)
+        name = trust.target_file_name(trust.STAGE_TARGET, hashlib.sha256(content).hexdigest())
+        write_file(self._paths.targets / name, content)
+        write_file(self._paths.metadata / f"{made.version}.rollout.json", data)
 
     def _write_groups(
         self, made: policy.GroupMap, version: int, online: Ed25519PrivateKey, now_ms: int
@@ -246,13 +314,14 @@ class Repository:
         write_file(self._paths.targets / name, content)
         write_file(self._paths.metadata / f"{version}.groups.json", data)
 
-    def _forget_old(self, snapshot: int, groups: int) -> None:
+    def _forget_old(self, snapshot: int, groups: int, stage: int) -> None:
         """A device in the middle of an update may still need the last few; older ones never."""
-        for kind, newest in (("snapshot", snapshot), ("groups", groups)):
+        for kind, newest in (("snapshot", snapshot), ("groups", groups), ("rollout", stage)):
             (self._paths.metadata / f"{newest - _KEPT_VERSIONS}.{kind}.json").unlink(missing_ok=True)
-        maps = sorted((self._paths.targets / "groups").glob("*.map"), key=lambda p: p.stat().st_mtime)
-        for path in maps[: -2 * _KEPT_VERSIONS]:
-            path.unlink(missing_ok=True)
+        for folder, pattern in (("groups", "*.map"), ("stage", "*.rollout")):
+            held = sorted((self._paths.targets / folder).glob(pattern), key=lambda p: p.stat().st_mtime)
+            for path in held[: -2 * _KEPT_VERSIONS]:
+                path.unlink(missing_ok=True)
 
     def _current_or_none(self) -> Published | None:
         try:
@@ -282,10 +351,12 @@ class Repository:
             if checked
             else trust.unchecked_targets(targets)
         )
-        bundles = {}
+        bundles, plans = {}, {}
         for name, entry in view.targets.items():
             folder, _, group = name.partition("/")
-            if folder == "bundles":
+            if folder == "rollout":
+                plans[group] = decode(policy.RolloutPlan, self.read_file(self._target_path(view, name)))
+            if folder == "bundles" and not group.endswith("/previous"):
                 content = decode(policy.PolicyBundle, self.read_file(self._target_path(view, name)))
                 manifest = decode(policy.BundleManifest, content.manifest)
                 bundles[group] = (bytes.fromhex(entry.sha256), manifest.version)
@@ -301,7 +372,24 @@ class Repository:
             expires_unix_ms=trust.expiry_of(timestamp),
             key_statement=self.read_file(self._target_path(view, trust.KEYS_TARGET)),
             bundles=bundles,
+            plans=plans,
+            **self._read_stage(snapshot["meta"]),
         )
+
+    def _stage_view(self, targets: trust.TargetsView) -> trust.TargetsView:
+        version = self.current().rollout_version
+        return trust.read_rollout(self.read_file(f"metadata/{version}.rollout.json"), targets)
+
+    def _read_stage(self, meta: dict[str, Any]) -> dict[str, Any]:
+        """What a snapshot's stage says; nothing for a snapshot from before there were rollouts."""
+        if "rollout.json" not in meta:
+            return {}
+        version = int(meta["rollout.json"]["version"])
+        view = trust.unchecked_targets(self.read_file(f"metadata/{version}.rollout.json"))
+        sha256 = view.targets[trust.STAGE_TARGET].sha256
+        name = trust.target_file_name(trust.STAGE_TARGET, sha256)
+        stage = decode(policy.RolloutStage, self.read_file(f"targets/{name}"))
+        return {"rollout_version": version, "stage": stage, "stage_sha256": bytes.fromhex(sha256)}
 
     @staticmethod
     def _target_path(view: trust.TargetsView, name: str) -> str:
@@ -313,3 +401,16 @@ class Repository:
         with self._paths.lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def check_rollouts(view: trust.TargetsView, files: dict[str, bytes]) -> None:
+    """Raises ``TrustRefused`` for a rollout plan that a device would refuse, or an old bundle without a plan."""
+    school_id = decode(policy.KeyStatement, files[trust.KEYS_TARGET]).school_id
+    for name in view.targets:
+        folder, _, group = name.partition("/")
+        if folder == "rollout":
+            rollout.check_plan(decode(policy.RolloutPlan, files[name]), view, school_id, group)
+        if folder == "bundles" and group.endswith("/previous"):
+            plan = rollout.plan_target(group.removesuffix("/previous"))
+            if plan not in view.targets:
+                raise trust.TrustRefused("malformed", f"{name!r} is signed without the plan {plan!r}")

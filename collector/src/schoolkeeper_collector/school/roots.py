@@ -25,6 +25,8 @@ from tuf.api.metadata import (
 
 from schoolkeeper_proto import trust
 
+_DELEGATED = {trust.GROUPS_ROLE: trust.GROUPS_TARGET, trust.ROLLOUT_ROLE: trust.STAGE_TARGET}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfficerPublic:
@@ -84,26 +86,35 @@ def officers_of(root: bytes) -> list[str]:
 
 
 def make_targets(*, version: int, files: dict[str, bytes], online_key: bytes, now_ms: int) -> bytes:
-    """Unsigned targets over ``files`` (name -> bytes), delegating the assignment of devices to the online key."""
+    """Unsigned targets over ``files`` (name -> bytes).
+
+    To the online key they delegate the assignment of devices to groups, and how far each rollout is.
+    """
     key = _public(online_key)
-    role = DelegatedRole(
-        trust.GROUPS_ROLE, [key.keyid], threshold=1, terminating=True, paths=[trust.GROUPS_TARGET]
-    )
+    roles = {
+        name: DelegatedRole(name, [key.keyid], threshold=1, terminating=True, paths=[target])
+        for name, target in _DELEGATED.items()
+    }
     targets = Targets(
         version=version,
         expires=_until(now_ms, trust.TARGETS_DAYS),
         targets=_targets(files),
-        delegations=Delegations({key.keyid: key}, {trust.GROUPS_ROLE: role}),
+        delegations=Delegations({key.keyid: key}, roles),
     )
     return Metadata(targets).to_bytes()
 
 
 def make_groups(*, version: int, group_map: bytes, online: Ed25519PrivateKey, now_ms: int) -> bytes:
-    targets = Targets(
-        version=version,
-        expires=_until(now_ms, trust.TARGETS_DAYS),
-        targets=_targets({trust.GROUPS_TARGET: group_map}),
-    )
+    return _delegated({trust.GROUPS_TARGET: group_map}, version, online, now_ms)
+
+
+def make_rollout(*, version: int, stage: bytes, online: Ed25519PrivateKey, now_ms: int) -> bytes:
+    return _delegated({trust.STAGE_TARGET: stage}, version, online, now_ms)
+
+
+def _delegated(files: dict[str, bytes], version: int, online: Ed25519PrivateKey, now_ms: int) -> bytes:
+    expires = _until(now_ms, trust.TARGETS_DAYS)
+    targets = Targets(version=version, expires=expires, targets=_targets(files))
     return sign(Metadata(targets).to_bytes(), online)
 
 
