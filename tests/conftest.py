@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support import faults
 from support.requirements import Evidence, RequirementError, check_ids, load
 
 if TYPE_CHECKING:
@@ -19,8 +20,19 @@ PROVED = ROOT / ".cache" / "requirements-proved.json"
 EVIDENCE = pytest.StashKey[Evidence]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many random faults, and which."""
+    faults.add_options(parser)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Seeds for fault tests: few in the fast suite, many in the long one."""
+    faults.parametrise(metafunc)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Start with no evidence."""
+    """Start with no evidence, and choose the seeds of a long run."""
+    faults.choose()
     config.stash[EVIDENCE] = Evidence()
 
 
@@ -38,6 +50,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.user_properties.extend(("requirement", row) for row in ids)
     if mistakes:
         raise pytest.UsageError("\n".join(mistakes))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _officers_remember_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What an officer's program remembers of a school never lands in the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCHOOLKEEPER_OFFICER_HOME", str(tmp_path_factory.mktemp("officer-home")))
+        yield
 
 
 class _Recorder:

@@ -17,7 +17,7 @@ def suite(tmp_path: Path) -> Path:
     """A copy of the settings, the conftest and its helpers, with no test yet."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "tests" / "support").mkdir(parents=True)
-    for name in ("conftest.py", "support/requirements.py"):
+    for name in ("conftest.py", "support/requirements.py", "support/faults.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
     shutil.copytree(ROOT / "tests" / "data", tmp_path / "tests" / "data")
     return tmp_path
@@ -26,7 +26,11 @@ def suite(tmp_path: Path) -> Path:
 def run(suite: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on one file with `text`."""
     (suite / "tests" / "test_it.py").write_text(f"import pytest\n\n{text}")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST_", "SCHOOLKEEPER_FAULT"))
+    }
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     command = [sys.executable, "-m", "pytest", "-p", "pytest_timeout", "-p", "xdist.plugin", *arguments]
     return subprocess.run(command, cwd=suite, env=environment, capture_output=True, text=True, check=False)
@@ -77,3 +81,23 @@ def test_a_mark_with_a_slip_of_the_pen_is_refused(suite: Path) -> None:
         "'requirment' not found in `markers`"
         in run(suite, "@pytest.mark.requirment('T-44')\ndef test_a(): pass\n").stdout
     )
+
+
+SEEDED = "@pytest.mark.seeds(short=2, long=5)\ndef test_a(seed): print('seed is', seed)\n"
+
+
+def test_fault_tests_have_few_seeds_at_first_and_many_random_ones_in_the_long_run(suite: Path) -> None:
+    fast = run(suite, SEEDED)
+    assert "2 passed" in fast.stdout
+    runs = [run(suite, SEEDED, "-m", "chaos", "-v", "-n", workers) for workers in ("0", "2")]
+    assert all("5 passed" in done.stdout for done in runs), runs[0].stdout + runs[1].stdout
+    names = [{line.split("[")[1] for line in d.stdout.splitlines() if "seed-" in line} for d in runs]
+    assert names[0] != names[1], "each long run has other seeds"
+    assert "3 passed" in run(suite, SEEDED, "-m", "chaos", "--fault-rounds", "3").stdout
+
+
+@pytest.mark.parametrize("marks", ["chaos", "not chaos"])
+def test_a_failure_is_seen_again_by_its_seed(suite: Path, marks: str) -> None:
+    done = run(suite, SEEDED, "-m", marks, "--fault-seed", "4711", "-rA")
+    assert "1 passed" in done.stdout
+    assert "seed is 4711" in done.stdout
