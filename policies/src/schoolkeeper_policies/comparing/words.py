@@ -1,0 +1,88 @@
+"""A compiled rule in one line, for a plan's before and after."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import assert_never
+
+from schoolkeeper_policies.comparing.regions import Rule
+from schoolkeeper_proto.policy import (
+    Applicability,
+    ApplicationRule,
+    DayRange,
+    MediaAccess,
+    MediaRule,
+    NetworkRule,
+    PeripheralRule,
+    RuleException,
+    SiteRule,
+)
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_SHOWN = 6
+
+
+def said(rule: Rule) -> str:
+    """Mode, decision, what it is about and when."""
+    what, about = _about(rule)
+    return f"{rule.text.mode} {what}: {about}{when_said(rule.when)}"
+
+
+def _about(rule: Rule) -> tuple[str, str]:
+    match rule:
+        case ApplicationRule():
+            return str(rule.decision), _few([f"{match.by} {match.text}" for match in rule.matches])
+        case MediaRule():
+            what = str(rule.access)
+            if rule.access is MediaAccess.ENCRYPTED_ONLY:
+                what += f" (plain {rule.plain}, unknown {rule.unknown})"
+            return what, _few([*rule.serials, *rule.vendor_products, *rule.buses]) or "every medium"
+        case SiteRule():
+            return str(rule.decision), _few([*(f"category {name}" for name in rule.categories), *rule.sites])
+        case NetworkRule():
+            return str(rule.decision), f"{rule.use}{_but(rule.allowed)}"
+        case PeripheralRule():
+            return str(rule.decision), f"{rule.kind}{_but(rule.allowed)}"
+        case _:
+            assert_never(rule)
+
+
+def _but(allowed: tuple[str, ...]) -> str:
+    return f" but {_few(list(allowed))}" if allowed else ""
+
+
+def _few(texts: list[str]) -> str:
+    rest = len(texts) - _SHOWN
+    return ", ".join(texts[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def when_said(when: Applicability | None) -> str:
+    """' (Mon Tue 08:30-15:45; on-site; for staff)', or nothing for always and everywhere."""
+    if when is None:
+        return ""
+    parts = []
+    for window in when.times:
+        days = " ".join(day for bit, day in enumerate(DAYS) if window.weekdays >> bit & 1)
+        hours = "-".join(f"{at // 60:02}:{at % 60:02}" for at in (window.from_minute, window.to_minute))
+        parts.append(f"{days} {hours}")
+    parts += [str(place) for place in when.places]
+    if when.days:
+        parts.append("on " + _few([_days(days) for days in when.days]))
+    parts += [f"for {group}" for group in when.user_groups]
+    parts += [_exception(one) for one in when.exceptions]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _days(days: DayRange) -> str:
+    first = date(1970, 1, 1) + timedelta(days=days.first_day)
+    if not days.last_day:
+        return f"{first} and after"
+    return f"{first} to {date(1970, 1, 1) + timedelta(days=days.last_day)}"
+
+
+def _exception(one: RuleException) -> str:
+    who = ", ".join(one.user_groups) or "everybody"
+    until = ""
+    if one.expires_unix_ms:
+        until = f" until {datetime.fromtimestamp(one.expires_unix_ms // 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"not for {who}{until}"
