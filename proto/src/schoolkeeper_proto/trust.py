@@ -161,6 +161,12 @@ def unchecked_targets(data: bytes) -> TargetsView:
     return _targets_view(data)
 
 
+def tuf_key_id(raw: bytes) -> str:
+    """The key id The Update Framework computes for an Ed25519 key: SHA-256 of its canonical JSON."""
+    value = {"keytype": "ed25519", "keyval": {"public": raw.hex()}, "scheme": "ed25519"}
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
 def signed_part(data: bytes) -> dict[str, Any]:
     """What signatures of this metadata cover, unverified: for comparing and showing. Raises ``TrustRefused``."""
     signed = _document(data, None)["signed"]

@@ -38,12 +38,18 @@ from schoolkeeper_collector.school.statement import (
 )
 from schoolkeeper_collector.store.database import StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_policies.officer import words
 from schoolkeeper_policies.officer.keyfile import KeyFileError, read_public
+from schoolkeeper_policies.officer.record import Assessment, RecordError
+from schoolkeeper_policies.officer.signing import SigningError
+from schoolkeeper_policies.officer.staged import StagedError
+from schoolkeeper_policies.officer.staged import pack as pack_staged
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_proto import policy, trust
 from schoolkeeper_proto.codec import decode, encode
 
 T = TypeVar("T")
+CONSENT = "The school's leadership consents to this change, having read both risk assessments."
 _FAULTS = (
     ConfigError,
     InitError,
@@ -52,8 +58,11 @@ _FAULTS = (
     NotPublished,
     PackInForceError,
     PolicyError,
+    RecordError,
     RepositoryError,
     SchemaError,
+    SigningError,
+    StagedError,
     StoreUrlError,
     trust.TrustRefused,
     PermissionError,
@@ -69,6 +78,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to the collector's program."""
     app.command("init")(init)
     app.command("stage")(stage)
+    app.command("waiting")(waiting)
     app.command("publish")(publish)
     app.command("refresh")(refresh)
 
@@ -136,8 +146,26 @@ def stage(
         bool,
         typer.Option("--new-ingest-key", help="One more key that devices seal to; yearly, or after a theft."),
     ] = False,
+    why: Annotated[str, typer.Option(help="The reason, for the change log.")] = "",
+    technical_assessment: Annotated[
+        Path | None,
+        typer.Option(help="File with the technical risk assessment of a weaker safeguarding rule."),
+    ] = None,
+    technical_by: Annotated[str, typer.Option(help="The technical officer who wrote it and will sign.")] = "",
+    educational_assessment: Annotated[
+        Path | None, typer.Option(help="File with the educational risk assessment.")
+    ] = None,
+    educational_by: Annotated[
+        str, typer.Option(help="The safeguarding officer who wrote it and will sign.")
+    ] = "",
+    consent_by: Annotated[
+        str, typer.Option(help="The officer of the leadership who consents by signing.")
+    ] = "",
 ) -> None:
-    """Prepare a change of policy, addresses or officers for the officers to sign."""
+    """Prepare a change of policy, addresses or officers for the officers to sign.
+
+    A change that weakens a safeguarding rule needs --why, both assessments and the leadership's consent.
+    """
 
     def work() -> Path:
         settings, keys = _school()
@@ -164,7 +192,19 @@ def stage(
                 "nothing to stage: name a --group, an --address, --replace-officer or --new-ingest-key"
             )
         folder = staging.stage(
-            settings.state_dir, keys, changed, now, new_root=new_root, pack=used if group else None
+            settings.state_dir,
+            keys,
+            changed,
+            now,
+            new_root=new_root,
+            pack=used if group else None,
+            reasons=staging.Reasons(
+                why=why,
+                staged_by=getpass.getuser(),
+                technical=_assessment(technical_assessment, technical_by),
+                educational=_assessment(educational_assessment, educational_by),
+                consent=Assessment(by=consent_by, text=CONSENT) if consent_by else None,
+            ),
         )
         if address:
             old = decode(policy.KeyStatement, held.key_statement).uplink_addresses
@@ -179,6 +219,29 @@ def stage(
     typer.echo(
         f"  schoolkeeper-officer sign {folder} --key THEIR-KEY-FILE\n\nthen: schoolkeeper-collector publish"
     )
+
+
+def waiting(
+    out: Annotated[Path | None, typer.Option(help="Write the change into this .skchange file.")] = None,
+    add: Annotated[
+        Path | None, typer.Option(help="Add the signatures of an officer's .sksigned file.")
+    ] = None,
+) -> None:
+    """Show the change that waits for signatures; write it to a file, or take an officer's signatures."""
+
+    def work() -> str:
+        state_dir = load_settings().state_dir
+        if add is not None:
+            staging.take_signatures(state_dir, _read(add), str(add), now_ms())
+        found = staging.read_waiting(state_dir, now_ms())
+        if found is None:
+            return "No change waits."
+        staged, seen = found
+        if out is not None:
+            out.write_bytes(pack_staged(staged))
+        return "\n".join(words.review_text(seen))
+
+    typer.echo(_guarded(work))
 
 
 def publish() -> None:
@@ -262,6 +325,19 @@ def _another_ingest_key(
     typer.echo(f"In escrow: {path}; keep a copy with the backup.\nRestart the collector BEFORE you publish:")
     typer.echo("devices seal to the new key from then on, and a running collector does not hold it yet.\n")
     return encode(with_ingest_key(held, entry, now))
+
+
+def _assessment(file: Path | None, by: str) -> Assessment | None:
+    if file is None:
+        return None
+    return Assessment(by=by, text=_read(file).decode(errors="replace").strip())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RepositoryError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _school() -> tuple[Settings, ServiceKeys]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, select
@@ -173,9 +173,6 @@ def _build(folder: Path, options: InitOptions) -> bytes:
     offline.mkdir(mode=0o700)
     root_keys = [keyfile.new_keys(f"root-{n}", None) for n in (1, 2, 3)]
     officers = {spec: keyfile.new_keys(spec.name, spec.duty) for spec in options.officers}
-    for officer in (*root_keys, *officers.values()):
-        (offline / officer.officer).mkdir()
-        keyfile.save_keys(offline / officer.officer / f"{officer.officer}.key", officer, options.passphrase)
     online = keys.online.public_key().public_bytes_raw()
     unsigned = roots.make_root(
         version=1,
@@ -190,6 +187,11 @@ def _build(folder: Path, options: InitOptions) -> bytes:
         now_ms=options.now_ms,
     )
     root = roots.sign(unsigned, *(k.signing for k in root_keys))
+    for officer in (*root_keys, *officers.values()):
+        (offline / officer.officer).mkdir()
+        # The pin lies in the key file: an officer's program needs nothing that the collector says later.
+        pinned = replace(officer, root_sha256=trust.sha256(root))
+        keyfile.save_keys(offline / officer.officer / f"{officer.officer}.key", pinned, options.passphrase)
     repository = Repository(folder)
     repository.publish_root(root)
     statement = make_statement(

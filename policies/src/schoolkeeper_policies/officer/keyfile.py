@@ -42,6 +42,8 @@ class OfficerKeys:
     duty: Duty | None
     signing: Ed25519PrivateKey
     sealing: X25519PrivateKey
+    root_sha256: bytes = b""
+    """Hash of the school's first root, bound to the keys in the file; empty where the officer pins it by hand."""
 
     @property
     def signer(self) -> Ed25519Signer:
@@ -117,6 +119,8 @@ def save_keys(path: Path, keys: OfficerKeys, passphrase: str | None) -> None:
         "duty": keys.duty.value if keys.duty else "",
         "version": 1,
     }
+    if keys.root_sha256:
+        head["root"] = keys.root_sha256.hex()
     if passphrase is None:
         body = {**head, "protection": "NONE - DEMONSTRATION ONLY", "secret": secret.hex()}
     else:
@@ -162,6 +166,7 @@ def load_keys(path: Path, passphrase: str | None) -> OfficerKeys:
             duty,
             Ed25519PrivateKey.from_private_bytes(plain[:32]),
             X25519PrivateKey.from_private_bytes(plain[32:]),
+            bytes.fromhex(str(body.get("root", ""))),
         )
     except InvalidTag as error:
         raise KeyFileError(f"{path} does not open: wrong passphrase, or the file was altered") from error

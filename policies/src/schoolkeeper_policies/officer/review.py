@@ -1,0 +1,406 @@
+"""A staged change, verified from the root that the officer pinned, and what it would do: rule by rule, in plain words.
+
+The collector is not believed. The chain of roots starts at the pin and may not be shorter or other than what this
+officer saw before; what is in force must be signed by two officers; the new state must follow it; the plan is computed
+here, from the bundles themselves. Pure: bytes and a memory in, a ``Review`` and the next memory out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from schoolkeeper_policies.officer import record, statement_words
+from schoolkeeper_policies.officer.memory import Memory
+from schoolkeeper_policies.officer.staged import Staged
+from schoolkeeper_policies.plan import Change, compare
+from schoolkeeper_proto import policy, trust
+from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, open_bundle
+from schoolkeeper_proto.codec import WireFormatError, decode
+
+_DAY_MS = 86_400_000
+_BUNDLES = "bundles/"
+_DELEGATED = {trust.GROUPS_ROLE: trust.GROUPS_TARGET, trust.ROLLOUT_ROLE: trust.STAGE_TARGET}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleChange:
+    """A group's bundle: version 0 before means that the group is new."""
+
+    group: str
+    target: str
+    from_version: int
+    to_version: int
+    from_sha256: str
+    to_sha256: str
+    changes: tuple[Change, ...]
+
+    @property
+    def step(self) -> record.BundleStep:
+        return record.BundleStep(
+            group=self.group,
+            from_version=self.from_version,
+            from_sha256=self.from_sha256,
+            to_version=self.to_version,
+            to_sha256=self.to_sha256,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """What an officer is asked to sign. ``lacks``: why it may not be signed or published yet; empty when nothing."""
+
+    school_id: str
+    school_name: str
+    version: int
+    expires_unix_ms: int
+    root: trust.RootView
+    new_root: bool
+    statement: policy.KeyStatement
+    bundles: tuple[BundleChange, ...]
+    other: tuple[str, ...]
+    record: record.ChangeRecord | None
+    lacks: tuple[str, ...]
+    signed_by: frozenset[str]
+    root_signed_by: int
+    seen: Memory
+    """What to remember once this was looked at."""
+    opened: Mapping[str, OpenBundle] = field(default_factory=dict)
+    """The bundles as they would be in force, by group."""
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return tuple(change for bundle in self.bundles for change in bundle.changes)
+
+    @property
+    def weakening(self) -> tuple[Change, ...]:
+        return record.weakening(self.changes)
+
+    @property
+    def duties_missing(self) -> tuple[trust.Duty, ...]:
+        held = {duty.duty for duty in self.root.duties.values() if duty.officer in self.signed_by}
+        return tuple(duty for duty in trust.Duty if duty not in held)
+
+    @property
+    def root_signatures_missing(self) -> int:
+        return max(0, self.root.roles["root"].threshold - self.root_signed_by) if self.new_root else 0
+
+
+def review(staged: Staged, memory: Memory, now_ms: int, *, draft: bool = False) -> Review:
+    """Raises ``TrustRefused`` for what must not be signed, ``RecordError`` for an unreadable change-log entry.
+
+    ``draft``: what the change-log entry says is not compared yet, because this review is to fill it.
+    """
+    in_force_root = _root_in_force(staged, memory)
+    root = _root_to_come(staged, in_force_root)
+    held = trust.read_targets(staged.in_force, in_force_root)
+    view = trust.unchecked_targets(staged.targets)
+    _check_follows(view, held, memory, now_ms)
+    _check_delegations(staged.targets, root)
+    files = _files(staged, view)
+    statement, before = _statements(staged, files, held, root)
+    if memory.school_id and statement.school_id != memory.school_id:
+        raise trust.TrustRefused("wrong-school", f"the change is of the school {statement.school_id!r}")
+    bundles, opened = _bundles(staged, files, view, held, statement.school_id, memory)
+    other = (
+        *_officers(in_force_root, root),
+        *_keys_of_root(in_force_root, root),
+        *statement_words.statement_changes(before, statement),
+        *_other_targets(view, held),
+    )
+    entry = _record(files, view, held, None if draft else bundles, statement.school_id)
+    changes = tuple(change for bundle in bundles for change in bundle.changes)
+    signed_by = frozenset(
+        root.duties[key_id].officer
+        for key_id in trust.signers(staged.targets, root.keys, root.roles["targets"])
+        if key_id in root.duties
+    )
+    newest = staged.roots[-1]
+    return Review(
+        school_id=statement.school_id,
+        school_name=statement.school_name,
+        version=view.version,
+        expires_unix_ms=view.expires_unix_ms,
+        root=root,
+        new_root=staged.has_new_root,
+        statement=statement,
+        bundles=bundles,
+        other=other,
+        record=entry,
+        lacks=record.missing(entry, changes, root, statement),
+        signed_by=signed_by,
+        root_signed_by=len(trust.signers(staged.root, in_force_root.keys, in_force_root.roles["root"])),
+        seen=replace(
+            memory,
+            school_id=statement.school_id,
+            root_version=in_force_root.version,
+            newest_root_sha256=trust.sha256(newest).hex(),
+            targets_version=max(memory.targets_version, held.version),
+            bundles=memory.bundles
+            | {bundle.target: bundle.from_version for bundle in bundles if bundle.from_version},
+        ),
+        opened=opened,
+    )
+
+
+def open_whole(data: bytes, school_id: str, group: str) -> OpenBundle:
+    """A bundle with every section checked, whatever it requires of a device. Raises ``TrustRefused``."""
+    try:
+        needed = decode(
+            policy.BundleManifest, decode(policy.PolicyBundle, data).manifest
+        ).required_capabilities
+        return open_bundle(data, school_id=school_id, group=group, capabilities=frozenset(needed))
+    except (BundleRefused, WireFormatError) as error:
+        raise trust.TrustRefused(
+            "bad-bundle", f"the bundle of {group!r} would be refused: {error}"
+        ) from error
+
+
+def _root_in_force(staged: Staged, memory: Memory) -> trust.RootView:
+    root = trust.check_root_chain(staged.roots, memory.root_sha256)
+    if root.version < memory.root_version:
+        raise trust.TrustRefused(
+            "rollback",
+            f"the change shows root {root.version}; this officer saw root {memory.root_version} before",
+        )
+    if memory.root_version:
+        seen = staged.roots[memory.root_version - 1]
+        if trust.sha256(seen).hex() != memory.newest_root_sha256:
+            raise trust.TrustRefused(
+                "altered-root", f"root {memory.root_version} is not the one that this officer saw before"
+            )
+    return root
+
+
+def _root_to_come(staged: Staged, in_force: trust.RootView) -> trust.RootView:
+    root = trust.read_root(staged.root)
+    if not staged.has_new_root:
+        if trust.sha256(staged.root) != trust.sha256(staged.roots[-1]):
+            raise trust.TrustRefused(
+                "altered-root", "the root beside the change is not the newest of the chain"
+            )
+        return root
+    if staged.files["root-in-force.json"] != staged.roots[-1]:
+        raise trust.TrustRefused(
+            "altered-root", "the root called the one in force is not the newest of the chain"
+        )
+    if root.version != in_force.version + 1:
+        raise trust.TrustRefused("rollback", f"root {root.version} does not follow root {in_force.version}")
+    return root
+
+
+def _check_follows(view: trust.TargetsView, held: trust.TargetsView, memory: Memory, now_ms: int) -> None:
+    if held.version < memory.targets_version:
+        raise trust.TrustRefused(
+            "rollback",
+            f"the collector says that version {held.version} is in force; this officer saw version "
+            f"{memory.targets_version} in force before: it was restored from a backup, or it lies",
+        )
+    if view.version != held.version + 1:
+        raise trust.TrustRefused(
+            "rollback",
+            f"the change is version {view.version}, which does not follow {held.version}: stage anew",
+        )
+    if not now_ms < view.expires_unix_ms <= now_ms + (trust.TARGETS_DAYS + 1) * _DAY_MS:
+        raise trust.TrustRefused(
+            "expired",
+            "the change ends before now or later than policy may live: stage anew, and check both clocks",
+        )
+
+
+def _check_delegations(targets: bytes, root: trust.RootView) -> None:
+    """The collector's online key may place devices and open rings; a delegation of more would be the whole policy."""
+    delegations: dict[str, Any] = trust.signed_part(targets).get("delegations") or {"keys": {}, "roles": []}
+    online = {root.keys[key_id] for key_id in root.roles["snapshot"].key_ids}
+    keys = trust.unchecked_targets(targets).delegated_keys
+    if not set(keys.values()) <= online:
+        raise trust.TrustRefused(
+            "outside-role", "the change delegates to a key that is not the root's online key"
+        )
+    for role in delegations["roles"]:
+        if role.get("paths") != [_DELEGATED.get(role.get("name"))] or role.get("path_hash_prefixes"):
+            raise trust.TrustRefused(
+                "outside-role",
+                f"the change lets the collector itself sign {role.get('paths') or role.get('name')}",
+            )
+
+
+def _files(staged: Staged, view: trust.TargetsView) -> dict[str, bytes]:
+    files = {}
+    for name, entry in view.targets.items():
+        data = staged.target(name, entry.sha256)
+        if data is None:
+            raise trust.TrustRefused(
+                "missing-file",
+                f"the file of {name!r} is missing: an officer signs only what can be looked at",
+            )
+        trust.check_target(view, name, data)
+        files[name] = data
+    return files
+
+
+def _statements(
+    staged: Staged, files: dict[str, bytes], held: trust.TargetsView, root: trust.RootView
+) -> tuple[policy.KeyStatement, policy.KeyStatement | None]:
+    if trust.KEYS_TARGET not in files:
+        raise trust.TrustRefused("no-target", "the change leaves out the key statement")
+    statement = decode(policy.KeyStatement, files[trust.KEYS_TARGET])
+    old = _held(staged, held, trust.KEYS_TARGET)
+    before = decode(policy.KeyStatement, old) if old else None
+    if before and (statement.school_id != before.school_id or statement.version < before.version):
+        raise trust.TrustRefused(
+            "rollback", "the key statement is older than the one in force, or of another school"
+        )
+    if before and statement != before and statement.version <= before.version:
+        raise trust.TrustRefused("rollback", "the key statement changed and its version did not go up")
+    listed = {(officer.officer_id, officer.signing_key) for officer in statement.officers}
+    rooted = {(duty.officer, root.keys[key_id]) for key_id, duty in root.duties.items()}
+    for name, _ in sorted(listed - rooted):
+        raise trust.TrustRefused(
+            "foreign-officer", f"the key statement names a key of {name!r} that the root does not"
+        )
+    return statement, before
+
+
+def _bundles(
+    staged: Staged,
+    files: dict[str, bytes],
+    view: trust.TargetsView,
+    held: trust.TargetsView,
+    school_id: str,
+    memory: Memory,
+) -> tuple[tuple[BundleChange, ...], dict[str, OpenBundle]]:
+    """Every bundle that no device could have had until now, against the one of its group in force."""
+    for name in held.targets:
+        if name.startswith(_BUNDLES) and name.count("/") == 1 and name not in view.targets:
+            raise trust.TrustRefused(
+                "no-target", f"the change takes away {name!r}: its devices would be without rules"
+            )
+    found, opened = [], {}
+    for name in sorted(view.targets):
+        if not name.startswith(_BUNDLES):
+            continue
+        group = name.split("/")[1]
+        after = open_whole(files[name], school_id, group)
+        if name == trust.bundle_target(group):
+            opened[group] = after
+        known = {entry.sha256 for n, entry in held.targets.items() if n.split("/")[:2] == ["bundles", group]}
+        if view.targets[name].sha256 in known:
+            continue
+        now_name = trust.bundle_target(group)
+        old = _held(staged, held, now_name)
+        before = open_whole(old, school_id, group) if old else None
+        from_version = before.manifest.version if before else 0
+        if after.manifest.version <= max(from_version, memory.bundles.get(name, 0)):
+            raise trust.TrustRefused(
+                "rollback",
+                f"the bundle of {group!r} is version {after.manifest.version}: an older one was seen before",
+            )
+        found.append(
+            BundleChange(
+                group=group,
+                target=name,
+                from_version=from_version,
+                to_version=after.manifest.version,
+                from_sha256=held.targets[now_name].sha256 if before else "",
+                to_sha256=view.targets[name].sha256,
+                changes=compare(before, after),
+            )
+        )
+    return tuple(found), opened
+
+
+def _held(staged: Staged, held: trust.TargetsView, name: str) -> bytes | None:
+    """The file in force, checked; None when there is none of this name. Raises ``TrustRefused`` if it was left out."""
+    entry = held.targets.get(name)
+    if entry is None:
+        return None
+    data = staged.before(name, entry.sha256)
+    if data is None:
+        raise trust.TrustRefused(
+            "missing-file", f"the file in force of {name!r} is missing: no plan can be made"
+        )
+    trust.check_target(held, name, data)
+    return data
+
+
+def _record(
+    files: dict[str, bytes],
+    view: trust.TargetsView,
+    held: trust.TargetsView,
+    bundles: tuple[BundleChange, ...] | None,
+    school_id: str,
+) -> record.ChangeRecord | None:
+    data = files.get(record.TARGET)
+    if data is None:
+        if record.TARGET in held.targets:
+            raise trust.TrustRefused("no-target", "the change leaves out the change log")
+        return None
+    if record.TARGET in held.targets and view.targets[record.TARGET] == held.targets[record.TARGET]:
+        raise trust.TrustRefused(
+            "change-log", "the change brings no entry of its own for the change log: stage anew"
+        )
+    entry = record.read(data)
+    before = held.targets.get(record.TARGET)
+    if (entry.school_id, entry.number) != (school_id, view.version) or entry.previous_sha256 != (
+        before.sha256 if before else ""
+    ):
+        raise trust.TrustRefused(
+            "change-log", "the change-log entry does not follow the one before: stage anew"
+        )
+    if bundles is None:
+        return entry
+    steps = tuple(bundle.step for bundle in bundles)
+    said = record.lines(change for bundle in bundles for change in bundle.changes)
+    if (entry.bundles, entry.changes) != (steps, said):
+        raise trust.TrustRefused(
+            "change-log",
+            "the change-log entry says something else than the bundles do: stage anew, or update this program",
+        )
+    return entry
+
+
+def _officers(before: trust.RootView, after: trust.RootView) -> tuple[str, ...]:
+    def people(root: trust.RootView) -> set[tuple[str, trust.Duty, bytes]]:
+        return {(duty.officer, duty.duty, root.keys[key_id]) for key_id, duty in root.duties.items()}
+
+    gone, come = people(before) - people(after), people(after) - people(before)
+    return (
+        *(
+            f"officer {name} ({duty}) leaves: that key signs nothing any more"
+            for name, duty, _ in sorted(gone)
+        ),
+        *(f"officer {name} ({duty}) comes, with key {key.hex()[:16]}" for name, duty, key in sorted(come)),
+    )
+
+
+def _keys_of_root(before: trust.RootView, after: trust.RootView) -> tuple[str, ...]:
+    found = []
+    for role, what in (
+        ("root", "root key"),
+        ("timestamp", "online key"),
+        ("snapshot", "online key (snapshot)"),
+    ):
+        was = {before.keys[k] for k in before.roles[role].key_ids}
+        now = {after.keys[k] for k in after.roles[role].key_ids}
+        found += [f"{what} {key.hex()[:16]} is added" for key in sorted(now - was)]
+        found += [f"{what} {key.hex()[:16]} is removed" for key in sorted(was - now)]
+    return tuple(found)
+
+
+def _other_targets(view: trust.TargetsView, held: trust.TargetsView) -> tuple[str, ...]:
+    """Targets that this program has no words for: rollouts among them. Said, never passed over."""
+    found = []
+    for name in sorted(view.targets.keys() | held.targets.keys()):
+        if name in (trust.KEYS_TARGET, record.TARGET) or name == trust.bundle_target(name.split("/")[-1]):
+            continue
+        was, now = held.targets.get(name), view.targets.get(name)
+        if was != now:
+            found.append(f"{name} is {'new' if was is None else 'removed' if now is None else 'changed'}")
+    return tuple(found)
+
+
+def when(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000).astimezone().strftime("%A %d %B %Y, %H:%M")
