@@ -14,9 +14,9 @@ from schoolkeeper_proto.model import Place
 from schoolkeeper_proto.policy import MediaAccess, RuleMode
 
 File = tuple[Source, model.PackFile]
-_SINGLE = ("pack", "school", "screen", "collection", "notice")
+_SINGLE = ("pack", "school", "people", "screen", "collection", "notice")
 _REQUIRED = ("pack", "school", "collection", "notice")
-RULE_LISTS = ("applications", "media")
+RULE_LISTS = ("applications", "media", "sites", "browser", "network", "peripherals")
 
 
 def check_whole(files: list[File], pack: str, *, complete: bool) -> Iterator[Problem]:
@@ -92,7 +92,7 @@ def _rule_ids(files: list[File]) -> Iterator[Problem]:
 
 def _rule(source: Source, path: Path, rule: model.Rule, known: set[str]) -> Iterator[Problem]:
     for number, group in enumerate(rule.groups):
-        if group not in known:
+        if group not in known and ":" not in group:
             remedy = suggest(group, sorted(known), "groups of the pack")
             yield source.problem((*path, "groups", number), f"there is no group {group!r}", remedy)
     if rule.mode is RuleMode.UNSPECIFIED:
@@ -108,11 +108,12 @@ def _rule(source: Source, path: Path, rule: model.Rule, known: set[str]) -> Iter
     match rule:
         case model.ApplicationRule():
             for number, match in enumerate(rule.match):
-                if len(match.chosen()) != 1:
+                ways = len(match.chosen()) + (match.category is not None)
+                if ways != 1:
                     yield source.problem(
                         (*path, "match", number),
-                        f"{len(match.chosen())} ways to recognise a program in one entry",
-                        "write exactly one per entry: path, path-pattern, file-name, sha256 or package",
+                        f"{ways} ways to recognise a program in one entry",
+                        "write exactly one per entry: path, path-pattern, file-name, sha256, package or category",
                     )
         case model.MediaRule(access=MediaAccess.UNSPECIFIED):
             yield source.problem(

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from schoolkeeper_policies import model
+from schoolkeeper_policies.categories import resolved
 from schoolkeeper_policies.checks import check_whole
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.source import Source, read
@@ -74,11 +75,25 @@ def _merged(files: list[model.PackFile], source_hash: bytes) -> model.Pack:
     def gathered(name: str) -> tuple[object, ...]:
         return tuple(item for file in files for item in getattr(file, name))
 
+    lists = (
+        "groups",
+        "applications",
+        "media",
+        "sites",
+        "browser",
+        "network",
+        "peripherals",
+        "matrices",
+        "overrides",
+        "grants",
+        "posture",
+        "open_decisions",
+    )
+    singles = ("school", "people", "screen", "collection", "notice")
+    held: dict[str, object] = {
+        **{name: single(name) for name in singles},
+        **{name: gathered(name) for name in lists},
+    }
     return model.Pack.model_validate(
-        {
-            "about": single("pack"),
-            **{name: single(name) for name in ("school", "screen", "collection", "notice")},
-            **{name: gathered(name) for name in ("groups", "applications", "media", "posture")},
-            "source_hash": source_hash,
-        }
+        {"about": single("pack"), **held, "categories": resolved(files), "source_hash": source_hash}
     )

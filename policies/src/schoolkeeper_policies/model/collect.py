@@ -1,0 +1,72 @@
+"""What is checked and collected, how it is sealed, and in which words people are told so."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schoolkeeper_policies.model.base import Strict, Text
+from schoolkeeper_proto.model import BODY_CLASSES, SealingScheme
+
+KINDS = frozenset(cls.KIND for cls in BODY_CLASSES)
+
+
+class PostureCheck(Strict):
+    """One check of the device's own state."""
+
+    check: Text
+    """Which one."""
+    every_seconds: int = Field(ge=60, le=604_800)
+    """How often."""
+    threshold: int = Field(default=0, ge=0)
+    """In the check's own unit, mostly days; 0 for its default."""
+    fix: Text
+    """What to do where it fails."""
+
+
+class Collected(Strict):
+    """Kinds that are collected for one purpose, with the words in which people are told so."""
+
+    kinds: tuple[str, ...] = Field(min_length=1)
+    """Kinds of event."""
+    notice: Text
+    """What people read about it. Without it nothing is collected."""
+    purpose: Text
+    """What it is for."""
+    retention_days: int = Field(ge=1, le=36_500)
+    """How long it is kept."""
+    readers: tuple[Literal["dsl", "head", "technician", "pupil", "staff"], ...] = Field(min_length=1)
+    """Who can look."""
+    off_site: bool = True
+    """Also away from school."""
+    seal: Literal[SealingScheme.COLLECTOR, SealingScheme.ANY_ONE, SealingScheme.ANY_TWO] | None = None
+    """Who opens personal words in it: the collector, any one named officer, any two; without it as the kind does."""
+
+
+class Collection(Strict):
+    """Everything that is collected. Nothing else is."""
+
+    heartbeat_seconds: int = Field(default=300, ge=30, le=3_600)
+    """How often a device says that it is well."""
+    shared_accounts: tuple[Text, ...] = ()
+    """Accounts that several people use; ``people`` can name them with their key stage."""
+    collected: tuple[Collected, ...] = ()
+    """What, why, how long, who."""
+
+
+class Notice(Strict):
+    """What people read about the device."""
+
+    title: Text
+    """Its heading."""
+    introduction: Text
+    """Its first words."""
+    not_watched: tuple[Text, ...] = Field(min_length=1)
+    """What is not watched."""
+    contacts: tuple[Text, ...] = ()
+    """Whom to ask."""
+    sign_in_notice: Text
+    """One sentence at sign-in."""
+    language: Literal["en", "cy"] = "en"
+    """Of these words."""

@@ -1,0 +1,236 @@
+"""Rules: what may be done on a device, when, where, by whom, and what the refused person reads."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from schoolkeeper_policies.model.base import GroupRef, Hours, PeopleName, RuleId, Strict, Text
+from schoolkeeper_proto.model import DecisionKind, Place, Severity
+from schoolkeeper_proto.policy import (
+    MatchBy,
+    MediaAccess,
+    NetworkUse,
+    PeripheralKind,
+    RuleMode,
+    SafeSearch,
+    Switch,
+)
+
+Decision = Literal[
+    DecisionKind.ALLOW,
+    DecisionKind.OBSERVE,
+    DecisionKind.WARN,
+    DecisionKind.BLOCK,
+    DecisionKind.BLOCK_AND_RAISE,
+]
+SitePattern = Annotated[
+    str, StringConstraints(pattern=r"^(\*|[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[!-~]*)?)$", max_length=512)
+]
+"""``example.org`` with everything below it, ``example.org/path`` with every path that begins so, ``*`` for all."""
+
+
+class When(Strict):
+    """When and where a rule holds; nothing given means always and everywhere."""
+
+    school_hours: bool = False
+    """In the school's hours, on days of school."""
+    periods: tuple[PeopleName, ...] = ()
+    """In these periods of the timetable, by name; ``lessons`` and ``breaks`` mean all of the kind."""
+    times: tuple[Hours, ...] = ()
+    """In these windows, on every day of the year."""
+    places: tuple[Place, ...] = ()
+    """on-site, off-site."""
+    user_groups: tuple[Text, ...] = ()
+    """For members of these groups of the operating system; for people of the school use ``audience``."""
+
+
+class RuleException(Strict):
+    """For whom a rule does not hold for a while. It takes away from its one rule and from nothing else."""
+
+    id: RuleId
+    """A name of its own."""
+    people: tuple[Text, ...] = ()
+    """Groups of people, or ``person:`` with an id of the register; without any, everybody on ``groups``."""
+    groups: tuple[GroupRef, ...] = ()
+    """Groups of devices; without any, all devices that the rule is for."""
+    reason: Text
+    """Why; do not write here what only the safeguarding lead should know (see ``overrides``)."""
+    approved_by: Text
+    """The role or officer who approved it."""
+    from_: date | None = Field(default=None, alias="from")
+    """Its first day."""
+    until: date | None = None
+    """Its last day. An exception without one is a mistake."""
+
+
+class Rule(Strict):
+    """What every rule says about itself."""
+
+    id: RuleId
+    """A name of its own: small letters, digits, '.' and '-'."""
+    description: Text
+    """What it does, in one sentence."""
+    why: Text
+    """Why the school has it."""
+    resolution: Text
+    """What the person refused can do; that person reads it."""
+    source: tuple[Text, ...] = ()
+    """Rows of the school's policy that it carries out."""
+    mode: RuleMode = RuleMode.ENFORCE
+    """observe: only written down; warn: the person is told; enforce."""
+    severity: Severity = Severity.LOW
+    """How much a refusal matters."""
+    safeguarding: bool = False
+    """It protects children: weakening it needs risk assessments and the leadership's consent."""
+    groups: tuple[GroupRef, ...] = ()
+    """Groups of devices it is for; without any, all."""
+    audience: tuple[PeopleName, ...] = ()
+    """Groups of people it is for; without any, everybody."""
+    when: When | None = None
+    """When and where it holds; without it, always and everywhere."""
+    exceptions: tuple[RuleException, ...] = ()
+    """For whom it does not hold for a while."""
+
+
+class Match(Strict):
+    """How a program is recognised: exactly one of these."""
+
+    path: Text | None = None
+    """Absolute path, exactly."""
+    path_pattern: Text | None = Field(default=None, alias="path-pattern")
+    """Pattern over the absolute path; '*' does not cross '/', '**' does."""
+    file_name: Text | None = Field(default=None, alias="file-name")
+    """Last part of the path, exactly."""
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the file."""
+    package: Text | None = None
+    """Name of the package that owns the file."""
+    category: PeopleName | None = None
+    """Every program of a category."""
+
+    @field_validator("path", "path_pattern")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("/"):
+            raise ValueError("must begin with '/'")
+        return value
+
+    @field_validator("file_name")
+    @classmethod
+    def _one_part(cls, value: str | None) -> str | None:
+        if value is not None and "/" in value:
+            raise ValueError("is the last part of a path: write it without '/'")
+        return value
+
+    def chosen(self) -> list[tuple[MatchBy, str]]:
+        """What is given, as (how, text); a category is not among it."""
+        by = {
+            MatchBy.PATH: self.path,
+            MatchBy.PATH_PATTERN: self.path_pattern,
+            MatchBy.FILE_NAME: self.file_name,
+            MatchBy.SHA256: self.sha256,
+            MatchBy.PACKAGE: self.package,
+        }
+        return [(how, text) for how, text in by.items() if text is not None]
+
+
+class ApplicationRule(Rule):
+    """Whether programs start."""
+
+    decision: Decision
+    """allow, observe, warn, block, block-and-raise."""
+    match: tuple[Match, ...] = Field(min_length=1)
+    """Which programs: any of these."""
+    identity: str = ""
+    """What people call it."""
+
+
+class MediaRule(Rule):
+    """What a stick or disk may be used for."""
+
+    access: MediaAccess
+    """allow, read-only, block, encrypted-only."""
+    plain: Literal[MediaAccess.BLOCK, MediaAccess.READ_ONLY] = MediaAccess.BLOCK
+    """Under encrypted-only: what a medium without encryption gets."""
+    unknown: Literal[MediaAccess.BLOCK, MediaAccess.READ_ONLY] = MediaAccess.BLOCK
+    """Under encrypted-only: what a medium gets of which it cannot be told."""
+    serials: tuple[Text, ...] = ()
+    """Only media with these serial numbers."""
+    vendor_products: tuple[Text, ...] = Field(default=(), alias="vendor-products")
+    """Only these products, as 0951:1666 or 0951:*."""
+    buses: tuple[Text, ...] = ()
+    """Only media on these buses, as usb or mmc."""
+
+
+class Screen(Rule):
+    """When the screen locks."""
+
+    idle_lock_seconds: int = Field(ge=30, le=86_400)
+    """After so long without use."""
+    warn_seconds: int = Field(default=0, ge=0, le=600)
+    """The person is told so long before."""
+
+
+class SiteRule(Rule):
+    """Which sites a browser may open."""
+
+    decision: Decision
+    """allow, observe, warn, block, block-and-raise."""
+    categories: tuple[PeopleName, ...] = ()
+    """Every site of these categories."""
+    sites: tuple[SitePattern, ...] = ()
+    """These sites."""
+
+
+class BrowserRule(Rule):
+    """How browsers are set. What is not given stays as the browser has it."""
+
+    safe_search: SafeSearch = SafeSearch.UNSPECIFIED
+    """off, moderate, strict."""
+    search_engine: str = ""
+    """Address with %s for the words searched for."""
+    home_page: str = ""
+    """Address of the first page."""
+    private_windows: Switch = Switch.UNSPECIFIED
+    """Windows that keep no history."""
+    guest_profiles: Switch = Switch.UNSPECIFIED
+    """Using the browser without a profile."""
+    developer_tools: Switch = Switch.UNSPECIFIED
+    """Tools that change a page or the browser's behaviour."""
+    own_name_servers: Switch = Switch.UNSPECIFIED
+    """Name servers of the browser's own (DNS over HTTPS), past the school's filter."""
+    synchronisation: Switch = Switch.UNSPECIFIED
+    """Copying what the browser keeps to an account elsewhere."""
+    password_saving: Switch = Switch.UNSPECIFIED
+    """Keeping passwords in the browser."""
+    downloads: Switch = Switch.UNSPECIFIED
+    """Saving files."""
+    extensions: Switch = Switch.UNSPECIFIED
+    """Installing extensions."""
+    allowed_extensions: tuple[Text, ...] = ()
+    """Extensions that stay allowed while others are blocked."""
+
+
+class NetworkRule(Rule):
+    """Which ways into a network are open."""
+
+    use: NetworkUse
+    """What is used."""
+    decision: Decision
+    """allow, observe, warn, block, block-and-raise."""
+    allowed: tuple[Text, ...] = ()
+    """Names or addresses that stay allowed."""
+
+
+class PeripheralRule(Rule):
+    """Whether a camera, a phone, Bluetooth, ... can be used."""
+
+    kind: PeripheralKind
+    """What it is about."""
+    decision: Decision
+    """allow, observe, warn, block, block-and-raise."""
+    allowed: tuple[Text, ...] = ()
+    """Products that stay allowed, as 046d:0825."""
