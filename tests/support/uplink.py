@@ -106,7 +106,7 @@ async def running_uplink(
 
     collector = Collector(store, school, deliver=deliver, terms=terms, budget=budget)
     identities, authority = Identities(school.school_id), Authority()
-    preparing = PreparingThread(collector.preparer, collector.writer.submit)
+    preparing = PreparingThread(collector.preparer, collector.writer.submit, lambda: collector.writer.crowded)
     policy: dict[str, wire.PolicyAvailable] = {}
     service = UplinkService(
         identities=identities,

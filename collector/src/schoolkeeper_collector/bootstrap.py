@@ -98,7 +98,7 @@ class Collector:
         )
         self.pulse = Pulse(store, school_id, self.writer, follower)
         preparer = Preparer(school_id, keys.ingest, max_frames=settings.max_frames)
-        self.preparing = PreparingThread(preparer, self.writer.submit)
+        self.preparing = PreparingThread(preparer, self.writer.submit, lambda: self.writer.crowded)
         self.revocations = RevocationList(school_id)
         authority = Authority(school_id, keys.ca_key, keys.ca_certificate)
         self.service = UplinkService(

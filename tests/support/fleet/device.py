@@ -19,7 +19,7 @@ import grpc
 from schoolkeeper_proto import checkpoint, merkle, statements, wire
 from schoolkeeper_proto.codec import decode, encode
 from support.fleet.enrolling import PLATFORM, Enrolled, machine_hash
-from support.fleet.outbox import Cut, Outbox
+from support.fleet.outbox import DONE, Cut, Outbox
 
 CONNECT = "/schoolkeeper_proto.v1.Uplink/Connect"
 _READ = functools.partial(decode, wire.CollectorMessage)
@@ -64,6 +64,7 @@ class Device:
         self._loaded: deque[Cut] = deque()
         self._held_until = 0.0
         self._began: dict[int, tuple[float, bytes]] = {}
+        self._refused_since = math.inf
         self._checkpoint = ""
 
     def wake(self) -> None:
@@ -188,8 +189,13 @@ class Device:
         self._checkpoint = ack.checkpoint or self._checkpoint
         if cut is None:
             return
-        self.figures.acknowledged += sum(r.count for r in ack.ranges)
-        self.figures.latencies.append(time.monotonic() - began)
+        done = [item for item in ack.ranges if item.disposition in DONE]
+        self.figures.acknowledged += sum(item.count for item in done)
+        if len(done) < len(ack.ranges):  # it is cut anew, and has waited since its first cut
+            self._refused_since = min(self._refused_since, began)
+        else:
+            self.figures.latencies.append(time.monotonic() - min(began, self._refused_since))
+            self._refused_since = math.inf
         if self._verify_every and cut.number % self._verify_every == 0 and ack.inclusion is not None:
             self._verify(ack, message)
         if self.settled is not None:

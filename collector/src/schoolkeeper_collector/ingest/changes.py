@@ -13,7 +13,6 @@ from schoolkeeper_collector.ingest.lanes import LaneKey, LaneState
 from schoolkeeper_collector.ingest.packing import Pack
 from schoolkeeper_collector.store import blobs
 from schoolkeeper_collector.store.keystore import Keystore
-from schoolkeeper_collector.store.retention import KEEP_MS
 from schoolkeeper_collector.store.tables import (
     collector_facts,
     conflicts,
@@ -120,9 +119,7 @@ class Changes:
         for device_no, leaf_index, pack in self.packs:
             name = pack.retention.value
             if name not in keys:
-                # A class expires as a whole: a week after its last event might, the key may go.
-                gone = now_ms + KEEP_MS[pack.retention] + 8 * 24 * 3600 * 1000
-                keys[name] = keystore.current_key(school, name, now_ms, delete_after_ms=gone)
+                keys[name] = keystore.current_key(school, name, now_ms)
             key_id, key = keys[name]
             context = blobs.BlobContext(school, device_no, leaf_index, name)
             values = (

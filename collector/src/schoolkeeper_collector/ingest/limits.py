@@ -10,15 +10,19 @@ _DAY_MS = 24 * 3600 * 1000
 
 
 class InFlight:
-    """Bytes of batches between their reading and their acknowledgement, over all streams."""
+    """Bytes of batches between their reading and their acknowledgement, over all streams.
+
+    Backlog may fill three quarters of it: the rest is for what happens now.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
 
-    def take(self, size: int) -> bool:
+    def take(self, size: int, *, backlog: bool = False) -> bool:
         """False when there is no room; a single batch is always taken when nothing else is in flight."""
-        if self.used and self.used + size > self.limit:
+        limit = self.limit * 3 // 4 if backlog else self.limit
+        if self.used and self.used + size > limit:
             return False
         self.used += size
         return True

@@ -1,13 +1,8 @@
-"""The thread between the event loop and the writer: verifies and opens batches while the writer waits for the disk.
-
-Small batches go first: when a whole school comes back on Monday with weeks of backlog, what happens now must not wait
-behind it. Each stream keeps its own order, and a backlog gets its turn after a few small ones.
-"""
+"""The thread between the event loop and the writer: verifies and opens batches while the writer waits for the disk."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
 from collections.abc import Callable
 
 import structlog
@@ -15,86 +10,51 @@ import structlog
 from schoolkeeper_collector.ingest.claims import BatchFault
 from schoolkeeper_collector.ingest.jobs import BatchJob, FaultJob, Job, Peer
 from schoolkeeper_collector.ingest.prepare import Preparer
+from schoolkeeper_collector.ingest.waitlist import Waitlist, is_backlog
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.wire import Disposition
 
+_CROWDED_SECONDS = 0.01
 _log = structlog.get_logger("ingest.preparing")
-SMALL_FRAMES = 16
-"""A batch of more frames than this is backlog."""
-SMALL_IN_A_ROW = 32
-"""So many small batches go before a waiting large one gets its turn."""
-
 Waiting = tuple[Peer, wire.Batch, int]
 
 
-class Waitlist:
-    """Batches that wait, small ones first. Safe between threads."""
-
-    def __init__(self) -> None:
-        self._small: deque[Waiting] = deque()
-        self._large: deque[Waiting] = deque()
-        # Streams with a large batch waiting: whatever else they send queues behind it.
-        self._behind: Counter[int] = Counter()
-        self._row = 0
-        self._closed = False
-        self._changed = threading.Condition()
-
-    def put(self, item: Waiting) -> None:
-        peer, batch, _ = item
-        with self._changed:
-            if len(batch.frames) <= SMALL_FRAMES and not self._behind[id(peer)]:
-                self._small.append(item)
-            else:
-                self._behind[id(peer)] += 1
-                self._large.append(item)
-            self._changed.notify()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-
-    def take(self) -> Waiting | None:
-        """The next batch, waiting for one; None once it is closed and empty."""
-        with self._changed:
-            while not (self._small or self._large):
-                if self._closed:
-                    return None
-                self._changed.wait()
-            if self._small and (self._row < SMALL_IN_A_ROW or not self._large):
-                self._row += 1
-                return self._small.popleft()
-            self._row = 0
-            item = self._large.popleft()
-            self._behind[id(item[0])] -= 1
-            if not self._behind[id(item[0])]:
-                del self._behind[id(item[0])]
-            return item
-
-
 class PreparingThread:
-    """Keeps the order of each stream's batches. ``submit`` of the writer is what it hands on to."""
+    """Keeps the order of each stream's batches. ``submit`` of the writer is what it hands on to.
 
-    def __init__(self, preparer: Preparer, submit: Callable[[Job], None]) -> None:
+    While the writer is ``crowded`` no backlog is prepared: what is ready waits already, and every further step would
+    only take the processor (and the interpreter's lock) from the writer.
+    """
+
+    def __init__(
+        self,
+        preparer: Preparer,
+        submit: Callable[[Job], None],
+        crowded: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._preparer = preparer
         self._submit = submit
-        self._batches = Waitlist()
+        self._crowded = crowded
+        self._batches: Waitlist[Waiting] = Waitlist()
         self._thread = threading.Thread(target=self._run, name="preparing", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def prepare(self, peer: Peer, batch: wire.Batch, size: int) -> None:
-        self._batches.put((peer, batch, size))
+        self._batches.put((peer, batch, size), peer, large=is_backlog(len(batch.frames), size))
 
     def stop(self) -> None:
         self._batches.close()
         self._thread.join()
 
     def _run(self) -> None:
-        while (item := self._batches.take()) is not None:
-            self._submit(self._one(*item))
+        while not self._batches.ended:
+            crowded = self._crowded()
+            item = self._batches.take(within=_CROWDED_SECONDS if crowded else None, large=not crowded)
+            if item is not None:
+                self._submit(self._one(*item))
 
     def _one(self, peer: Peer, batch: wire.Batch, size: int) -> Job:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 
@@ -29,6 +30,7 @@ from schoolkeeper_collector.ingest.limits import InFlight
 from schoolkeeper_collector.ingest.preparing import PreparingThread, retry_ranges
 from schoolkeeper_collector.ingest.session import Beat, Close, Done, Greet, Phase, Step, Take
 from schoolkeeper_collector.ingest.stream import Context, Stream, drain, linger
+from schoolkeeper_collector.ingest.waitlist import is_backlog
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.codec import encode
 
@@ -198,11 +200,15 @@ class UplinkService:
                 stream.close(goodbye)
 
     def _take(self, stream: Stream, batch: wire.Batch, size: int) -> None:
-        if self.stopping or not self._budget.take(size):
+        backlog = is_backlog(len(batch.frames), size)
+        if self.stopping or not self._budget.take(size, backlog=backlog):
             reason = "the collector is busy; nothing was stored"
             ack = wire.Ack(batch_number=batch.number, ranges=retry_ranges(batch, reason))
             stream.send(ack)
-            stream.send(wire.Pushback(retry_after_ms=_CROWDED_WAIT_MS, reason=reason))
+            wait_ms = _CROWDED_WAIT_MS
+            if backlog:  # spread out: a whole school's backlog must not knock again at one moment
+                wait_ms *= random.randint(2, 8)  # noqa: S311 - no secret
+            stream.send(wire.Pushback(retry_after_ms=wait_ms, reason=reason))
             return
         stream.in_flight += 1
         self._preparing.prepare(stream.peer, batch, size)
