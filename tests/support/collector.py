@@ -256,6 +256,27 @@ class Collector:
             self.send(device, peer, device.cut(max_frames))
         return peer
 
+    def expire_step(self, expiry: Expiry) -> None:
+        """One step as the writer does it."""
+        now_ms = self.now_ms
+        with self.store.write() as connection:
+            self.sequencer.begin(connection)
+            done = expiry.step(connection, self._bury, now_ms)
+            self.sequencer.finish(connection, now_ms)
+        self.sequencer.committed()
+        expiry.committed(done, now_ms)
+
+    def _bury(self, entry: wire.LedgerEntry) -> int:
+        return self.sequencer.append(statements.leaf_bytes(entry), entry.type.value, self.now_ms)
+
+    def expire(self, expiry: Expiry | None = None) -> None:
+        """A whole pass of expiry."""
+        expiry = expiry or Expiry(self.school.school_id, self.store.keystore)
+        expiry.put_off(0)
+        self.expire_step(expiry)
+        while expiry.due(self.now_ms):
+            self.expire_step(expiry)
+
     def fsck(self) -> list[Finding]:
         keys = (self.school.ledger.public_key().public_bytes_raw(),)
         return list(check_store(self.store, self.school.school_id, keys))

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, text, update
 
 from schoolkeeper_collector.detection.source import DeviceInfo
 from schoolkeeper_collector.incidents.log import MACHINE, CaseLog
@@ -30,6 +30,10 @@ from schoolkeeper_proto import model
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_.0-9]+)(?:\|([^{}]*))?\}")
 _SHOWN: Final = 80
+_HOLD: Final = text(
+    "INSERT INTO evidence (school_id, event_no, alert_id) VALUES (:school, :event, :alert) ON CONFLICT DO NOTHING"
+)
+"""What an alert rests on is not deleted for its age while the alert is open or its incident is kept."""
 _RAISED_BY_RULE: Final = "rule"
 
 
@@ -182,6 +186,12 @@ class AlertBook:
             "evidence": evidence_json(found),
         }
         connection.execute(insert(findings).values(row))
+        named = [
+            {"school": self._school_id, "event": number, "alert": alert_id}
+            for number in evidence_numbers(found)["events"]
+        ]
+        if named:
+            connection.execute(_HOLD, named)
 
     def _interrupt(self, connection: Connection, alert_id: bytes, found: Found, now_ms: int) -> None:
         meta = found.rule.meta
@@ -239,11 +249,16 @@ def headline(template: str, record: Record) -> str:
 
 def evidence_json(found: Found) -> str:
     """Event numbers and fact numbers that a finding rests on."""
-    numbers: dict[str, list[int]] = {"events": [], "facts": []}
+    return json.dumps(evidence_numbers(found))
+
+
+def evidence_numbers(found: Found) -> dict[str, list[int]]:
+    """By "events" and "facts"."""
+    numbers: dict[str, set[int]] = {"events": set(), "facts": set()}
     for entry in found.entries:
         name, _, number = entry.reference.partition("#")
-        numbers["facts" if name.startswith("f:") else "events"].append(int(number))
-    return json.dumps({key: sorted(set(value)) for key, value in numbers.items()})
+        numbers["facts" if name.startswith("f:") else "events"].add(int(number))
+    return {key: sorted(value) for key, value in numbers.items()}
 
 
 def _pseudonym(subject: str) -> bytes | None:

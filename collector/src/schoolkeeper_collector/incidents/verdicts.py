@@ -115,7 +115,9 @@ def _raise(
 
 def _withdraw(connection: Connection, log: CaseLog, viewer: Viewer, incident_id: bytes, now_ms: int) -> None:
     where = (incidents.c.school_id == viewer.school_id, incidents.c.incident_id == incident_id)
-    connection.execute(update(incidents).where(*where).values(state="closed", alert_id=None))
+    connection.execute(
+        update(incidents).where(*where).values(state="closed", closed_ms=now_ms, alert_id=None)
+    )
     connection.execute(
         delete(notices).where(
             notices.c.school_id == viewer.school_id,

@@ -110,7 +110,9 @@ def _check_entry(row: Row[Any], data: bytes, batches: BatchChecker) -> Iterator[
     if entry.type.value != row.type:
         yield Finding("ledger_entries", place, f"is filed as {row.type} and is {entry.type}")
     if entry.type is wire.StatementType.BATCH:
-        yield from batches.check(row.leaf_index, row.at_ms, entry)
+        yield from batches.check(row.leaf_index, entry)
+    elif entry.type is wire.StatementType.TOMBSTONE:
+        yield from batches.tombstones.check(row.leaf_index, entry)
 
 
 def _points(connection: Connection, school_id: str) -> dict[int, list[str]]:

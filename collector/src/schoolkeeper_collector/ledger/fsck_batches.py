@@ -9,12 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from sqlalchemy import Connection, Row, func, select
 
 from schoolkeeper_collector.ledger.fsck_report import Finding
+from schoolkeeper_collector.ledger.fsck_tombstones import Tombstones
 from schoolkeeper_collector.ledger.proofs import commitment
 from schoolkeeper_collector.store.blobs import BlobDamaged, Record
 from schoolkeeper_collector.store.events import BlobReader, first_event_from
 from schoolkeeper_collector.store.expiry import expired_events
 from schoolkeeper_collector.store.keystore import Keystore
-from schoolkeeper_collector.store.retention import retention_of
+from schoolkeeper_collector.store.places import Places
+from schoolkeeper_collector.store.retention import HELD, retention_of
 from schoolkeeper_collector.store.tables import blobs, devices, events, evictions, frames, set_aside
 from schoolkeeper_proto import merkle, statements, wire
 from schoolkeeper_proto.codec import WireFormatError, decode, kind_number, summarise
@@ -25,8 +27,7 @@ _Place = tuple[str, int]
 class BatchChecker:
     """``check`` is called for each batch leaf in order; ``orphans`` afterwards.
 
-    An event that a frame names is in a blob, or in one whose key was erased, or was deleted when its time was over:
-    then it is counted, and no more may be missing than were counted.
+    An event that a frame names is in a blob, or in one whose key was erased, or a tombstone of the ledger names it.
     """
 
     def __init__(
@@ -42,12 +43,12 @@ class BatchChecker:
         self._blobs = BlobReader(connection, keystore, school_id)
         query = select(devices.c.device_id, devices.c.device_no).where(devices.c.school_id == school_id)
         self._device_nos = {bytes(row.device_id): row.device_no for row in connection.execute(query)}
-        self._expired, self._expired_until_ms = expired_events(connection, school_id)
-        self._gone = self._narrow_at = 0
+        self.tombstones = Tombstones(connection, school_id)
+        self._narrow_at = 0
         self._passes: dict[str, _Pass] = {}
         self._checked: dict[str, int] = {"frames": 0, "blobs": 0, "evictions": 0, "set_aside": 0}
 
-    def check(self, leaf_index: int, at_ms: int, entry: wire.LedgerEntry) -> Iterator[Finding]:
+    def check(self, leaf_index: int, entry: wire.LedgerEntry) -> Iterator[Finding]:
         place = f"leaf {leaf_index}"
         try:
             statement = decode(wire.BatchStatement, entry.statement)
@@ -64,13 +65,8 @@ class BatchChecker:
         for row in self._rows(blobs, leaf_index):
             self._checked["blobs"] += 1
             unreadable += yield from self._check_blob(row, statement, leaves)
-        missing = yield from self._check_frames(leaf_index, device_no, statement, leaves)
-        gone = missing - unreadable
-        self._gone += gone
-        if gone and not (gone > 0 and at_ms < self._expired_until_ms):
-            yield Finding(
-                "frames", place, f"{abs(gone)} events of its frames are in no blob, and not for their age"
-            )
+        named = yield from self._check_frames(leaf_index, device_no, statement, leaves)
+        yield from self._check_gone(leaf_index, statement, named, leaves, unreadable)
         yield from self._check_dropped(leaf_index, device_no, statement)
 
     def orphans(self) -> Iterator[Finding]:
@@ -80,9 +76,7 @@ class BatchChecker:
             if held != self._checked[table.name]:
                 said = f"{held} rows, of which the ledger accounts for {self._checked[table.name]}"
                 yield Finding(table.name, "the table", f"holds {said}")
-        if self._gone != self._expired:
-            said = f"counts {self._expired} events whose time was over; of the frames' events {self._gone} are gone"
-            yield Finding("expiries", "the table", said)
+        yield from self.tombstones.ended(expired_events(self._connection, self._school_id))
         lonely = (
             select(events.c.event_no)
             .join(blobs, blobs.c.blob_no == events.c.blob_no, isouter=True)
@@ -156,7 +150,7 @@ class BatchChecker:
                 yield Finding("events", f"event {row.event_no}", "is of another device than its blob")
             if record.event and not _agrees(row, record):
                 yield Finding("events", f"event {row.event_no}", "does not say what its record holds")
-            if record.event and retention_of(row.kind).value != blob.retention:
+            if record.event and blob.retention not in (retention_of(row.kind).value, HELD):
                 what = f"lies in the class {blob.retention}"
                 yield Finding("events", f"event {row.event_no}", what, fatal=False)
 
@@ -166,14 +160,15 @@ class BatchChecker:
         device_no: int,
         statement: wire.BatchStatement,
         leaves: dict[_Place, bytes],
-    ) -> Generator[Finding, None, int]:
-        """Yields findings; returns how many events of the frames are in no blob that opens."""
+    ) -> Generator[Finding, None, set[_Place]]:
+        """Yields findings; returns the events of the leaf's frames."""
         claimed = {
             (run.lane.value, first): (count, root)
             for run in statement.runs
             for first, count, root in _claims(run)
         }
-        covered = missing = 0
+        covered = 0
+        named: set[_Place] = set()
         for row in self._rows(frames, leaf_index, frames.c.count.label("events")):
             self._checked["frames"] += 1
             place = f"{row.lane} {row.first_sequence} of device {row.device_no}"
@@ -191,14 +186,41 @@ class BatchChecker:
             )
             if kept and merkle.tree_root(kept) != root:
                 yield Finding("frames", place, "its kept commitments do not lead to its root")
-            missing += held.count(None)
+            named.update((row.lane, row.first_sequence + at) for at in range(row.events))
             if None not in held and merkle.tree_root([leaf for leaf in held if leaf is not None]) != root:
                 yield Finding("frames", place, "its events do not lead to the root that the device signed")
         if covered != len(leaves):
             yield Finding(
                 "blobs", f"leaf {leaf_index}", f"{len(leaves) - covered} records belong to no frame"
             )
-        return missing
+        return named
+
+    def _check_gone(
+        self,
+        leaf_index: int,
+        statement: wire.BatchStatement,
+        named: set[_Place],
+        leaves: dict[_Place, bytes],
+        unreadable: int,
+    ) -> Iterator[Finding]:
+        """What is in no blob is in a tombstone, and the other way round."""
+        places = Places(statement)
+        place = f"leaf {leaf_index}"
+        told = yield from self.tombstones.of_leaf(leaf_index, places.end)
+        known = {places.position(lane, sequence) for lane, sequence in named}
+        still = {places.position(lane, sequence) for lane, sequence in leaves.keys() & named}
+        missing = len(known - still - told) - unreadable
+        if missing:
+            said = f"{abs(missing)} events of its frames are in no blob, and no tombstone says why"
+            if missing < 0:
+                said = f"{-missing} events are in blobs that do not open and in a tombstone as well"
+            yield Finding("frames", place, said)
+        if told & still:
+            yield Finding("blobs", place, f"holds {len(told & still)} events that a tombstone says are gone")
+        if told - known:
+            yield Finding(
+                "erased", place, f"{len(told - known)} events that a tombstone names are in no frame"
+            )
 
     def _check_dropped(
         self, leaf_index: int, device_no: int, statement: wire.BatchStatement

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import zstandard
@@ -58,6 +58,19 @@ def pack(epoch: bytes, lanes: bytes, sequences: list[int], salts: list[bytes], e
     count = len(events)
     head = struct.pack(f"<4s16sI{count}s{count}Q{count}I", *_columns(epoch, lanes, sequences, events))
     return _compress(b"".join((head, *salts, *events)))
+
+
+def pack_records(epoch: bytes, records: Sequence[Record]) -> bytes:
+    """The same from records, erased ones among them."""
+    count = len(records)
+    lanes = bytes(_LANE_NUMBER[record.lane] for record in records)
+    kept = [record for record in records if not record.commitment]
+    lengths = [ERASED if record.commitment else len(record.event) for record in records]
+    sequences = [record.sequence for record in records]
+    head = struct.pack(f"<4s16sI{count}s{count}Q{count}I", _MAGIC, epoch, count, lanes, *sequences, *lengths)
+    salts, bodies = (record.salt for record in kept), (record.event for record in kept)
+    commitments = (record.commitment for record in records if record.commitment)
+    return _compress(b"".join((head, *salts, *bodies, *commitments)))
 
 
 def _columns(epoch: bytes, lanes: bytes, sequences: list[int], events: list[bytes]) -> Iterable[object]:

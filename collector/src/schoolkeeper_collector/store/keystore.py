@@ -18,9 +18,7 @@ class Keystore:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def new_key(
-        self, purpose: str, school_id: str, now_ms: int, *, delete_after_ms: int | None = None
-    ) -> tuple[bytes, bytes]:
+    def new_key(self, purpose: str, school_id: str, now_ms: int) -> tuple[bytes, bytes]:
         """(key id of 16 bytes, AES-256 key), durable on return."""
         key_id, key = os.urandom(16), os.urandom(32)
         row = {
@@ -29,7 +27,6 @@ class Keystore:
             "purpose": purpose,
             "key": key,
             "created_ms": now_ms,
-            "delete_after_ms": delete_after_ms,
         }
         with self.engine.begin() as connection:
             connection.execute(insert(blob_keys).values(row))
@@ -42,9 +39,7 @@ class Keystore:
             connection.rollback()
         return bytes(found) if found is not None else None
 
-    def current_key(
-        self, school_id: str, purpose: str, now_ms: int, *, delete_after_ms: int | None = None
-    ) -> tuple[bytes, bytes]:
+    def current_key(self, school_id: str, purpose: str, now_ms: int) -> tuple[bytes, bytes]:
         """The purpose's key of this week (Unix weeks of seven days), made when there is none yet."""
         week_start = now_ms - now_ms % WEEK_MS
         query = (
@@ -62,24 +57,30 @@ class Keystore:
             connection.rollback()
         if row is not None:
             return bytes(row.key_id), bytes(row.key)
-        return self.new_key(purpose, school_id, now_ms, delete_after_ms=delete_after_ms)
+        return self.new_key(purpose, school_id, now_ms)
 
-    def erase_expired(self, school_id: str, purposes: Sequence[str], now_ms: int, *, but: bytes = b"") -> int:
-        """How many keys went whose time is over; never the key ``but``. On SQLite their bytes are overwritten."""
+    def keys_of(self, school_id: str, purpose: str) -> list[tuple[bytes, int]]:
+        """(key id, made at ms) of a purpose's keys."""
+        query = select(blob_keys.c.key_id, blob_keys.c.created_ms).where(
+            blob_keys.c.school_id == school_id, blob_keys.c.purpose == purpose
+        )
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).all()
+            connection.rollback()
+        return [(bytes(row.key_id), row.created_ms) for row in rows]
+
+    def erase_keys(self, key_ids: Sequence[bytes]) -> int:
+        """How many of these there were. On SQLite their bytes are overwritten."""
+        gone = 0
         with self.engine.begin() as connection:
-            gone = connection.execute(
-                delete(blob_keys).where(
-                    blob_keys.c.school_id == school_id,
-                    blob_keys.c.purpose.in_(purposes),
-                    blob_keys.c.delete_after_ms <= now_ms,
-                    blob_keys.c.key_id != but,
-                )
-            )
-        if gone.rowcount and self.engine.dialect.name == "sqlite":
+            for start in range(0, len(key_ids), 500):
+                where = blob_keys.c.key_id.in_(key_ids[start : start + 500])
+                gone += connection.execute(delete(blob_keys).where(where)).rowcount
+        if gone and self.engine.dialect.name == "sqlite":
             # Out of the write-ahead log as well, unless somebody is reading just now.
             with closing(self.engine.raw_connection()) as driver:
                 driver.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return gone.rowcount
+        return gone
 
     def erase_key(self, key_id: bytes) -> None:
         with self.engine.begin() as connection:

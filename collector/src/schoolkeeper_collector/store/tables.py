@@ -282,11 +282,34 @@ expiries = Table(
     SCHEMA,
     _school(),
     Column("retention", String(32), nullable=False),
-    # Of this class everything received before this time went.
+    # Of this class everything received before this time went, unless it was held.
     Column("until_ms", BigInteger, nullable=False),
     Column("blobs", BigInteger, nullable=False),
     Column("events", BigInteger, nullable=False),
     PrimaryKeyConstraint("school_id", "retention"),
+)
+
+# How far a class was searched for kinds that go before the rest of their class does.
+trims = Table(
+    "trims",
+    SCHEMA,
+    _school(),
+    Column("retention", String(32), nullable=False),
+    # Hash over the kinds and their period: another promise begins anew.
+    Column("kinds", LargeBinary(32), nullable=False),
+    # Of these kinds everything received before this time went, unless it was held.
+    Column("until_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("school_id", "retention", "kinds"),
+)
+
+# Which tombstones of the ledger say what went of a leaf.
+erased = Table(
+    "erased",
+    SCHEMA,
+    _school(),
+    Column("leaf_index", BigInteger, nullable=False),
+    Column("tombstone_index", BigInteger, nullable=False),
+    PrimaryKeyConstraint("school_id", "leaf_index", "tombstone_index"),
 )
 
 events = Table(
@@ -481,6 +504,36 @@ findings = Table(
     Index("ix_findings_school_id_alert_id", "school_id", "alert_id"),
 )
 
+# The events that an alert rests on, as its findings name them: while it is open, or its incident is kept, they stay.
+evidence = Table(
+    "evidence",
+    SCHEMA,
+    _school(),
+    Column("event_no", BigInteger, nullable=False),
+    Column("alert_id", LargeBinary(16), nullable=False),
+    PrimaryKeyConstraint("school_id", "event_no", "alert_id"),
+    Index("ix_evidence_school_id_alert_id", "school_id", "alert_id"),
+)
+
+# Legal holds: what they name is not deleted until a person releases them.
+holds = Table(
+    "holds",
+    SCHEMA,
+    _school(),
+    Column("number", Integer, nullable=False),
+    # "incident" or "device".
+    Column("object_type", String(16), nullable=False),
+    Column("object_id", LargeBinary(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("placed_by", String(64), nullable=False),
+    Column("placed_ms", BigInteger, nullable=False),
+    Column("released_ms", BigInteger),
+    Column("released_by", String(64), nullable=False, default=""),
+    Column("released_because", Text, nullable=False, default=""),
+    PrimaryKeyConstraint("school_id", "number"),
+    Index("ix_holds_school_id_object_id", "school_id", "object_id"),
+)
+
 alerts = Table(
     "alerts",
     SCHEMA,
@@ -547,6 +600,8 @@ incidents = Table(
     Column("alert_id", LargeBinary(16)),
     # The case's own key in the keystore: its text is encrypted at rest.
     Column("key_id", LargeBinary(16), nullable=False),
+    # From then on its own period runs; until then what it rests on is held.
+    Column("closed_ms", BigInteger),
     PrimaryKeyConstraint("school_id", "incident_id"),
     UniqueConstraint("school_id", "number"),
 )
@@ -587,6 +642,69 @@ notices = Table(
     Column("next_attempt_ms", BigInteger, nullable=False),
     Column("last_error", Text, nullable=False, default=""),
     UniqueConstraint("school_id", "account_id", "channel", "object_type", "object_id"),
+)
+
+# ---- rollouts and exceptions ------------------------------------------------------------------------------
+
+# How far a new policy is, per plan that the officers signed. Who has it is measured, and not kept here.
+rollouts = Table(
+    "rollouts",
+    SCHEMA,
+    _school(),
+    Column("rollout_id", LargeBinary(16), nullable=False),
+    Column("device_group", String(64), nullable=False),
+    # "running", "paused" (by a person), "halted" (by the gate or a person), "done", "replaced".
+    Column("state", String(16), nullable=False),
+    Column("open_rings", Integer, nullable=False),
+    # When the last ring was opened.
+    Column("opened_ms", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    PrimaryKeyConstraint("school_id", "rollout_id"),
+)
+
+# Append-only: what was done to a rollout, by whom and why.
+rollout_log = Table(
+    "rollout_log",
+    SCHEMA,
+    Column("entry_no", BigKey, primary_key=True, autoincrement=True),
+    _school(),
+    Column("rollout_id", LargeBinary(16), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    # A person's account, or "gate".
+    Column("actor", String(64), nullable=False),
+    # "opened", "halted", "paused", "resumed", "done", "replaced".
+    Column("action", String(16), nullable=False),
+    # How many rings were open then.
+    Column("open_rings", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_rollout_log_school_id_rollout_id", "school_id", "rollout_id"),
+)
+
+# Who asked for an exception; what they wrote stays in the event itself.
+exception_requests = Table(
+    "exception_requests",
+    SCHEMA,
+    _school(),
+    # The event's id.
+    Column("request_id", LargeBinary(16), nullable=False),
+    Column("device_no", BigInteger, nullable=False),
+    Column("asked_ms", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("rule_id", String(128), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("wanted", Text, nullable=False),
+    Column("reference", String(64), nullable=False),
+    # Pseudonym of who asked; empty when no person was signed in.
+    Column("asked_by", LargeBinary, nullable=False),
+    # "waiting", "approved", "declined".
+    Column("state", String(16), nullable=False),
+    Column("decided_ms", BigInteger),
+    Column("decided_by", String(64), nullable=False, default=""),
+    Column("decided_because", Text, nullable=False, default=""),
+    PrimaryKeyConstraint("school_id", "request_id"),
+    Index("ix_exception_requests_school_id_state", "school_id", "state", "asked_ms"),
 )
 
 # ---- people and the console -----------------------------------------------------------------------------
@@ -677,7 +795,7 @@ blob_keys = Table(
     KEYSTORE,
     Column("key_id", LargeBinary(16), primary_key=True),
     _school(),
-    # A retention class, or "case" for one incident's own.
+    # A retention class, "held" for one blob that outlives its class, or "case" for one incident's own.
     Column("purpose", String(32), nullable=False),
     Column("key", LargeBinary(32), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
