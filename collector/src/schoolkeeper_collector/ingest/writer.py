@@ -7,7 +7,6 @@ as duplicates. A single job that fails where others do not is singled out, so th
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +34,7 @@ from schoolkeeper_collector.ingest.jobs import (
 from schoolkeeper_collector.ingest.lanes import LaneCache
 from schoolkeeper_collector.ingest.limits import DailyBudget, OnceADay
 from schoolkeeper_collector.ingest.telling import answer_command
+from schoolkeeper_collector.ingest.waitlist import Waitlist, is_backlog
 from schoolkeeper_collector.ledger.recovery import LOST_FACT
 from schoolkeeper_collector.ledger.sequencer import FencedError, Sequencer
 from schoolkeeper_collector.store.database import Store
@@ -44,9 +44,10 @@ from schoolkeeper_proto import statements, wire
 from schoolkeeper_proto.statements import Signer
 
 _GROUP_JOBS = 256
-_GROUP_BYTES = 16 << 20
-_GROUP_FRAMES = 4_096
+_GROUP_BYTES = 2 << 20
+_GROUP_FRAMES = 1_024
 """So that what happens now waits for at most this much of somebody's backlog."""
+_LARGE_AHEAD = 4
 _IDLE_SECONDS = 0.25
 _FOLLOW_EVERY_SECONDS = 0.2
 _AFTER_ERROR_SECONDS = 0.2
@@ -112,7 +113,7 @@ class Writer:
         self._follower = follower
         self._expiry = expiry
         self._clock_ms = clock_ms
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: Waitlist[Job] = Waitlist()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._followed_at = 0.0
         self.counts = WriterCounts()
@@ -127,12 +128,18 @@ class Writer:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        self._jobs.put(job)
+        large = isinstance(job, BatchJob) and is_backlog(len(job.batch.frames), job.size)
+        self._jobs.put(job, job.peer, large=large)
 
     def stop(self) -> None:
         """Finishes what was submitted, then ends; returns when the thread has."""
-        self._jobs.put(None)
+        self._jobs.close()
         self._thread.join()
+
+    @property
+    def crowded(self) -> bool:
+        """The next group's share of backlog waits already."""
+        return self._jobs.large_waiting >= _LARGE_AHEAD
 
     @property
     def alive(self) -> bool:
@@ -159,25 +166,18 @@ class Writer:
 
     def _gather(self) -> tuple[list[Job], bool]:
         """Everyone who waits, up to a bound. (jobs, False at the end of the work)"""
-        try:
-            first = self._jobs.get(timeout=_IDLE_SECONDS)
-        except queue.Empty:
-            return [], True
         jobs: list[Job] = []
         size = frames = 0
-        job: Job | None = first
+        job = self._jobs.take(within=_IDLE_SECONDS)
         while job is not None:
             jobs.append(job)
             if isinstance(job, BatchJob):
                 size += job.size
                 frames += len(job.batch.frames)
             if len(jobs) >= _GROUP_JOBS or size >= _GROUP_BYTES or frames >= _GROUP_FRAMES:
-                return jobs, True
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                return jobs, True
-        return jobs, False
+                break
+            job = self._jobs.take(within=0)
+        return jobs, not self._jobs.ended
 
     def work(self, jobs: list[Job]) -> list[tuple[Job, Answer]]:
         """One group commit and its answers; without jobs it takes up what waits in the ledger's queue.
@@ -370,13 +370,8 @@ class Writer:
 
     def _refuse_the_rest(self) -> None:
         waiting: list[tuple[Job, Answer]] = []
-        while True:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is not None:
-                waiting.append((job, self._answers.again(job, "the collector stops")))
+        while (job := self._jobs.take(within=0)) is not None:
+            waiting.append((job, self._answers.again(job, "the collector stops")))
         self._deliver(waiting)
 
 
