@@ -118,6 +118,7 @@ def save_keys(path: Path, keys: OfficerKeys, passphrase: str | None) -> None:
         "officer": keys.officer,
         "duty": keys.duty.value if keys.duty else "",
         "version": 1,
+        "key_id": key_id_of(keys.signing.public_key()).hex(),
     }
     if keys.root_sha256:
         head["root"] = keys.root_sha256.hex()
@@ -143,6 +144,30 @@ def save_keys(path: Path, keys: OfficerKeys, passphrase: str | None) -> None:
 def is_protected(path: Path) -> bool:
     """Whether a passphrase is needed to load the file."""
     return not str(_body(path).get("protection", "")).startswith("NONE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyHead:
+    """What a key file says in clear: who, and which public key. Believed only once the file was opened."""
+
+    officer: str
+    duty: Duty | None
+    key_id: bytes
+    root_sha256: bytes
+
+
+def read_head(path: Path) -> KeyHead:
+    """Raises ``KeyFileError``. The key id of files made before it was written there is empty."""
+    body = _body(path)
+    try:
+        return KeyHead(
+            officer=str(body["officer"]),
+            duty=Duty(str(body["duty"])) if body["duty"] else None,
+            key_id=bytes.fromhex(str(body.get("key_id", ""))),
+            root_sha256=bytes.fromhex(str(body.get("root", ""))),
+        )
+    except (KeyError, ValueError) as error:
+        raise KeyFileError(f"{path} is damaged ({error}): use the second copy of this key") from error
 
 
 def load_keys(path: Path, passphrase: str | None) -> OfficerKeys:

@@ -1,0 +1,116 @@
+"""What lies on an officer's desk while the page is open: changes and grants that were opened, and what was signed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from schoolkeeper_policies.officer import keyfile, memory, signing, staged
+from schoolkeeper_policies.officer.review import Review, review
+from schoolkeeper_proto import trust
+
+MAX_WRONG = 5
+MAX_OPEN = 20
+
+
+class DeskError(ValueError):
+    """Nothing was done; says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A change on the desk. ``source``: the folder or file it came from; None for an upload."""
+
+    name: str
+    staged: staged.Staged
+    review: Review
+    source: Path | None = None
+    answer: bytes = b""
+    """What goes back, once it was signed here."""
+
+
+class Desk:
+    """One officer, one key file, any number of changes. The passphrase is never kept: each signature asks for it."""
+
+    def __init__(self, key: Path) -> None:
+        self.key = key
+        self.head = keyfile.read_head(key)
+        if not self.head.key_id:
+            raise keyfile.KeyFileError(
+                f"{key} is a key file of an older form: "
+                f"`schoolkeeper-officer keys passphrase {key} --to NEW` writes one of today's"
+            )
+        self._opened: list[Opened] = []
+        self._wrong = 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_protected(self) -> bool:
+        return keyfile.is_protected(self.key)
+
+    @property
+    def is_locked(self) -> bool:
+        return self._wrong >= MAX_WRONG
+
+    @property
+    def opened(self) -> list[Opened]:
+        return list(self._opened)
+
+    def change(self, number: int) -> Opened:
+        """Raises ``DeskError``."""
+        try:
+            return self._opened[number]
+        except IndexError as error:
+            raise DeskError("there is no such change on the desk: open its file again") from error
+
+    def open_path(self, path: Path) -> int:
+        found = staged.read_staged(path)
+        return self._put(Opened(name=path.name, staged=found, review=self._looked(found), source=path))
+
+    def open_bytes(self, name: str, data: bytes) -> int:
+        found = staged.unpack(data, name)
+        return self._put(Opened(name=name, staged=found, review=self._looked(found)))
+
+    def sign(self, number: int, passphrase: str) -> Opened:
+        """Signs a change after the passphrase. Raises ``DeskError``, ``KeyFileError`` or what signing refuses."""
+        with self._lock:
+            if self.is_locked:
+                raise DeskError("too many wrong passphrases: end this program and start it anew")
+            try:
+                keys = keyfile.load_keys(self.key, passphrase if self.is_protected else None)
+            except keyfile.KeyFileError:
+                self._wrong += 1
+                raise
+            self._wrong = 0
+            found = self.change(number)
+            # Looked at again: what was shown is what is signed, and the memory may have moved on.
+            seen = self._looked(found.staged)
+            done = signing.sign_reviewed(found.staged, seen, keys)
+            memory.save(memory.home(), keys.public(()).key_id, done.memory)
+            if found.source is not None and found.source.is_dir():
+                staged.write_signed(found.source, done.staged)
+            signed = replace(
+                found,
+                staged=done.staged,
+                review=self._looked(done.staged),
+                answer=staged.write_answer(done.answer),
+            )
+            self._opened[number] = signed
+            return signed
+
+    def _looked(self, found: staged.Staged) -> Review:
+        held = memory.load(memory.home(), self.head.key_id, self.head.root_sha256)
+        return review(found, held, time.time_ns() // 1_000_000)
+
+    def _put(self, opened: Opened) -> int:
+        with self._lock:
+            same = trust.sha256(opened.staged.targets)
+            for number, held in enumerate(self._opened):
+                if trust.sha256(held.staged.targets) == same:
+                    return number
+            if len(self._opened) >= MAX_OPEN:
+                raise DeskError(f"{MAX_OPEN} changes are open already: end this program and start it anew")
+            self._opened.append(opened)
+            return len(self._opened) - 1
