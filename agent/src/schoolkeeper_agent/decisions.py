@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from schoolkeeper_agent.seams import Effect, Record, Tell
-from schoolkeeper_proto import model
-from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto import decide, model
 from schoolkeeper_proto.policy import RuleText
 from schoolkeeper_proto.wire import Lane
 
@@ -18,8 +17,8 @@ CRITICAL_KINDS = frozenset(
         model.Canary.KIND,
     }
 )
+texts_of = decide.texts_of
 BULK_KINDS = frozenset({model.ApplicationUsage.KIND, model.SiteUsage.KIND})
-_ASK = "If you need it, ask your teacher or the school's technician."
 
 
 def lane_of(body: model.Body) -> Lane:
@@ -61,34 +60,22 @@ def rule_ref(text: RuleText | None, asked: model.DecisionKind, *, enforced: bool
     )
 
 
-def texts_of(bundle: OpenBundle) -> dict[str, RuleText]:
-    """Every rule's words, by rule id."""
-    texts = [rule.text for rule in bundle.applications.rules] + [rule.text for rule in bundle.media.rules]
-    if bundle.screen is not None:
-        texts.append(bundle.screen.text)
-    return {text.rule_id: text for text in texts}
-
-
 def tell_refused(what: str, text: RuleText | None, session_id: str = "") -> Tell:
     """Plain words to the person refused: what, why, and what they can do."""
-    return _tell(f"{what} is not allowed here", text, session_id)
+    return _tell(decide.refused_words(what, text), text, session_id)
 
 
 def tell_warned(what: str, text: RuleText | None, session_id: str = "") -> Tell:
-    return _tell(f"Please do not use {what}", text, session_id)
+    return _tell(decide.warned_words(what, text), text, session_id)
 
 
 def tell_read_only(what: str, text: RuleText | None, session_id: str = "") -> Tell:
-    return _tell(f"{what} can only be read here", text, session_id)
+    return _tell(decide.read_only_words(what, text), text, session_id)
 
 
-def _tell(title: str, text: RuleText | None, session_id: str) -> Tell:
-    if text is None:
-        return Tell(title=title, text=_ASK, session_id=session_id)
-    words = [
-        part for part in (text.description, text.why and f"Why: {text.why}", text.resolution or _ASK) if part
-    ]
-    return Tell(title=title, text="\n".join(words), rule_id=text.rule_id, session_id=session_id)
+def _tell(words: decide.Words, text: RuleText | None, session_id: str) -> Tell:
+    rule_id = text.rule_id if text is not None else ""
+    return Tell(title=words.title, text=words.text, rule_id=rule_id, session_id=session_id)
 
 
 def name_of(path: str) -> str:

@@ -19,10 +19,11 @@ from schoolkeeper_agent.people import user_of
 from schoolkeeper_agent.seams import Effect, Enforce, Outcome
 from schoolkeeper_agent.state import CoreState, HeldMedium
 from schoolkeeper_proto import model
+from schoolkeeper_proto.decide import MEDIUM
 from schoolkeeper_proto.policy import MediaAccess
 
 ENFORCER = "media"
-WHAT = "This removable medium"
+WHAT = MEDIUM
 
 
 def arrived(state: CoreState, seen: observations.MediumArrived, now: int) -> tuple[CoreState, Effects]:
@@ -34,7 +35,7 @@ def arrived(state: CoreState, seen: observations.MediumArrived, now: int) -> tup
 
 def decide(state: CoreState, held: HeldMedium, now: int) -> tuple[CoreState, Effects]:
     """Asks for what the policy in force gives this medium."""
-    verdict = state.media_table.decide(held.medium, state.circumstances(held.groups, now))
+    verdict = state.media_table.decide(held.medium, state.circumstances(held, now))
     before = held.verdict
     held = replace(held, verdict=verdict)
     state = replace(state, media={**state.media, held.medium.kernel_name: held})

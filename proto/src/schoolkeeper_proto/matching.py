@@ -36,6 +36,8 @@ STRICTNESS = {"allow": 0, "observe": 1, "warn": 2, "read-only": 3, "block": 4, "
 _CAP = {"observe": "observe", "warn": "warn"}
 _FORMAT = 2
 _REMEMBERED = 4096
+_MINUTE_MS = 60_000
+_ANY = Circumstances(now_ms=0)
 
 Row = tuple[str, str, str, "Condition | None", tuple[tuple[str, str], ...]]
 """Rule id, decision, mode, condition, matches as (by, text)."""
@@ -49,6 +51,7 @@ class Verdict:
     """``decision`` is what to do; ``asked`` what the rule says itself, which differs while it is on trial.
 
     ``rule_id`` is empty when no rule decided. ``steady`` means that neither user, time nor place could change it.
+    Verdicts are remembered and given again: nobody changes one.
     """
 
     __slots__ = ("asked", "decision", "rule_id", "steady")
@@ -67,6 +70,33 @@ class Verdict:
         return (
             f"Verdict({self.decision!r}, asked={self.asked!r}, rule={self.rule_id!r}, steady={self.steady})"
         )
+
+
+class _Seen:
+    """A program that was asked for: which rules match it, and what they said last.
+
+    ``always`` is the verdict that nothing can change. ``last`` is what held in this ``minute`` at this ``place`` for
+    these ``groups``: hours, days and a zone's clock change on whole minutes, and ``by_minute`` says that its rules'
+    exceptions do, too.
+    """
+
+    __slots__ = ("always", "by_minute", "groups", "last", "minute", "numbers", "place")
+
+    def __init__(self, numbers: tuple[int, ...], always: Verdict | None, *, by_minute: bool) -> None:
+        self.numbers = numbers
+        self.always = always
+        self.by_minute = by_minute
+        self.minute = -1
+        self.place = ""
+        self.groups: frozenset[str] | None = None
+        self.last: Verdict | None = None
+
+
+def whole_minutes(condition: Condition | None) -> bool:
+    """Whether the condition cannot change within a minute."""
+    return condition is None or all(
+        start % _MINUTE_MS == 0 and end % _MINUTE_MS == 0 for _, start, end in condition[5]
+    )
 
 
 class ApplicationTable:
@@ -93,7 +123,9 @@ class ApplicationTable:
             row[3] is not None and (row[3][2] or any(groups for groups, _, _ in row[3][5]))
             for row in self._rows
         )
-        self._found: dict[tuple[str, str, str], tuple[int, ...]] = {}
+        self._nothing = _Seen((), Verdict(otherwise, otherwise, "", steady=True), by_minute=True)
+        self._seen: dict[str | tuple[str, str, str], _Seen] = {}
+        self._by_path_alone = not (self.needs_sha256 or self.needs_package)
 
     @property
     def exact_paths(self) -> tuple[str, ...]:
@@ -107,41 +139,68 @@ class ApplicationTable:
 
         ``alias`` is a path that a rule names and behind which the same file lies, if a driver found that out.
         """
-        numbers = self._matching(path, sha256, package)
         if alias and alias != path:
-            numbers = tuple({*numbers, *self._matching(alias, sha256, package)})
+            return self._of_two_names(path, alias, circumstances, sha256, package)
+        seen = self._seen.get(path if self._by_path_alone else (path, sha256, package))
+        if seen is None:
+            seen = self._look(path, sha256, package)
+        if seen.always is not None:
+            return seen.always
+        groups = circumstances.groups
+        if (
+            seen.minute == circumstances.now_ms // _MINUTE_MS
+            and seen.place == circumstances.place
+            and (seen.groups is groups or seen.groups == groups)
+            and seen.last is not None
+        ):
+            return seen.last
+        return self._weigh_and_remember(seen, circumstances)
+
+    def _of_two_names(
+        self, path: str, alias: str, circumstances: Circumstances, sha256: str, package: str
+    ) -> Verdict:
+        numbers = {*self._matching(path, sha256, package), *self._matching(alias, sha256, package)}
+        return self._weigh(tuple(sorted(numbers)), circumstances)
+
+    def _look(self, path: str, sha256: str, package: str) -> _Seen:
+        """What there is to know of a program that was not asked for lately."""
+        numbers = self._matching(path, sha256, package)
+        conditions = [self._rows[number][3] for number in numbers]
         if not numbers:
-            return Verdict(self._otherwise, self._otherwise, "", steady=True)
-        return self._weigh(numbers, circumstances)
+            seen = self._nothing
+        elif not any(conditions):
+            # Without a condition the circumstances make no difference.
+            seen = _Seen(numbers, self._weigh(numbers, _ANY), by_minute=True)
+        else:
+            seen = _Seen(numbers, None, by_minute=all(map(whole_minutes, conditions)))
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
+        self._seen[path if self._by_path_alone else (path, sha256, package)] = seen
+        return seen
 
     def _matching(self, path: str, sha256: str, package: str) -> tuple[int, ...]:
-        key = (path, sha256, package)
-        known = self._found.get(key)
-        if known is not None:
-            return known
         name = path.rpartition("/")[2]
         keys = (("path", path), ("file-name", name), ("sha256", sha256), ("package", package))
         found = {number for one in keys if one[1] for number in self._exact.get(one, ())}
         if self._has_patterns:
             found |= self._patterns.find(path)
-        if len(self._found) >= _REMEMBERED:
-            self._found.clear()
-        answer = self._found[key] = tuple(sorted(found))
-        return answer
+        return tuple(sorted(found))
+
+    def _weigh_and_remember(self, seen: _Seen, circumstances: Circumstances) -> Verdict:
+        verdict = self._weigh(seen.numbers, circumstances)
+        if seen.by_minute:
+            seen.minute = circumstances.now_ms // _MINUTE_MS
+            seen.place, seen.groups, seen.last = circumstances.place, circumstances.groups, verdict
+        return verdict
 
     def _weigh(self, numbers: tuple[int, ...], circumstances: Circumstances) -> Verdict:
-        least = STRICTNESS[self._otherwise]
-        steady = True
-        holding = []
-        for number in numbers:
-            rule_id, decision, mode, condition, _ = self._rows[number]
-            steady = steady and condition is None
-            answer = holds(condition, circumstances, self._clock)
-            if answer is None:
-                answer = STRICTNESS[decision] > least
-            if answer:
-                holding.append((decision, mode, rule_id))
-        return _strictest(holding, self._otherwise, steady=steady)
+        rows = [self._rows[number] for number in numbers]
+        holding = [
+            (row[1], row[2], row[0])
+            for row in rows
+            if applies(row[3], row[1], self._otherwise, circumstances, self._clock)
+        ]
+        return strictest(holding, self._otherwise, steady=all(row[3] is None for row in rows))
 
     def to_json(self) -> dict[str, Any]:
         """What ``from_json`` reads."""
@@ -180,7 +239,18 @@ def _row_from_json(entry: list[Any]) -> Row:
     )
 
 
-def _strictest(holding: list[tuple[str, str, str]], otherwise: str, *, steady: bool) -> Verdict:
+def applies(
+    condition: Condition | None, decision: str, otherwise: str, circumstances: Circumstances, clock: ZoneClock
+) -> bool:
+    """Whether a rule holds now; what cannot be told counts for a rule that is stricter than ``otherwise``."""
+    answer = holds(condition, circumstances, clock)
+    if answer is None:
+        return STRICTNESS[decision] > STRICTNESS[otherwise]
+    return answer
+
+
+def strictest(holding: list[tuple[str, str, str]], otherwise: str, *, steady: bool) -> Verdict:
+    """The verdict of rules that hold, as (decision, mode, rule id)."""
     best = (STRICTNESS[otherwise], otherwise, otherwise, "")
     in_force = [(decision, rule_id) for decision, mode, rule_id in holding if mode not in _CAP]
     if in_force:

@@ -17,10 +17,13 @@ from schoolkeeper_proto.conditions import (
     compile_condition,
     holds,
 )
-from schoolkeeper_proto.matching import TableMistake, mode_of
+from schoolkeeper_proto.matching import TableMistake, mode_of, whole_minutes
 from schoolkeeper_proto.model import DecisionKind, Medium, MediumEncryption
 from schoolkeeper_proto.policy import MediaAccess, MediaRule, MediaSection
 
+_REMEMBERED = 512
+_MINUTE_MS = 60_000
+_ANY = Circumstances(now_ms=0)
 _STRICTNESS = {MediaAccess.ALLOW: 0, MediaAccess.READ_ONLY: 1, MediaAccess.BLOCK: 2}
 _ENCRYPTED = frozenset(
     {
@@ -68,6 +71,21 @@ class _Row:
     condition: Condition | None
 
 
+class _Seen:
+    """A medium that was asked for lately, as in ``matching.py``: its rules and what they said last."""
+
+    __slots__ = ("always", "by_minute", "groups", "last", "minute", "place", "rows")
+
+    def __init__(self, rows: list[_Row], always: MediaVerdict | None) -> None:
+        self.rows = rows
+        self.always = always
+        self.by_minute = all(whole_minutes(row.condition) for row in rows)
+        self.minute = -1
+        self.place = ""
+        self.groups: frozenset[str] | None = None
+        self.last: MediaVerdict | None = None
+
+
 class MediaTable:
     """A whole media section, compiled: rules indexed by the most exact thing they name."""
 
@@ -75,15 +93,46 @@ class MediaTable:
         self._otherwise = _OTHERWISE[section.otherwise]
         self._clock = ZoneClock()
         self._index: dict[str, list[_Row]] = {}
+        self._seen: dict[tuple[str, str, str, str, MediumEncryption], _Seen] = {}
         for rule in section.rules:
             row = _Row(rule=rule, mode=mode_of(rule.text), condition=_checked(rule))
             for key in _keys(rule):
                 self._index.setdefault(key, []).append(row)
 
     def decide(self, medium: Medium, circumstances: Circumstances) -> MediaVerdict:
+        """The verdict on a medium; its kernel name, size and file system play no part."""
+        key = (medium.serial, medium.vendor_id, medium.product_id, medium.bus, medium.encryption)
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._look(key, medium)
+        if seen.always is not None:
+            return seen.always
+        groups = circumstances.groups
+        if (
+            seen.minute == circumstances.now_ms // _MINUTE_MS
+            and seen.place == circumstances.place
+            and (seen.groups is groups or seen.groups == groups)
+            and seen.last is not None
+        ):
+            return seen.last
+        verdict = self._weigh(seen.rows, medium, circumstances)
+        if seen.by_minute:
+            seen.minute = circumstances.now_ms // _MINUTE_MS
+            seen.place, seen.groups, seen.last = circumstances.place, groups, verdict
+        return verdict
+
+    def _look(self, key: tuple[str, str, str, str, MediumEncryption], medium: Medium) -> _Seen:
         rows = [
-            row for key in _keys_of(medium) for row in self._index.get(key, ()) if _concerns(row.rule, medium)
+            row for one in _keys_of(medium) for row in self._index.get(one, ()) if _concerns(row.rule, medium)
         ]
+        steady = not any(row.condition for row in rows)
+        seen = _Seen(rows, self._weigh(rows, medium, _ANY) if steady else None)
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
+        self._seen[key] = seen
+        return seen
+
+    def _weigh(self, rows: list[_Row], medium: Medium, circumstances: Circumstances) -> MediaVerdict:
         holding = []
         for row in rows:
             asked = resolve(row.rule, medium.encryption)

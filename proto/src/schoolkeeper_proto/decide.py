@@ -1,0 +1,121 @@
+"""A bundle as a device decides by it, and the words that the person at the screen reads. Pure.
+
+The agent decides with exactly these tables and says exactly these words; so does everything that explains a policy or
+tries it against what happened. There is no second engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from schoolkeeper_proto import policy
+from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.conditions import Circumstances, ZoneClock, compile_condition, holds
+from schoolkeeper_proto.matching import ApplicationTable, Verdict, compile_applications, mode_of
+from schoolkeeper_proto.media_matching import MediaTable, MediaVerdict
+from schoolkeeper_proto.policy import RuleText
+from schoolkeeper_proto.site_matching import SiteTable, compiled_row, weigh_rows
+
+MEDIUM = "This removable medium"
+ASK = "If you need it, ask your teacher or the school's technician."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What is shown to a person: one line, and the text below it."""
+
+    title: str
+    text: str
+
+
+def refused_words(what: str, text: RuleText | None) -> Words:
+    """To the person refused: what, why, and what they can do."""
+    return _words(f"{what} is not allowed here", text)
+
+
+def warned_words(what: str, text: RuleText | None) -> Words:
+    return _words(f"Please do not use {what}", text)
+
+
+def read_only_words(what: str, text: RuleText | None) -> Words:
+    return _words(f"{what} can only be read here", text)
+
+
+def application_words(verdict: Verdict, path: str, text: RuleText | None) -> Words | None:
+    """What is said about a program that somebody starts; None where nothing is said."""
+    name = path.rpartition("/")[2] or path
+    if verdict.refuses:
+        return refused_words(name, text)
+    return warned_words(name, text) if verdict.decision == "warn" else None
+
+
+def medium_words(verdict: MediaVerdict, text: RuleText | None) -> Words | None:
+    """What is said about a medium that is plugged in; None where nothing is said."""
+    if verdict.access is policy.MediaAccess.BLOCK:
+        return refused_words(MEDIUM, text)
+    if verdict.access is policy.MediaAccess.READ_ONLY:
+        return read_only_words(MEDIUM, text)
+    return warned_words(MEDIUM[:1].lower() + MEDIUM[1:], text) if verdict.mode == "warn" else None
+
+
+def _words(title: str, text: RuleText | None) -> Words:
+    if text is None:
+        return Words(title=title, text=ASK)
+    parts = (text.description, text.why and f"Why: {text.why}", text.resolution or ASK)
+    return Words(title=title, text="\n".join(part for part in parts if part))
+
+
+def texts_of(bundle: OpenBundle) -> dict[str, RuleText]:
+    """Every rule's words, by rule id."""
+    return {text.rule_id: text for text in _texts(bundle)}
+
+
+def _texts(value: object) -> Iterator[RuleText]:
+    for part in fields(value):  # type: ignore[arg-type]
+        held = getattr(value, part.name)
+        if isinstance(held, RuleText):
+            yield held
+        elif isinstance(held, policy.Section):
+            yield from _texts(held)
+        elif isinstance(held, tuple):
+            for item in held:
+                if isinstance(getattr(item, "text", None), RuleText):
+                    yield item.text
+
+
+class Engine:
+    """Every table of one bundle, compiled whole; raises ``TableMistake``."""
+
+    def __init__(self, bundle: OpenBundle) -> None:
+        self.bundle = bundle
+        self.applications: ApplicationTable = compile_applications(bundle.applications)
+        self.media = MediaTable(bundle.media)
+        self.sites = SiteTable(bundle.browser)
+        self.texts = texts_of(bundle)
+        self._clock = ZoneClock()
+        self._uses = [(str(rule.use), rule.allowed, compiled_row(rule)) for rule in bundle.network.rules]
+        self._kinds = [
+            (str(rule.kind), rule.allowed, compiled_row(rule)) for rule in bundle.peripherals.rules
+        ]
+
+    def network(self, use: str, circumstances: Circumstances, *, what: str = "") -> Verdict:
+        """The verdict on a use of the network, as ``NetworkUse``; ``what`` is a name that a rule may leave out."""
+        rows = [row for held, allowed, row in self._uses if held == use and what not in allowed]
+        return weigh_rows(rows, "allow", circumstances, self._clock)
+
+    def peripheral(self, kind: str, circumstances: Circumstances, *, what: str = "") -> Verdict:
+        """The verdict on a built-in or attached thing, as ``PeripheralKind``; ``what`` is "vendor:product"."""
+        rows = [row for held, allowed, row in self._kinds if held == kind and what not in allowed]
+        return weigh_rows(rows, "allow", circumstances, self._clock)
+
+    def locks_after(self, circumstances: Circumstances) -> int:
+        """Seconds without use until the screen locks here and now; 0 for never.
+
+        Locking is the stricter side: what cannot be told counts as applying.
+        """
+        screen = self.bundle.screen
+        if screen is None or mode_of(screen.text) != "enforce":
+            return 0
+        answer = holds(compile_condition(screen.when), circumstances, self._clock)
+        return 0 if answer is False else screen.idle_lock_seconds
