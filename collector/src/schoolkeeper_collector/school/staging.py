@@ -14,7 +14,7 @@ from pathlib import Path
 from schoolkeeper_collector.school import pack_in_force, roots
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
 from schoolkeeper_collector.school.keys import ServiceKeys
-from schoolkeeper_collector.school.repository import Published, Repository, RepositoryError
+from schoolkeeper_collector.school.repository import NotPublished, Published, Repository, RepositoryError
 from schoolkeeper_policies.officer import record, signing
 from schoolkeeper_policies.officer.memory import Memory
 from schoolkeeper_policies.officer.record import Assessment, ChangeRecord
@@ -226,3 +226,29 @@ def publish_staged(state_dir: Path, keys: ServiceKeys, now_ms: int) -> Published
         pack_in_force.name_current(state_dir, kept)
     shutil.rmtree(folder)
     return published
+
+
+def change_log(state_dir: Path) -> list[ChangeRecord]:
+    """Every entry of the change log, the oldest first, each by the hash that the next one or the officers signed.
+
+    Raises ``RecordError`` where a link of the chain is altered or missing.
+    """
+    repository = Repository(state_dir)
+    now = repository.current()
+    view = trust.unchecked_targets(repository.read_file(f"metadata/{now.targets_version}.targets.json"))
+    entry = view.targets.get(record.TARGET)
+    wanted = entry.sha256 if entry else ""
+    found: list[ChangeRecord] = []
+    while wanted:
+        name = f"targets/{trust.target_file_name(record.TARGET, wanted)}"
+        try:
+            data = repository.read_file(name)
+        except NotPublished:
+            data = b""
+        if trust.sha256(data).hex() != wanted:
+            raise record.RecordError(
+                f"the change log's entry {name} is altered or missing: restore it from the backup"
+            )
+        found.insert(0, record.read(data))
+        wanted = found[0].previous_sha256
+    return found
