@@ -27,7 +27,7 @@ def started(state: CoreState, seen: observations.ProcessStarted, now: int) -> tu
     """A program runs. With the guard in place it was allowed; without it, this is where it is judged, afterwards."""
     user = user_of(seen.account, seen.user_id, state.policy.collection)
     verdict = state.applications.decide(
-        seen.path, state.circumstances(seen.groups, now), sha256=seen.sha256.hex(), package=seen.package
+        seen.path, state.circumstances(seen, now), sha256=seen.sha256.hex(), package=seen.package
     )
     text = state.texts.get(verdict.rule_id)
     identity = _identity(state, verdict.rule_id)

@@ -123,6 +123,9 @@ def _swap(state: CoreState, seen: observations.PolicySwapped, now: int) -> tuple
     if "applications" in state.able:
         guard = GuardApplications(section=seen.bundle.applications, place=str(state.place))
         effects.append(Enforce(enforcer="applications", action=guard))
+        if state.sessions:
+            # The new policy may put the same people into other groups.
+            effects.append(Enforce(enforcer="applications", action=screen.refresh(state)))
     for held in state.media.values():
         state, more = media.decide(state, held, now)
         effects += more

@@ -13,7 +13,7 @@ from schoolkeeper_agent.clock import SystemClock
 from schoolkeeper_agent.config import Settings
 from schoolkeeper_agent.effects import Heart
 from schoolkeeper_agent.identity import Identity
-from schoolkeeper_agent.policy_file import CAPABILITIES, PolicyInForce
+from schoolkeeper_agent.policy_file import CAPABILITIES, PolicyInForce, not_enforced
 from schoolkeeper_agent.seams import Ability
 from schoolkeeper_agent.spool.contract import IngestTarget, SpoolError, Usage
 from schoolkeeper_agent.spool.writer import FrameWriter
@@ -58,7 +58,8 @@ class Parts:
         return self.uplink.believed_ms(self.clock.now())
 
     def not_enforceable(self) -> tuple[str, ...]:
-        return tuple(f"{n}: {a.because}" for n, a in self.abilities.items() if not a.able)
+        unable = (f"{n}: {a.because}" for n, a in self.abilities.items() if not a.able)
+        return (*unable, *not_enforced(self.policy.bundle))
 
     def device(self) -> DeviceIdentity:
         return DeviceIdentity(

@@ -11,8 +11,9 @@ from schoolkeeper_agent.trust import Trust
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, open_bundle
 from schoolkeeper_proto.matching import TableMistake, compile_applications
+from schoolkeeper_proto.people import PeopleMistake, PeopleTable
 
-CAPABILITIES = frozenset({"applications/1", "media/1", "screen/1", "posture/1"})
+CAPABILITIES = frozenset({"applications/1", "media/1", "screen/1", "posture/1", "people/1"})
 """What a bundle may require of this agent."""
 _LAST_GOOD = "trust/last-good-bundle"
 _log = logging.getLogger(__name__)
@@ -54,9 +55,26 @@ def _open(data: bytes, trust: Trust) -> OpenBundle:
     bundle = open_bundle(data, school_id=trust.school_id, group=trust.group, capabilities=CAPABILITIES)
     try:
         compile_applications(bundle.applications)
-    except TableMistake as error:
+        PeopleTable(bundle.people, bundle.collection.pseudonym_key)
+    except (TableMistake, PeopleMistake) as error:
         raise BundleRefused(f"a rule cannot be compiled: {error}") from error
     return bundle
+
+
+def not_enforced(bundle: OpenBundle) -> tuple[str, ...]:
+    """Sections of the bundle that this agent reads and does not enforce, or does not even know; one line each."""
+    counted = {
+        "browser": len(bundle.browser.rules) + len(bundle.browser.settings),
+        "network": len(bundle.network.rules),
+        "peripherals": len(bundle.peripherals.rules),
+    }
+    lines = [
+        f"{name}: this agent does not enforce its {count} rule{'s' if count != 1 else ''}"
+        for name, count in counted.items()
+        if count
+    ]
+    lines += [f"{name}: this agent does not know this part of the policy" for name in bundle.ignored_sections]
+    return tuple(lines)
 
 
 def _empty(trust: Trust) -> OpenBundle:

@@ -56,7 +56,8 @@ def session_gone(state: CoreState, seen: observations.SessionGone) -> tuple[Core
 
 def refresh(state: CoreState) -> RefreshApplications:
     """Place and groups of everybody signed in, for the guard."""
-    groups = {held.user_id: held.groups for held in state.sessions.values() if held.groups is not None}
+    asked = {held.user_id: state.groups_of(held) for held in state.sessions.values()}
+    groups = {user_id: names for user_id, names in asked.items() if names is not None}
     pairs = tuple((user_id, tuple(sorted(names))) for user_id, names in sorted(groups.items()))
     return RefreshApplications(place=str(state.place), groups=pairs)
 
@@ -172,5 +173,5 @@ def _warn_if_due(
 
 def _applies(state: CoreState, section: ScreenSection, held: HeldSession, now: int) -> bool:
     # Locking is the stricter side: what cannot be told counts as applying.
-    answer = holds(compile_condition(section.when), state.circumstances(held.groups, now), ZoneClock())
+    answer = holds(compile_condition(section.when), state.circumstances(held, now), ZoneClock())
     return answer is not False

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Protocol, Self
 
-from schoolkeeper_agent.decisions import texts_of
+from schoolkeeper_agent.people import FIRST_PERSON_UID
 from schoolkeeper_agent.usage import Usage, empty
 from schoolkeeper_proto import model
 from schoolkeeper_proto.bundle import OpenBundle
-from schoolkeeper_proto.conditions import Circumstances
+from schoolkeeper_proto.conditions import KNOWN, Circumstances
+from schoolkeeper_proto.decide import texts_of
 from schoolkeeper_proto.matching import ApplicationTable, compile_applications
 from schoolkeeper_proto.media_matching import MediaTable, MediaVerdict
+from schoolkeeper_proto.people import PeopleTable
 from schoolkeeper_proto.policy import RuleText
+
+
+class Account(Protocol):
+    """Whoever an observation is about; ``groups`` are those of the operating system, None when not known."""
+
+    @property
+    def account(self) -> str: ...
+    @property
+    def user_id(self) -> int: ...
+    @property
+    def groups(self) -> frozenset[str] | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +71,7 @@ class CoreState:
     policy: OpenBundle
     applications: ApplicationTable
     media_table: MediaTable
+    people: PeopleTable
     texts: dict[str, RuleText]
     run_id: bytes
     able: frozenset[str] = frozenset()
@@ -75,6 +89,7 @@ class CoreState:
             policy=policy,
             applications=compile_applications(policy.applications),
             media_table=MediaTable(policy.media),
+            people=PeopleTable(policy.people, policy.collection.pseudonym_key),
             texts=texts_of(policy),
             run_id=run_id,
             able=able,
@@ -89,11 +104,20 @@ class CoreState:
             policy=policy,
             applications=new.applications,
             media_table=new.media_table,
+            people=new.people,
             texts=new.texts,
         )
 
-    def circumstances(self, groups: frozenset[str] | None, now: int) -> Circumstances:
-        return Circumstances(now_ms=now, place=str(self.place), groups=groups)
+    def circumstances(self, seen: Account, now: int) -> Circumstances:
+        return Circumstances(now_ms=now, place=str(self.place), groups=self.groups_of(seen))
+
+    def groups_of(self, seen: Account) -> frozenset[str] | None:
+        """Of the operating system and of the school's register; None when they cannot be told."""
+        if seen.groups is None:
+            return None
+        if 0 <= seen.user_id < FIRST_PERSON_UID:
+            return seen.groups | {KNOWN}
+        return seen.groups | self.people.groups_of(seen.account)
 
     def session_of(self, user_id: int) -> str:
         """The id of a session of this account, or empty: then every screen is told."""

@@ -25,8 +25,9 @@ Condition = tuple[Times, tuple[str, ...], tuple[str, ...], str, Days, Exceptions
 _QUARTER_MS = 900_000
 _MINUTES_OF_DAY = 1440
 _PEOPLE = "people:"
-_KNOWN = "people:known"
 _PERSON = "person:"
+KNOWN = "people:known"
+"""Among the groups of whoever the register tells about; also of system accounts, which are nobody."""
 _EPOCH_WEEKDAY = 3  # 1 January 1970 was a Thursday; Monday is 0.
 
 
@@ -154,7 +155,7 @@ def _among(groups: tuple[str, ...], held: frozenset[str] | None) -> bool | None:
         return None
     if not held.isdisjoint(groups):
         return True
-    if _KNOWN not in held and any(group.startswith(_PEOPLE) for group in groups):
+    if KNOWN not in held and any(group.startswith(_PEOPLE) for group in groups):
         return None
     if any(group.startswith(_PERSON) for group in groups) and not any(
         one.startswith(_PERSON) for one in held

@@ -11,12 +11,13 @@ import hashlib
 import hmac
 from bisect import bisect_left
 
+from schoolkeeper_proto.conditions import KNOWN
 from schoolkeeper_proto.policy import PeopleSection
 
 PREFIX = "people:"
 PERSON = "person:"
-KNOWN = "people:known"
 MEMBER_BYTES = 8
+_REMEMBERED = 256
 
 
 class PeopleMistake(ValueError):
@@ -36,11 +37,12 @@ def person_group(pseudonym: bytes) -> str:
 class PeopleTable:
     """The section, ready for questions; without one every account is unknown. A look-up is a binary search per set."""
 
-    __slots__ = ("_key", "_sets", "_width")
+    __slots__ = ("_asked", "_key", "_sets", "_width")
 
     def __init__(self, section: PeopleSection | None, pseudonym_key: bytes) -> None:
         """Raises ``PeopleMistake``."""
         self._key = pseudonym_key
+        self._asked: dict[str, frozenset[str]] = {}
         self._width = section.member_bytes if section is not None else MEMBER_BYTES
         self._sets: list[tuple[frozenset[str], bytes]] = []
         for number, held in enumerate(section.sets if section is not None else ()):
@@ -55,6 +57,14 @@ class PeopleTable:
         """What to add to the groups of the operating system; only the person's own where the register has no such."""
         if not account or not self._key:
             return frozenset()
+        known = self._asked.get(account)
+        if known is None:
+            if len(self._asked) >= _REMEMBERED:
+                self._asked.clear()
+            known = self._asked[account] = self._look_up(account)
+        return known
+
+    def _look_up(self, account: str) -> frozenset[str]:
         pseudonym = account_pseudonym(self._key, account)
         own = frozenset({person_group(pseudonym)})
         wanted = pseudonym[: self._width]

@@ -6,12 +6,14 @@ import os
 import time
 
 from schoolkeeper_agent.enforcers.linux.exec_responder.settled import Settled
-from schoolkeeper_proto.conditions import Circumstances
+from schoolkeeper_proto.conditions import KNOWN, Circumstances
 from schoolkeeper_proto.matching import ApplicationTable, Verdict
 
 _CHUNK = 1 << 20
 _HASHES = 8192
 FIRST_PERSON_UID = 1000
+_NOBODY = frozenset({KNOWN})
+"""Of an account of the system: it is told to be in no group of people."""
 
 
 class TooSlow(Exception):
@@ -63,7 +65,7 @@ class Judge:
 
     def _groups_of(self, user_id: int) -> frozenset[str] | None:
         if 0 <= user_id < FIRST_PERSON_UID:
-            return frozenset()
+            return _NOBODY
         return self._groups.get(user_id)
 
     def _alias(self, path: str, found: os.stat_result) -> str:
