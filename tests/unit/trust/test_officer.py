@@ -90,7 +90,8 @@ def test_a_change_needs_both_duties_before_it_is_published(tmp_path: Path) -> No
     published = staging.publish_staged(school.folder, school.keys, wall_ms())
     assert published.bundles[GROUP] == (trust.sha256(bundle), 2)
     with school.store.write() as connection:
-        assert note_published(connection, school.school_id, before, published, wall_ms()) == 1
+        # The bundle, and the change log's entry.
+        assert note_published(connection, school.school_id, before, published, wall_ms()) == 2
     with pytest.raises(RepositoryError, match="comes first"):
         staging.publish_staged(school.folder, school.keys, wall_ms())
     school.close()

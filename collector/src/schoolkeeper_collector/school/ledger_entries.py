@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from schoolkeeper_collector.ledger import queue
 from schoolkeeper_collector.school.repository import Published
+from schoolkeeper_policies.officer.record import TARGET as CHANGE_LOG
 from schoolkeeper_proto import trust, wire
 from schoolkeeper_proto.codec import encode
 
@@ -41,6 +42,9 @@ def _policies(
         found.append((trust.GROUPS_TARGET, after.groups_version, after.group_map_sha256))
     if before is not None and before.rollout_version != after.rollout_version:
         found.append((trust.STAGE_TARGET, after.rollout_version, after.stage_sha256))
+    if before is not None and before.change_log_sha256 != after.change_log_sha256:
+        # The entry names the one before by its hash: with this line in the ledger, the whole chain is.
+        found.append((CHANGE_LOG, after.targets_version, after.change_log_sha256))
     return [
         wire.PolicyStatement(
             school_id=school_id, name=name, version=version, sha256=sha256, at_unix_ms=now_ms

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schoolkeeper_collector.school import roots
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
+from schoolkeeper_policies.officer.record import TARGET as CHANGE_LOG
 from schoolkeeper_proto import policy, rollout, trust
 from schoolkeeper_proto.codec import decode, encode
 
@@ -55,6 +56,8 @@ class Published:
     stage: policy.RolloutStage | None = None
     stage_sha256: bytes = b""
     plans: dict[str, policy.RolloutPlan] = field(default_factory=dict)
+    change_log_sha256: bytes = b""
+    """Of the newest entry of the change log; empty before the first change."""
 
     def bundle_for(self, group: str, device_id: bytes) -> tuple[bytes, int] | None:
         """(SHA-256, version) that a device which holds neither bundle of a rollout takes; None without a bundle."""
@@ -232,9 +235,7 @@ class Repository:
             version = before.groups_version + 1
             made = policy.GroupMap(school_id=school_id, version=version, assignments=entries)
             self._write_groups(made, version, online, now_ms)
-            return self._seal(
-                before.targets_version, version, before.rollout_version, before, online, now_ms
-            )
+            return self._seal(before.targets_version, version, before.rollout_version, before, online, now_ms)
 
     def publish_stage(
         self, groups: tuple[policy.GroupStage, ...], online: Ed25519PrivateKey, now_ms: int
@@ -373,6 +374,7 @@ class Repository:
             key_statement=self.read_file(self._target_path(view, trust.KEYS_TARGET)),
             bundles=bundles,
             plans=plans,
+            change_log_sha256=_hash_in(view, CHANGE_LOG),
             **self._read_stage(snapshot["meta"]),
         )
 
@@ -401,6 +403,11 @@ class Repository:
         with self._paths.lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _hash_in(view: trust.TargetsView, name: str) -> bytes:
+    entry = view.targets.get(name)
+    return bytes.fromhex(entry.sha256) if entry else b""
 
 
 def check_rollouts(view: trust.TargetsView, files: dict[str, bytes]) -> None:

@@ -54,6 +54,10 @@ class OfficerServer:
     def address(self) -> str:
         return f"http://{self.guard.host}/{self.guard.token}"
 
+    @property
+    def ended(self) -> threading.Event:
+        return self._http.ended
+
     def run(self) -> None:
         threading.Thread(target=self._watch, daemon=True).start()
         self._http.serve_forever(poll_interval=0.2)
