@@ -29,6 +29,11 @@ NOT_WATCHED = (
 _ALWAYS = (
     "The device also reports on itself: that it is on, its rules, and whether its protection was disturbed."
 )
+_KEPT_LONGER = (
+    "What somebody's safety rests on: while that is looked into, and for as long as the school must keep its record.",
+    "What a court, the police or another authority needs: until they no longer do. Who decided so is written down.",
+)
+"""What is said beside the days: the collector holds it (its ``store/holding.py``)."""
 _STYLE = (
     "body{font:1.1rem/1.5 sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem;color:#0b0c0c;background:#fff}"
     "h1,h2{line-height:1.2}dt{font-weight:bold;margin-top:1rem}dd{margin:0}"
@@ -129,6 +134,9 @@ def _sections(bundle: OpenBundle, running: Sequence[Running] | None) -> list[tup
         ("What is restricted", _restrictions(bundle) or [_Item(heading="Nothing.", lines=())]),
         ("What is not watched", [_Item(heading=words, lines=()) for words in dict.fromkeys(unwatched)]),
     ]
+    if bundle.collection.kinds:
+        longer = [_Item(heading=words, lines=()) for words in _KEPT_LONGER]
+        sections.append(("What is kept for longer", longer))
     if bundle.notice.contacts:
         sections.append(("Whom to ask", [_Item(heading=words, lines=()) for words in bundle.notice.contacts]))
     version = f"Policy version {bundle.manifest.version} ({bundle.hash.hex()[:16]})"
@@ -153,7 +161,7 @@ def _collected(kinds: Sequence[CollectedKind], running: Sequence[Running] | None
     if said.readers:
         lines.append(f"Who can look: {', '.join(said.readers)}")
     lines.append(
-        f"Kept for: {said.retention_days} days"
+        f"Kept for: {said.retention_days} days at most"
         if said.retention_days
         else "Kept for: not decided by the school"
     )

@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from schoolkeeper_collector.config import ConfigError, Settings
 from schoolkeeper_collector.console_child import ConsoleChild
+from schoolkeeper_collector.detection.engine import EVENTS
 from schoolkeeper_collector.devices.authority import Authority
 from schoolkeeper_collector.devices.enrolment import EnrolmentService
 from schoolkeeper_collector.devices.identity import CertificateIdentities, RevocationList, keep_fresh
@@ -36,6 +37,7 @@ from schoolkeeper_collector.ledger.sequencer import Sequencer
 from schoolkeeper_collector.metrics import render
 from schoolkeeper_collector.published import PublishedPolicy
 from schoolkeeper_collector.pulse import Pulse
+from schoolkeeper_collector.school.keeping import Keeping
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.store.database import Store, open_store
@@ -81,7 +83,10 @@ class Collector:
         self._published = PublishedPolicy(self.repository)
         self._following = follower
         self.sequencer = Sequencer(store, school_id, keys.ledger, f"{socket.gethostname()}:{os.getpid()}")
-        self.expiry = Expiry(school_id, store.keystore)
+        self.keeping = Keeping(settings)
+        self.expiry = Expiry(
+            school_id, store.keystore, periods=self.keeping, waits_for=EVENTS if follower is not None else ""
+        )
         terms = terms_of(settings)
         self.writer = Writer(
             store=store,
@@ -146,6 +151,8 @@ class Collector:
             found.append("restored from an older backup: run `schoolkeeper-collector recover`")
         if self._following is not None and self._following.pack_fault:
             found.append(self._following.pack_fault)
+        if self.keeping.fault:
+            found.append(self.keeping.fault)
         found += self.pulse.faults(_now_ms())
         if self._settings.console_listen and not self.console.alive:
             found.append("the console does not run: its reason is in the log")

@@ -19,6 +19,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from schoolkeeper_collector.store.retention import INCIDENT_DAYS
+
 DEFAULT_CONFIG = Path("/etc/schoolkeeper/collector.toml")
 
 
@@ -50,6 +52,13 @@ class Settings(BaseSettings):
     mail_from: str = ""
     # What people type to open the console; notices link to it.
     console_url: str = ""
+
+    # For how many days; left out: as the notice of the policy in force says. See school/keeping.py for the bounds.
+    keep_raw_days: int | None = Field(default=None, ge=7, le=36_500)
+    keep_year_days: int | None = Field(default=None, ge=30, le=36_500)
+    keep_safeguarding_days: int | None = Field(default=None, ge=30, le=36_500)
+    # What an incident rests on, from its closing on.
+    keep_incident_days: int = Field(default=INCIDENT_DAYS, ge=366, le=36_500)
 
     max_batch_bytes: int = Field(default=1 << 20, ge=1 << 16, le=4 << 20)
     max_frames: int = Field(default=512, ge=1, le=4096)
