@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.conditions import Circumstances, ZoneClock, compile_condition, holds
-from schoolkeeper_proto.matching import ApplicationTable, Verdict, compile_applications, mode_of
+from schoolkeeper_proto.matching import ApplicationTable, Concern, Verdict, compile_applications, mode_of
 from schoolkeeper_proto.media_matching import MediaTable, MediaVerdict
 from schoolkeeper_proto.policy import RuleText
-from schoolkeeper_proto.site_matching import SiteTable, compiled_row, weigh_rows
+from schoolkeeper_proto.site_matching import Row, SiteTable, compiled_row, concerns, weigh_rows
 
 MEDIUM = "This removable medium"
 ASK = "If you need it, ask your teacher or the school's technician."
@@ -99,15 +99,21 @@ class Engine:
             (str(rule.kind), rule.allowed, compiled_row(rule)) for rule in bundle.peripherals.rules
         ]
 
-    def network(self, use: str, circumstances: Circumstances, *, what: str = "") -> Verdict:
-        """The verdict on a use of the network, as ``NetworkUse``; ``what`` is a name that a rule may leave out."""
-        rows = [row for held, allowed, row in self._uses if held == use and what not in allowed]
+    def network(self, use: str, what: str = "") -> list[Row]:
+        """The rules on a use of the network, as ``NetworkUse``; ``what`` is a name that a rule may leave out."""
+        return [row for held, allowed, row in self._uses if held == use and what not in allowed]
+
+    def peripheral(self, kind: str, what: str = "") -> list[Row]:
+        """The rules on a built-in or attached thing, as ``PeripheralKind``; ``what`` is "vendor:product"."""
+        return [row for held, allowed, row in self._kinds if held == kind and what not in allowed]
+
+    def weigh(self, rows: list[Row], circumstances: Circumstances) -> Verdict:
+        """What rules that all concern the same thing say of it together; without any, it is allowed."""
         return weigh_rows(rows, "allow", circumstances, self._clock)
 
-    def peripheral(self, kind: str, circumstances: Circumstances, *, what: str = "") -> Verdict:
-        """The verdict on a built-in or attached thing, as ``PeripheralKind``; ``what`` is "vendor:product"."""
-        rows = [row for held, allowed, row in self._kinds if held == kind and what not in allowed]
-        return weigh_rows(rows, "allow", circumstances, self._clock)
+    def concerning(self, rows: list[Row], circumstances: Circumstances) -> tuple[Concern, ...]:
+        """Whether each of these rules holds."""
+        return concerns(rows, "allow", circumstances, self._clock)
 
     def locks_after(self, circumstances: Circumstances) -> int:
         """Seconds without use until the screen locks here and now; 0 for never.

@@ -72,6 +72,19 @@ class Verdict:
         )
 
 
+class Concern:
+    """A rule that is about something, whether it ``holds`` now, and whether that could be ``told``."""
+
+    __slots__ = ("decision", "holds", "mode", "rule_id", "told")
+
+    def __init__(self, rule_id: str, decision: str, mode: str, *, holds: bool, told: bool) -> None:
+        self.rule_id = rule_id
+        self.decision = decision
+        self.mode = mode
+        self.holds = holds
+        self.told = told
+
+
 class _Seen:
     """A program that was asked for: which rules match it, and what they said last.
 
@@ -155,6 +168,22 @@ class ApplicationTable:
         ):
             return seen.last
         return self._weigh_and_remember(seen, circumstances)
+
+    def concerning(
+        self, path: str, circumstances: Circumstances, *, sha256: str = "", package: str = ""
+    ) -> tuple[Concern, ...]:
+        """Every rule that is about this program, and whether it holds now: for explanations."""
+        rows = [self._rows[number] for number in self._matching(path, sha256, package)]
+        return tuple(
+            Concern(
+                row[0],
+                row[1],
+                row[2],
+                holds=applies(row[3], row[1], self._otherwise, circumstances, self._clock),
+                told=holds(row[3], circumstances, self._clock) is not None,
+            )
+            for row in rows
+        )
 
     def _of_two_names(
         self, path: str, alias: str, circumstances: Circumstances, sha256: str, package: str

@@ -17,7 +17,7 @@ from schoolkeeper_proto.conditions import (
     compile_condition,
     holds,
 )
-from schoolkeeper_proto.matching import TableMistake, mode_of, whole_minutes
+from schoolkeeper_proto.matching import Concern, TableMistake, mode_of, whole_minutes
 from schoolkeeper_proto.model import DecisionKind, Medium, MediumEncryption
 from schoolkeeper_proto.policy import MediaAccess, MediaRule, MediaSection
 
@@ -121,10 +121,31 @@ class MediaTable:
             seen.place, seen.groups, seen.last = circumstances.place, groups, verdict
         return verdict
 
-    def _look(self, key: tuple[str, str, str, str, MediumEncryption], medium: Medium) -> _Seen:
-        rows = [
+    def concerning(self, medium: Medium, circumstances: Circumstances) -> tuple[Concern, ...]:
+        """Every rule that is about this medium, and whether it holds now: for explanations."""
+        found = []
+        for row in self._rows_of(medium):
+            asked = resolve(row.rule, medium.encryption)
+            answer = holds(row.condition, circumstances, self._clock)
+            stricter = _STRICTNESS[asked] > _STRICTNESS[self._otherwise]
+            found.append(
+                Concern(
+                    row.rule.text.rule_id,
+                    str(asked),
+                    row.mode,
+                    holds=stricter if answer is None else answer,
+                    told=answer is not None,
+                )
+            )
+        return tuple(found)
+
+    def _rows_of(self, medium: Medium) -> list[_Row]:
+        return [
             row for one in _keys_of(medium) for row in self._index.get(one, ()) if _concerns(row.rule, medium)
         ]
+
+    def _look(self, key: tuple[str, str, str, str, MediumEncryption], medium: Medium) -> _Seen:
+        rows = self._rows_of(medium)
         steady = not any(row.condition for row in rows)
         seen = _Seen(rows, self._weigh(rows, medium, _ANY) if steady else None)
         if len(self._seen) >= _REMEMBERED:

@@ -12,11 +12,12 @@ from schoolkeeper_proto.conditions import (
     ConditionMistake,
     ZoneClock,
     compile_condition,
+    holds,
 )
-from schoolkeeper_proto.matching import TableMistake, Verdict, applies, mode_of, strictest
+from schoolkeeper_proto.matching import Concern, TableMistake, Verdict, applies, mode_of, strictest
 from schoolkeeper_proto.policy import BrowserSection, NetworkRule, PeripheralRule, SiteRule
 
-_Row = tuple[str, str, str, Condition | None]
+Row = tuple[str, str, str, Condition | None]
 """Rule id, decision, mode, condition."""
 
 
@@ -27,7 +28,7 @@ class SiteTable:
         """Raises ``TableMistake``."""
         self._otherwise = _decision(str(section.otherwise))
         self._clock = ZoneClock()
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._by_category: dict[str, list[int]] = {}
         self._by_host: dict[str, list[tuple[str, int]]] = {}
         self._everywhere: list[int] = []
@@ -64,6 +65,16 @@ class SiteTable:
         self, site: str, circumstances: Circumstances, *, categories: frozenset[str] = frozenset()
     ) -> Verdict:
         """The verdict on a site, "example.org" or "example.org/path"; ``categories`` are what a filter told of it."""
+        return weigh_rows(self._rows_of(site, categories), self._otherwise, circumstances, self._clock)
+
+    def concerning(
+        self, site: str, circumstances: Circumstances, *, categories: frozenset[str] = frozenset()
+    ) -> tuple[Concern, ...]:
+        """Every rule that is about this site, and whether it holds now: for explanations."""
+        rows = self._rows_of(site, categories)
+        return concerns(rows, self._otherwise, circumstances, self._clock)
+
+    def _rows_of(self, site: str, categories: frozenset[str]) -> list[Row]:
         host, _, path = _address(site)
         numbers = set(self._everywhere)
         for above in _above(host) if host else ():
@@ -72,11 +83,26 @@ class SiteTable:
             )
         for category in categories | (self.categories_of(site) if host else frozenset()):
             numbers.update(self._by_category.get(category, ()))
-        rows = [self._rows[number] for number in sorted(numbers)]
-        return weigh_rows(rows, self._otherwise, circumstances, self._clock)
+        return [self._rows[number] for number in sorted(numbers)]
 
 
-def compiled_row(rule: SiteRule | NetworkRule | PeripheralRule) -> _Row:
+def concerns(
+    rows: list[Row], otherwise: str, circumstances: Circumstances, clock: ZoneClock
+) -> tuple[Concern, ...]:
+    """Rules that are about the same thing, and whether each holds now."""
+    return tuple(
+        Concern(
+            rule_id,
+            decision,
+            mode,
+            holds=applies(condition, decision, otherwise, circumstances, clock),
+            told=holds(condition, circumstances, clock) is not None,
+        )
+        for rule_id, decision, mode, condition in rows
+    )
+
+
+def compiled_row(rule: SiteRule | NetworkRule | PeripheralRule) -> Row:
     """Raises ``TableMistake``."""
     if not rule.text.rule_id or str(rule.decision) == "unspecified":
         raise TableMistake(f"rule {rule.text.rule_id!r}: it needs an id and a decision")
@@ -87,7 +113,7 @@ def compiled_row(rule: SiteRule | NetworkRule | PeripheralRule) -> _Row:
     return rule.text.rule_id, str(rule.decision), mode_of(rule.text), condition
 
 
-def weigh_rows(rows: list[_Row], otherwise: str, circumstances: Circumstances, clock: ZoneClock) -> Verdict:
+def weigh_rows(rows: list[Row], otherwise: str, circumstances: Circumstances, clock: ZoneClock) -> Verdict:
     """What rules that all concern something say of it together."""
     holding = [
         (decision, mode, rule_id)

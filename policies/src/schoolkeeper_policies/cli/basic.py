@@ -1,15 +1,16 @@
-"""``schoolkeeper-policy``: check, test and compile policy packs. Exit 0 done, 1 mistakes were found, 2 wrong use."""
+"""Check, test, compile, list."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from schoolkeeper_policies import model
+from schoolkeeper_policies.cli.shared import Pack, fail
 from schoolkeeper_policies.compile import compile_pack
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.detection.ruleset import RuleSet
@@ -17,17 +18,7 @@ from schoolkeeper_policies.detection.trial import run_tests
 from schoolkeeper_policies.parse import load_pack, pack_names
 from schoolkeeper_policies.problems import PolicyError, Problem
 
-app = typer.Typer(
-    help="Check, test and compile the school's policy.", no_args_is_help=True, add_completion=False
-)
-Pack = Annotated[str, typer.Argument(help="A folder, or the name of a pack that comes with the product.")]
 
-
-def main() -> None:
-    app()
-
-
-@app.command()
 def check(pack: Pack) -> None:
     """Say every mistake in the pack, with file, line and column."""
     found, detection = _load(pack)
@@ -37,13 +28,12 @@ def check(pack: Pack) -> None:
     )
 
 
-@app.command()
 def test(pack: Pack) -> None:
     """Run the tests inside the pack's detection rules."""
     try:
         count, failures = run_tests(load_rules(pack))
     except PolicyError as error:
-        _fail(error)
+        fail(error)
     for failure in failures:
         typer.echo(str(failure), err=True)
     typer.echo(f"{count} tests, {len(failures)} failed")
@@ -51,7 +41,6 @@ def test(pack: Pack) -> None:
         raise typer.Exit(1)
 
 
-@app.command(name="compile")
 def compile_(
     pack: Pack,
     group: Annotated[str, typer.Option(help="The group of devices to compile for.")],
@@ -70,12 +59,11 @@ def compile_(
             pseudonym_key=secrets.token_bytes(32),
         )
     except PolicyError as error:
-        _fail(error)
+        fail(error)
     out.write_bytes(data)
     typer.echo(f"{out}: {len(data)} bytes")
 
 
-@app.command()
 def packs() -> None:
     """List the packs that come with the product."""
     for name in pack_names():
@@ -96,13 +84,5 @@ def _load(pack: str) -> tuple[model.Pack, RuleSet]:
     except PolicyError as error:
         problems.update(error.problems)
     if found is None or detection is None:
-        _fail(PolicyError(list(problems)))
+        fail(PolicyError(list(problems)))
     return found, detection
-
-
-def _fail(error: PolicyError) -> NoReturn:
-    for problem in error.problems:
-        typer.echo(str(problem), err=True)
-    mistakes = len(error.problems)
-    typer.echo(f"{mistakes} mistake{'s' if mistakes != 1 else ''}", err=True)
-    raise typer.Exit(1)

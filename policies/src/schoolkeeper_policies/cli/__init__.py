@@ -1,0 +1,20 @@
+"""``schoolkeeper-policy``: write, check, try, compare and compile policy packs."""
+
+from __future__ import annotations
+
+import typer
+
+from schoolkeeper_policies.cli import asking, basic
+
+app = typer.Typer(
+    help="Write, check, try, compare and compile the school's policy.\n\n"
+    "Exit status: 0 done and well; 1 mistakes, failed tests or what the command looks for; 2 wrong use.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+for command in (basic.check, basic.test, basic.compile_, basic.packs, asking.explain):
+    app.command(name=command.__name__.rstrip("_"))(command)
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,134 @@
+"""A pack or a compiled bundle, opened so that questions can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schoolkeeper_policies import model
+from schoolkeeper_policies.compile import compile_pack, register_of
+from schoolkeeper_policies.parse import load_pack, pack_folder, read_file
+from schoolkeeper_policies.problems import PolicyError, Position, Problem
+from schoolkeeper_policies.registers import Register
+from schoolkeeper_policies.source import Source
+from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, open_bundle
+from schoolkeeper_proto.codec import WireFormatError, decode
+from schoolkeeper_proto.decide import Engine
+from schoolkeeper_proto.matching import TableMistake
+from schoolkeeper_proto.people import PeopleMistake, PeopleTable
+from schoolkeeper_proto.policy import BundleManifest, PolicyBundle
+
+TRIAL_KEY = bytes(32)
+"""Pseudonyms of a pack that is only asked about, never published."""
+TRIAL_SCHOOL = "trial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """``pack``, ``register`` and ``positions`` (rule id -> where it stands) are there for a pack only."""
+
+    name: str
+    bundle: OpenBundle
+    engine: Engine
+    people: PeopleTable
+    time_zone: str
+    pack: model.Pack | None = None
+    register: Register | None = None
+    positions: dict[str, Position] = field(default_factory=dict)
+
+
+def open_subject(
+    name_or_path: str, *, group: str = "", now_ms: int, pseudonym_key: bytes = TRIAL_KEY
+) -> Subject:
+    """A pack's folder or name, or the file of a compiled bundle. Raises ``PolicyError``.
+
+    A bundle is of one group; for a pack ``group`` chooses one, and empty is its first.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return _of_bundle(name_or_path, path.read_bytes(), group)
+    folder = pack_folder(name_or_path)
+    pack = load_pack(name_or_path)
+    group = group or pack.groups[0].name
+    register = register_of(pack, folder)
+    data = compile_pack(
+        name_or_path,
+        school_id=TRIAL_SCHOOL,
+        group=group,
+        version=1,
+        compiled_at_unix_ms=now_ms,
+        pseudonym_key=pseudonym_key,
+        register=register,
+    )
+    bundle = open_any(data, name_or_path)
+    return _subject(
+        name_or_path,
+        bundle,
+        pack.school.time_zone,
+        pack=pack,
+        register=register,
+        positions=dict(_positions(folder)),
+    )
+
+
+def _of_bundle(name: str, data: bytes, group: str) -> Subject:
+    bundle = open_any(data, name)
+    if group and bundle.manifest.group != group:
+        reason = f"the bundle is for the group {bundle.manifest.group!r}, not {group!r}"
+        raise _refused(name, reason, "leave --group out, or give that group's bundle")
+    return _subject(name, bundle, _zone_of(bundle))
+
+
+def _subject(name: str, bundle: OpenBundle, zone: str, **more: object) -> Subject:
+    try:
+        engine = Engine(bundle)
+        people = PeopleTable(bundle.people, bundle.collection.pseudonym_key)
+    except (TableMistake, PeopleMistake) as error:
+        raise _refused(name, str(error), "a device would refuse this bundle") from error
+    return Subject(name=name, bundle=bundle, engine=engine, people=people, time_zone=zone, **more)  # type: ignore[arg-type]
+
+
+def open_any(data: bytes, name: str) -> OpenBundle:
+    """A bundle of any school, group and capability, checked against its own manifest; raises ``PolicyError``."""
+    try:
+        manifest = decode(BundleManifest, decode(PolicyBundle, data).manifest)
+        return open_bundle(
+            data,
+            school_id=manifest.school_id,
+            group=manifest.group,
+            capabilities=frozenset(manifest.required_capabilities),
+        )
+    except (BundleRefused, WireFormatError) as error:
+        raise _refused(name, f"no bundle that can be opened: {error}", "give a pack, or a bundle") from error
+
+
+def _zone_of(bundle: OpenBundle) -> str:
+    """The school's time zone, as its rules name it; UTC where none does."""
+    sections = (bundle.applications, bundle.media, bundle.browser, bundle.network, bundle.peripherals)
+    for section in sections:
+        for rule in section.rules:
+            if rule.when is not None and rule.when.time_zone:
+                return rule.when.time_zone
+    return "UTC"
+
+
+def _positions(folder: Path) -> Iterator[tuple[str, Position]]:
+    """Where everything with an ``id`` stands in the pack's files."""
+    for path in sorted(folder.glob("*.yaml")):
+        source = read_file(path, folder)
+        yield from _ids(source)
+
+
+def _ids(source: Source) -> Iterator[tuple[str, Position]]:
+    for path, position in source.values.items():
+        if path and path[-1] == "id":
+            value = source.value
+            for step in path:
+                value = value[step]  # type: ignore[index]
+            if isinstance(value, str):
+                yield value, position
+
+
+def _refused(name: str, reason: str, remedy: str) -> PolicyError:
+    return PolicyError([Problem(position=Position(file=name), reason=reason, remedy=remedy)])
