@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("object_type", sa.String(length=16), nullable=False),
         sa.Column("object_id", sa.LargeBinary(length=16), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("salt", sa.LargeBinary(length=16), nullable=False),
         sa.Column("placed_by", sa.String(length=64), nullable=False),
         sa.Column("placed_ms", sa.BigInteger(), nullable=False),
         sa.Column("released_ms", sa.BigInteger(), nullable=True),
