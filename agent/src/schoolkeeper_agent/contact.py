@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from schoolkeeper_agent import addresses
+from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.observations import Noted
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.upkeep import PolicyKeeper, Renewals
@@ -27,6 +28,7 @@ class Contact:
     watching: Watching
     policy: PolicyKeeper
     renewals: Renewals
+    grants: GrantKeeper
 
     async def run(self) -> None:
         """The gRPC library is loaded only here, after everything that protects is in place."""
@@ -62,11 +64,8 @@ class Contact:
                 self.policy.offered(available)
             case messages.Obey(command_id=command_id, order=order):
                 self.parts.spawn(self._obey(command_id, order))
-            case messages.TakeGrant(statement=statement):
-                refused = model.GrantEnded(
-                    grant_id=statement.grant_id, reason="this version of the agent applies no grants"
-                )
-                self.parts.heart.emit(Noted(body=refused, severity=model.Severity.MEDIUM))
+            case messages.TakeGrant(grant=grant):
+                self.grants.take(grant)
             case _:
                 assert_never(effect)
 

@@ -15,12 +15,14 @@ from schoolkeeper_agent.collection import may_record
 from schoolkeeper_agent.decisions import Effects, lane_of, record
 from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
 from schoolkeeper_agent.observations import Observation
-from schoolkeeper_agent.seams import Effect, Enforce, Record
+from schoolkeeper_agent.seams import Effect, Enforce, Record, Tell
 from schoolkeeper_agent.state import CoreState, PostureState
 from schoolkeeper_proto import model
 from schoolkeeper_proto.bundle import OpenBundle
 
 __all__ = ["CoreState", "handle", "initial", "lane_of"]
+
+DRIFT_MS = 1_000
 
 
 def initial(
@@ -42,7 +44,22 @@ def initial(
 def handle(state: CoreState, observation: Observation, now: int) -> tuple[CoreState, Effects]:
     """One step. Events that nobody was told of, and those kept for the school's own network, are left out here."""
     state, effects = _handle(state, observation, now)
+    state, effects = _keep_time(state, effects)
     return state, tuple(effect for effect in effects if _wanted(state, effect))
+
+
+def _keep_time(state: CoreState, effects: Effects) -> tuple[CoreState, Effects]:
+    """The guard judges by the same time: it is told whenever what is believed moved by more than a second."""
+    told = any(
+        isinstance(effect, Enforce) and isinstance(effect.action, GuardApplications | RefreshApplications)
+        for effect in effects
+    )
+    if not told:
+        base, last = state.time.base_ms, state.guard_base_ms
+        if base is None or not state.guarding or (last is not None and abs(base - last) <= DRIFT_MS):
+            return state, effects
+        effects = (*effects, Enforce(enforcer="applications", action=refresh(state)))
+    return replace(state, guard_base_ms=state.time.base_ms), effects
 
 
 def _wanted(state: CoreState, effect: Effect) -> bool:
@@ -62,6 +79,8 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
                 bundle_hash=seen.bundle_hash, bundle_version=seen.bundle_version, reason=seen.reason
             )
             return state, (record(refused, model.Severity.HIGH),)
+        case observations.GrantsChanged():
+            return _grants(state, seen, now)
         case observations.PlaceSeen():
             return _place(state, seen)
         case observations.ProcessStarted():
@@ -113,15 +132,32 @@ def _tick(state: CoreState, now: int) -> tuple[CoreState, Effects]:
 
 def _swap(state: CoreState, seen: observations.PolicySwapped, now: int) -> tuple[CoreState, Effects]:
     """The whole table changes in one step; what is plugged in is judged again by the new one."""
-    state = state.with_policy(seen.bundle)
+    state = state.with_policy(seen.bundle, state.grants)
     applied = model.PolicyApplied(
         bundle_hash=seen.bundle.hash,
         bundle_version=seen.bundle.manifest.version,
         not_enforceable=seen.not_enforceable,
     )
-    effects: list[Effect] = [record(applied)]
+    state, changed = _decide_anew(state, now)
+    return state, (record(applied), *changed)
+
+
+def _grants(state: CoreState, seen: observations.GrantsChanged, now: int) -> tuple[CoreState, Effects]:
+    """The rules as the grants in force leave them, in one step, for the guard, too. What began or ended was noted."""
+    told = tuple(Tell(title="Different rules hold for a while", text=words) for words in seen.tell)
+    if seen.in_force == state.grants:
+        return state, told
+    state, changed = _decide_anew(state.with_policy(state.signed, seen.in_force), now)
+    return state, (*changed, *told)
+
+
+def _decide_anew(state: CoreState, now: int) -> tuple[CoreState, Effects]:
+    """The guard gets the new table; what is plugged in is judged again by it."""
+    effects: list[Effect] = []
     if "applications" in state.able:
-        guard = GuardApplications(section=seen.bundle.applications, place=str(state.place))
+        guard = GuardApplications(
+            section=state.policy.applications, place=str(state.place), base_ms=state.time.base_ms
+        )
         effects.append(Enforce(enforcer="applications", action=guard))
         if state.sessions:
             # The new policy may put the same people into other groups.

@@ -7,7 +7,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, assert_never
 
 from schoolkeeper_agent import core, observations
@@ -17,7 +17,7 @@ from schoolkeeper_agent.decisions import record
 from schoolkeeper_agent.observations import Observation
 from schoolkeeper_agent.seams import Effect, Enforce, Enforcer, Outcome, Record, Tell
 from schoolkeeper_agent.spool.writer import FrameWriter
-from schoolkeeper_agent.state import CoreState
+from schoolkeeper_agent.state import Believed, CoreState
 from schoolkeeper_proto import model
 from schoolkeeper_proto.codec import WireFormatError, encode
 from schoolkeeper_proto.matching import TableMistake
@@ -47,6 +47,8 @@ class Stamp:
     now: Callable[[], Moment]
     boot_id: bytes
     skew_ms: Callable[[Moment], int | None]
+    believed_ms: Callable[[Moment], int] = lambda now: now.wall_ms
+    """Unix time as far as it can be trusted: what rules are judged by."""
 
 
 def event_bytes(effect: Record, stamp: Stamp, place: model.Place) -> bytes:
@@ -131,6 +133,10 @@ class Heart:
     async def handle(self, observation: Observation) -> None:
         self.beats += 1
         now = self.stamp.now()
+        believed = self.stamp.believed_ms(now)
+        time = Believed(ahead_ms=believed - now.wall_ms, base_ms=believed - now.monotonic_ms)
+        if time != self.state.time:
+            self.state = replace(self.state, time=time)
         try:
             self.state, effects = core.handle(self.state, observation, now.wall_ms)
         except TableMistake as error:

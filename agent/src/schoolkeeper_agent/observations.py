@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from schoolkeeper_agent.seams import Outcome
 from schoolkeeper_proto import model
 from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.granted import InForce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,14 @@ class PolicyRejected:
     bundle_hash: bytes = b""
     bundle_version: int = 0
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantsChanged:
+    """All grants that are in force from now on; ``tell`` are their words to the person at the screen."""
+
+    in_force: tuple[InForce, ...]
+    tell: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +216,7 @@ Observation = (
     | Tick
     | PolicySwapped
     | PolicyRejected
+    | GrantsChanged
     | PlaceSeen
     | ProcessStarted
     | ProcessEnded

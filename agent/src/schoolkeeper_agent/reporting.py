@@ -14,6 +14,7 @@ from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.seams import Ability, Sensor
 from schoolkeeper_agent.status import (
     EnforcerLine,
+    GrantLine,
     SensorLine,
     SpoolLine,
     StatusReport,
@@ -47,6 +48,7 @@ class Running:
     usage: Usage | None
     sensors: tuple[tuple[Sensor, SensorState], ...]
     abilities: Mapping[str, Ability]
+    grants: tuple[GrantLine, ...] = ()
 
 
 def report_of(run: Running) -> StatusReport:
@@ -88,6 +90,7 @@ def report_of(run: Running) -> StatusReport:
             EnforcerLine(name=name, able=ability.able, because=ability.because)
             for name, ability in run.abilities.items()
         ),
+        grants=run.grants,
         spool=_spool_line(run.usage, run.writer),
         resident_bytes=resident_bytes(),
         cpu_milliseconds=cpu_milliseconds(),
@@ -145,6 +148,7 @@ def report_from_files(state_dir: Path, room_bytes: int, now_ms: int) -> StatusRe
         connected=False,
         sensors=(),
         enforcers=(),
+        grants=tuple(replace(line, in_force=False) for line in saved.grants),
         enrolled=said is not None,
         school_id=said.get("school_id", "") if said else "",
         device_id=said.get("device_id", "") if said else "",

@@ -59,7 +59,7 @@ def refresh(state: CoreState) -> RefreshApplications:
     asked = {held.user_id: state.groups_of(held) for held in state.sessions.values()}
     groups = {user_id: names for user_id, names in asked.items() if names is not None}
     pairs = tuple((user_id, tuple(sorted(names))) for user_id, names in sorted(groups.items()))
-    return RefreshApplications(place=str(state.place), groups=pairs)
+    return RefreshApplications(place=str(state.place), groups=pairs, base_ms=state.time.base_ms)
 
 
 def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effects]:

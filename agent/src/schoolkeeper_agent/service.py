@@ -20,6 +20,7 @@ from schoolkeeper_agent.config import Settings
 from schoolkeeper_agent.contact import Contact
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.effects import Heart, Stamp
+from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.identity import Identity
 from schoolkeeper_agent.observations import Noted, PolicyRejected, PolicySwapped
 from schoolkeeper_agent.parts import Parts
@@ -63,6 +64,7 @@ class Service:
     _watching: Watching = field(init=False)
     _pulse: Pulse = field(init=False)
     _words: SpoolWords = field(init=False)
+    _grants: GrantKeeper = field(init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stop_reason: str = ""
     _enforcers: list[Enforcer] = field(default_factory=list)
@@ -88,8 +90,9 @@ class Service:
             await self.teller.start()
         except OSError as error:
             _log.warning("nobody at the screen can be told anything: %s", error)
-        keeper, renewals = PolicyKeeper(self.parts, self._watching), Renewals(self.parts)
-        contact = Contact(self.parts, self._watching, keeper, renewals)
+        keeper = PolicyKeeper(self.parts, self._watching, self._grants)
+        renewals = Renewals(self.parts)
+        contact = Contact(self.parts, self._watching, keeper, renewals, self._grants)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self.heart.run()),
@@ -98,6 +101,7 @@ class Service:
                 group.create_task(self._pulse.heartbeats()),
                 group.create_task(renewals.run()),
                 group.create_task(keeper.run()),
+                group.create_task(self._grants.run()),
                 group.create_task(self._pulse.keep_alive(self.manager)),
             ]
             self._watching.start()
@@ -124,7 +128,8 @@ class Service:
             platform=self.platform,
             chance=self.chance,
         )
-        self._words = SpoolWords(parts, asyncio.get_running_loop())
+        self._grants = GrantKeeper(parts)
+        self._words = SpoolWords(parts, asyncio.get_running_loop(), self._grants.wake)
         self._marker = RunMarker(path=self.settings.state_dir / NAME, boot_id=self.clock.boot_id)
         parts.writer = FrameWriter(self._words.open, self.clock.now, self._words.hooks)
         parts.uplink = Uplink(
@@ -143,7 +148,12 @@ class Service:
         parts.heart = Heart(
             state=core.initial(self.policy.bundle, run_id=os.urandom(16), able=able),
             writer=parts.writer,
-            stamp=Stamp(now=self.clock.now, boot_id=self.clock.boot_id, skew_ms=self._skew),
+            stamp=Stamp(
+                now=self.clock.now,
+                boot_id=self.clock.boot_id,
+                skew_ms=self._skew,
+                believed_ms=parts.uplink.believed_ms,
+            ),
             enforcers={e.name: e for e in self._enforcers if e.name in able},
             teller=self.teller,
             budget=budget,
@@ -199,6 +209,7 @@ class Service:
         self.heart.emit(PolicySwapped(bundle=self.policy.bundle, not_enforceable=not_enforceable))
         if self.policy.problem:
             self.heart.emit(PolicyRejected(reason=self.policy.problem))
+        self._grants.begin()
 
     async def _end(self) -> None:
         self.manager.stopping()
@@ -233,5 +244,6 @@ class Service:
                 usage=parts.usage,
                 sensors=tuple(self._watching.states.values()),
                 abilities=parts.abilities,
+                grants=self._grants.lines(),
             )
         )

@@ -24,6 +24,7 @@ class SpoolWords:
 
     parts: Parts
     loop: asyncio.AbstractEventLoop
+    time_learned: Callable[[], None]
 
     @property
     def hooks(self) -> Hooks:
@@ -72,6 +73,7 @@ class SpoolWords:
         """At the start. A spool that was rebuilt while we run may have lost its notes; what we know is newer."""
         if not self.parts.uplink.memory.witness.note:
             self.parts.uplink.standing.memory = memory
+        self.time_learned()
 
     def _tell_once(self, body: model.Body, note: str, value: bytes) -> None:
         """Records an event and, once it is written, that it was told."""

@@ -11,6 +11,7 @@ from schoolkeeper_proto import model
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.conditions import KNOWN, Circumstances
 from schoolkeeper_proto.decide import texts_of
+from schoolkeeper_proto.granted import InForce, with_grants
 from schoolkeeper_proto.matching import ApplicationTable, compile_applications
 from schoolkeeper_proto.media_matching import MediaTable, MediaVerdict
 from schoolkeeper_proto.people import PeopleTable
@@ -62,18 +63,32 @@ class PostureState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Believed:
+    """The time that is believed: wall time plus ``ahead_ms``, or time since boot plus ``base_ms`` (None: not known)."""
+
+    ahead_ms: int = 0
+    base_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CoreState:
     """``able`` names enforcers that can act here, ``guarding`` says whether executions are decided right now.
 
     ``run_id`` is random and new at each start of the service: aggregates of two runs never replace each other.
+    ``signed`` is the bundle as it was signed, ``policy`` what the grants in force make of it: everything is decided by
+    that. ``time`` says by how much the clocks are wrong.
     """
 
+    signed: OpenBundle
     policy: OpenBundle
     applications: ApplicationTable
     media_table: MediaTable
     people: PeopleTable
     texts: dict[str, RuleText]
     run_id: bytes
+    grants: tuple[InForce, ...] = ()
+    time: Believed = Believed()
+    guard_base_ms: int | None = None
     able: frozenset[str] = frozenset()
     place: model.Place = model.Place.UNKNOWN
     guarding: bool = False
@@ -84,9 +99,20 @@ class CoreState:
     usage: Usage = field(default_factory=empty)
 
     @classmethod
-    def compiled(cls, policy: OpenBundle, *, run_id: bytes, able: frozenset[str], place: model.Place) -> Self:
+    def compiled(
+        cls,
+        signed: OpenBundle,
+        *,
+        run_id: bytes,
+        able: frozenset[str],
+        place: model.Place,
+        grants: tuple[InForce, ...] = (),
+    ) -> Self:
+        policy = with_grants(signed, grants)
         return cls(
+            signed=signed,
             policy=policy,
+            grants=grants,
             applications=compile_applications(policy.applications),
             media_table=MediaTable(policy.media),
             people=PeopleTable(policy.people, policy.collection.pseudonym_key),
@@ -96,12 +122,14 @@ class CoreState:
             place=place,
         )
 
-    def with_policy(self, policy: OpenBundle) -> Self:
+    def with_policy(self, signed: OpenBundle, grants: tuple[InForce, ...]) -> Self:
         """Compiled whole, then swapped; raises ``TableMistake`` and leaves this state as it is."""
-        new = type(self).compiled(policy, run_id=self.run_id, able=self.able, place=self.place)
+        new = type(self).compiled(signed, run_id=self.run_id, able=self.able, place=self.place, grants=grants)
         return replace(
             self,
-            policy=policy,
+            signed=signed,
+            policy=new.policy,
+            grants=grants,
             applications=new.applications,
             media_table=new.media_table,
             people=new.people,
@@ -109,7 +137,9 @@ class CoreState:
         )
 
     def circumstances(self, seen: Account, now: int) -> Circumstances:
-        return Circumstances(now_ms=now, place=str(self.place), groups=self.groups_of(seen))
+        """``now`` is wall time; rules are judged by the time that is believed (a clock that is set opens nothing)."""
+        now_ms = now + self.time.ahead_ms
+        return Circumstances(now_ms=now_ms, place=str(self.place), groups=self.groups_of(seen))
 
     def groups_of(self, seen: Account) -> frozenset[str] | None:
         """Of the operating system and of the school's register; None when they cannot be told."""

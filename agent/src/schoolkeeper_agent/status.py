@@ -27,6 +27,19 @@ class EnforcerLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantLine:
+    """``because`` says why a grant whose time has come is not in force."""
+
+    grant_id: str
+    kind: str
+    from_unix_ms: int
+    until_unix_ms: int
+    in_force: bool
+    rules: tuple[str, ...] = ()
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolLine:
     """Counts are of events unless they say otherwise; times in Unix milliseconds."""
 
@@ -70,6 +83,7 @@ class StatusReport:
     policy_problem: str = ""
     sensors: tuple[SensorLine, ...] = ()
     enforcers: tuple[EnforcerLine, ...] = ()
+    grants: tuple[GrantLine, ...] = ()
     spool: SpoolLine = field(default_factory=SpoolLine)
     resident_bytes: int = 0
     cpu_milliseconds: int = 0
@@ -87,12 +101,12 @@ def from_json(text: str) -> StatusReport:
         lines = [line | {"kinds": tuple(line.get("kinds", ()))} for line in said.pop("sensors", [])]
         sensors = tuple(_known(SensorLine, line) for line in lines)
         enforcers = tuple(_known(EnforcerLine, line) for line in said.pop("enforcers", []))
+        granted = [line | {"rules": tuple(line.get("rules", ()))} for line in said.pop("grants", [])]
+        grants = tuple(_known(GrantLine, line) for line in granted)
         spool = _known(SpoolLine, said.pop("spool", {}))
         problems = tuple(said.pop("problems", ()))
-        return _known(
-            StatusReport,
-            said | {"sensors": sensors, "enforcers": enforcers, "spool": spool, "problems": problems},
-        )
+        lists = {"sensors": sensors, "enforcers": enforcers, "grants": grants, "problems": problems}
+        return _known(StatusReport, said | lists | {"spool": spool})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"not a status report: {error}") from error
 
@@ -104,7 +118,7 @@ def _known(cls: type[T], said: dict[str, object]) -> T:
 
 def render(report: StatusReport) -> str:
     """Plain words. What is unknown is said to be unknown, what is old says how old."""
-    lines = [*_head(report), "", *_contact(report), "", *_policy(report), ""]
+    lines = [*_head(report), "", *_contact(report), "", *_policy(report), *_grants(report), ""]
     lines += [*_sensors(report), "", *_enforcers(report), "", *_spool(report)]
     if report.problems:
         lines += ["", "Problems", *(f"  ! {problem}" for problem in report.problems)]
@@ -155,6 +169,22 @@ def _policy(report: StatusReport) -> list[str]:
         )
     if report.policy_problem:
         lines.append(f"  ! {report.policy_problem}")
+    return lines
+
+
+def _grants(report: StatusReport) -> list[str]:
+    """What holds beside the policy, and until when; nothing when there is nothing."""
+    lines = []
+    for line in report.grants:
+        what = ", ".join(line.rules) or "every rule it may touch"
+        if line.kind == "emergency-block":
+            what = "stricter rules"
+        state = f"until {day(line.until_unix_ms)}"
+        if line.because:
+            state = f"{line.because}; {state}"
+        elif not line.in_force:
+            state = f"not in force now: from {day(line.from_unix_ms)} {state}"
+        lines.append(f"  grant {line.grant_id[:8]}  {line.kind}: {what}; {state}")
     return lines
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from schoolkeeper_proto import policy, rollout, trust, wire
+from schoolkeeper_proto import granting, policy, rollout, trust, wire
 from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.statements import verify_time
 
@@ -46,6 +46,8 @@ class Trust:
     bundle_hash: bytes
     bundle_version: int
     expires_unix_ms: int
+    officers: tuple[granting.Officer, ...] = ()
+    """Everybody whose signature may count under a grant."""
     rollout: policy.RolloutPlan | None = None
     """The plan by which the group's newest policy reaches its devices; None when everybody takes it at once."""
 
@@ -162,6 +164,7 @@ def verify_set(folder: Path, place: Place) -> Trust:
         bundle_hash=hashlib.sha256(bundle_bytes).digest(),
         bundle_version=manifest.version,
         expires_unix_ms=min(trust.expiry_of(timestamp), targets.expires_unix_ms, root.expires_unix_ms),
+        officers=granting.officers_of(root, statement),
         rollout=plan,
     )
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.observations import PolicyRejected, PolicySwapped
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.policy_file import policy_from
@@ -26,6 +27,7 @@ class PolicyKeeper:
 
     parts: Parts
     watching: Watching
+    grants: GrantKeeper
     _task: asyncio.Future[None] | None = None
 
     def offered(self, available: wire.PolicyAvailable) -> None:
@@ -83,6 +85,7 @@ class PolicyKeeper:
                 swapped = PolicySwapped(bundle=parts.policy.bundle, not_enforceable=parts.not_enforceable())
                 parts.heart.emit(swapped)
                 await self.watching.restart()
+        self.grants.judge_again()
         standing.in_force = parts.in_force()
 
 

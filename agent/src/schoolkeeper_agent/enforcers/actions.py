@@ -13,6 +13,8 @@ class GuardApplications:
 
     section: ApplicationsSection
     place: str = "unknown"
+    base_ms: int | None = None
+    """Believed Unix time less the time since boot, so that a wall clock that is set opens nothing; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class RefreshApplications:
     place: str = "unknown"
     groups: tuple[tuple[int, tuple[str, ...]], ...] = ()
     """User id -> groups, of everybody signed in."""
+    base_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

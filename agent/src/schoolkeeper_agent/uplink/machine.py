@@ -178,7 +178,7 @@ class Uplink:
             case wire.PolicyAvailable():
                 return [PolicyOffered(available=body)]
             case wire.Grant():
-                return self._granted(body, now)
+                return [TakeGrant(grant=body)]
             case wire.Command():
                 return self._commanded(body, now)
             case wire.Goodbye():
@@ -277,17 +277,6 @@ class Uplink:
             because = command.order.reason or "the collector's command"
             return [*effects, *standing.ask_epoch(because), answer(command.command_id, succeeded=True)]
         return [*effects, Obey(command_id=command.command_id, order=command.order)]
-
-    def _granted(self, sent: wire.Grant, now: Moment) -> list[Effect]:
-        standing = self.standing
-        try:
-            statement, officers = orders.grant(
-                sent, standing.keys, standing.identity.device_id, standing.group, self.believed_ms(now)
-            )
-        except orders.OrderRefused as error:
-            standing.last_problem = f"a grant was not taken: {error}"
-            return []
-        return [TakeGrant(statement=statement, officers=officers)]
 
     def _dismissed(self, goodbye: wire.Goodbye, now: Moment) -> list[Effect]:
         reason = f"the collector ended the stream ({goodbye.reason}): {goodbye.remedy}".rstrip(": ")

@@ -133,10 +133,9 @@ class Obey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeGrant:
-    """A grant whose officers' signatures were verified against the key statement."""
+    """A grant as it came: who signed it, and what it may do, is judged beside the policy in force."""
 
-    statement: wire.GrantStatement
-    officers: tuple[str, ...]
+    grant: wire.Grant
 
 
 Effect = (

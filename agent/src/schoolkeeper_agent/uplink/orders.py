@@ -1,10 +1,9 @@
-"""Commands and grants from the collector: verified, for this device, in time, and each obeyed once. Pure."""
+"""Commands from the collector: verified, for this device, in time, and each obeyed once. Pure."""
 
 from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from schoolkeeper_agent.uplink.witness import signing_officers
 from schoolkeeper_proto import statements, wire
 from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.policy import KeyStatement
@@ -13,7 +12,7 @@ REMEMBERED = 256
 
 
 class OrderRefused(Exception):
-    """A command or grant that is not obeyed; the message says why."""
+    """A command that is not obeyed; the message says why."""
 
 
 def command(
@@ -37,23 +36,3 @@ def command(
     if statement.order is None:
         raise OrderRefused("the command is of a kind that this agent does not know: update the agent")
     return statement
-
-
-def grant(
-    sent: wire.Grant, keys: KeyStatement, device_id: bytes, group: str, believed_ms: int
-) -> tuple[wire.GrantStatement, tuple[str, ...]]:
-    """The statement and the officers who signed it; raises ``OrderRefused``."""
-    try:
-        statement = decode(wire.GrantStatement, sent.statement)
-    except WireFormatError as error:
-        raise OrderRefused(f"the grant cannot be read: {error}") from error
-    officers = signing_officers(keys, statements.GRANT, sent.statement, sent.signatures)
-    if not officers:
-        raise OrderRefused("the grant is signed by none of the school's officers")
-    if statement.school_id != keys.school_id:
-        raise OrderRefused(f"the grant is of another school: {statement.school_id!r}")
-    if device_id not in statement.device_ids and group not in statement.groups:
-        raise OrderRefused("the grant is for other devices")
-    if believed_ms >= statement.expires_unix_ms:
-        raise OrderRefused("the grant has expired")
-    return statement, officers

@@ -39,6 +39,7 @@ class _Wanted:
     table: dict[str, object] | None = None
     place: str = "unknown"
     groups: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    base_ms: int | None = None
 
 
 class ApplicationEnforcer:
@@ -75,9 +76,16 @@ class ApplicationEnforcer:
                 case GuardApplications():
                     table = compile_applications(action.section).to_json()
                     restricts = bool(table["rules"]) or table["otherwise"] != "allow"
-                    wanted = replace(self._wanted, table=table if restricts else None, place=action.place)
+                    wanted = replace(
+                        self._wanted,
+                        table=table if restricts else None,
+                        place=action.place,
+                        base_ms=action.base_ms,
+                    )
                 case RefreshApplications():
-                    wanted = replace(self._wanted, place=action.place, groups=action.groups)
+                    wanted = replace(
+                        self._wanted, place=action.place, groups=action.groups, base_ms=action.base_ms
+                    )
                     self._accounts.forget()
                 case _:
                     return self._outcome(action, f"{type(action).__name__} is not an action of this enforcer")
@@ -248,6 +256,7 @@ class ApplicationEnforcer:
             "table": self._wanted.table,
             "place": self._wanted.place,
             "groups": {str(user_id): list(names) for user_id, names in self._wanted.groups},
+            "base_ms": self._wanted.base_ms,
         }
         self._context.run_dir.mkdir(parents=True, exist_ok=True)
         beside = self._table_file.with_suffix(".new")

@@ -23,7 +23,7 @@ class TooSlow(Exception):
 class Judge:
     """A table, whom it concerns, and what was found out about files."""
 
-    __slots__ = ("_aliases", "_groups", "_hashes", "_limit_ns", "_place", "_settled", "table")
+    __slots__ = ("_aliases", "_base_ms", "_groups", "_hashes", "_limit_ns", "_place", "_settled", "table")
 
     def __init__(
         self,
@@ -33,12 +33,15 @@ class Judge:
         place: str,
         groups: dict[int, frozenset[str]],
         limit_ms: int,
+        base_ms: int | None = None,
     ) -> None:
+        """``base_ms``: believed Unix time less the time since boot; without it the wall clock has to do."""
         self._settled = settled
         self.table = table
         self._place = place
         self._groups = groups
         self._limit_ns = limit_ms * 1_000_000
+        self._base_ms = base_ms
         self._hashes: dict[tuple[int, int, int, int, int], str] = {}
         self._aliases: dict[tuple[int, int], str] = {}
         for path in table.exact_paths:
@@ -57,11 +60,15 @@ class Judge:
         return self._with(path, found, user_id, "")
 
     def _with(self, path: str, found: os.stat_result, user_id: int, digest: str) -> Verdict:
-        here = Circumstances(
-            now_ms=time.time_ns() // 1_000_000, place=self._place, groups=self._groups_of(user_id)
-        )
+        here = Circumstances(now_ms=self._now_ms(), place=self._place, groups=self._groups_of(user_id))
         alias = self._alias(path, found) if self._aliases else ""
         return self.table.decide(path, here, sha256=digest, alias=alias)
+
+    def _now_ms(self) -> int:
+        """Unix time that setting the clock does not move."""
+        if self._base_ms is None:
+            return time.time_ns() // 1_000_000
+        return self._base_ms + time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
     def _groups_of(self, user_id: int) -> frozenset[str] | None:
         if 0 <= user_id < FIRST_PERSON_UID:

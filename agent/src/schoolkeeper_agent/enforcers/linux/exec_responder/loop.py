@@ -190,7 +190,10 @@ class Responder:
         content = json.loads(data)
         groups = {int(user): frozenset(names) for user, names in content["groups"].items()}
         table = ApplicationTable.from_json(content["table"])
-        judge = Judge(table, self._settled, place=content["place"], groups=groups, limit_ms=self._limit_ms)
+        judge = Judge(
+            table, self._settled, place=content["place"], groups=groups, limit_ms=self._limit_ms,
+            base_ms=content.get("base_ms"),
+        )  # fmt: skip
         if before is not None:
             judge.take_over(before)
         return judge
