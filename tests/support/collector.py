@@ -188,7 +188,7 @@ class Collector:
             command_signer=school.command,
             terms=self.terms,
             budget=DailyBudget(NO_BUDGET if budget is None else budget),
-            policy_of=lambda _group: None,
+            policy_of=lambda _group, _device: None,
             deliver=deliver,
             follower=follower,
             expiry=expiry,

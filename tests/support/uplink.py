@@ -114,7 +114,7 @@ async def running_uplink(
         writer_submit=collector.writer.submit,
         directives=DirectiveSource(store, school.school_id),
         read_published=(files or {}).__getitem__,
-        policy_of=policy.get,
+        policy_of=lambda group, _device: policy.get(group),
         terms=collector.terms,
         in_flight_bytes=in_flight_bytes,
         clock_ms=lambda: collector.now_ms,

@@ -37,6 +37,7 @@ from schoolkeeper_collector.ledger.sequencer import Sequencer
 from schoolkeeper_collector.metrics import render
 from schoolkeeper_collector.published import PublishedPolicy
 from schoolkeeper_collector.pulse import Pulse
+from schoolkeeper_collector.rollout.running import Rollouts
 from schoolkeeper_collector.school.keeping import Keeping
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys
 from schoolkeeper_collector.school.repository import Repository
@@ -111,12 +112,14 @@ class Collector:
             preparing=self.preparing,
             writer_submit=self.writer.submit,
             directives=DirectiveSource(store, school_id),
-            read_published=self.repository.read_file,
+            read_published=self._published.read_file,
             policy_of=self._published.of,
             terms=terms,
             in_flight_bytes=settings.in_flight_bytes,
         )
         self.enrolment = EnrolmentService(store, keys, self.repository)
+        # A repository of its own: its thread reads while others do.
+        self.rollouts = Rollouts(store, Repository(settings.state_dir), keys, settings.state_dir)
         self.console = ConsoleChild()
 
     def _deliver(self, answers) -> None:  # type: ignore[no-untyped-def]
@@ -193,7 +196,8 @@ class Collector:
             self.service.sweep(),
             keep_fresh(self.revocations, self._store),
             self.enrolment.run(),
-            self._published.keep_fresh(),
+            self._published.keep_fresh(self.service.announce_policy),
+            self.rollouts.run(),
             self.pulse.keep_looking(_now_ms),
             keep_sending(outbox_of(settings, self._store, self._keys.school_id)),
         ]

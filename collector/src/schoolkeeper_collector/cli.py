@@ -22,6 +22,7 @@ from schoolkeeper_collector.incidents import hold_commands
 from schoolkeeper_collector.ledger.fsck import check_store
 from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
 from schoolkeeper_collector.ledger.sequencer import FencedError
+from schoolkeeper_collector.rollout import commands as rollout_commands
 from schoolkeeper_collector.school import commands as school_commands
 from schoolkeeper_collector.school.keys import KeysError, load_keys
 from schoolkeeper_collector.school.pack_in_force import PackInForceError
@@ -54,6 +55,7 @@ def make_app() -> typer.Typer:
     for module in (
         school_commands,
         device_commands,
+        rollout_commands,
         console_commands,
         rule_commands,
         recover_commands,

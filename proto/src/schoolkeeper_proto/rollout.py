@@ -95,7 +95,8 @@ def check_plan(plan: policy.RolloutPlan, targets: TargetsView, school_id: str, g
         )
     if plan.to_version <= plan.from_version:
         raise TrustRefused(
-            "rollback", f"the rollout leads from version {plan.from_version} to {plan.to_version}: only forward"
+            "rollback",
+            f"the rollout leads from version {plan.from_version} to {plan.to_version}: only forward",
         )
     for name, wanted in (
         (bundle_target(group), plan.to_bundle_hash),

@@ -46,7 +46,7 @@ class HistoryLost(Exception):
 
 
 class Greeter:
-    """``policy_of`` tells what is published for a group; it must not block."""
+    """``policy_of`` tells what is published for a device of a group; it must not block."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Greeter:
         ledger_keys: tuple[bytes, ...],
         lanes: LaneCache,
         terms: Terms,
-        policy_of: Callable[[str], wire.PolicyAvailable | None],
+        policy_of: Callable[[str, bytes], wire.PolicyAvailable | None],
     ) -> None:
         self._school_id = school_id
         self._sequencer = sequencer
@@ -93,7 +93,7 @@ class Greeter:
             window_batches=self._terms.window_batches,
             heartbeat_seconds=self._terms.heartbeat_seconds,
             new_epoch_because=because,
-            policy=self._policy_of(row.device_group),
+            policy=self._policy_of(row.device_group, peer.identity.device_id),
             recovery_entry=self._recovery(connection, hello),
         )
 

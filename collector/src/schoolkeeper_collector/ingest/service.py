@@ -53,7 +53,7 @@ class UplinkService:
         writer_submit: Callable[[Job], None],
         directives: DirectiveSource,
         read_published: Callable[[str], bytes],
-        policy_of: Callable[[str], wire.PolicyAvailable | None],
+        policy_of: Callable[[str, bytes], wire.PolicyAvailable | None],
         terms: Terms,
         in_flight_bytes: int,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -108,6 +108,12 @@ class UplinkService:
                     await self._tell(directives, now_ms)
                 except Exception as error:  # noqa: BLE001 - a failing poll is tried again
                     _log.error("directives not read", error=type(error).__name__)
+
+    def announce_policy(self) -> None:
+        """Tells every open stream at once what is published for its device, if it is something new."""
+        for stream in self._streams.values():
+            if stream.session.phase is Phase.OPEN:
+                self._tell_policy(stream)
 
     async def say_goodbye(self) -> None:
         """Ends every stream; what was taken is still answered before."""
@@ -311,12 +317,15 @@ class UplinkService:
             if stream.session.phase is not Phase.OPEN:
                 continue
             self._tell_grants(stream, directives)
-            policy = self._policy_of(stream.peer.group)
-            if policy is not None and policy != stream.policy:
-                stream.policy = policy
-                stream.send(policy)
+            self._tell_policy(stream)
         if sent:
             await asyncio.to_thread(self._directives.sent, sent, now_ms)
+
+    def _tell_policy(self, stream: Stream) -> None:
+        policy = self._policy_of(stream.peer.group, stream.peer.identity.device_id)
+        if policy is not None and policy != stream.policy:
+            stream.policy = policy
+            stream.send(policy)
 
     def _tell_grants(self, stream: Stream, directives: Directives) -> None:
         for live in directives.grants:

@@ -94,7 +94,7 @@ class Writer:
         command_signer: Signer,
         terms: Terms,
         budget: DailyBudget,
-        policy_of: Callable[[str], wire.PolicyAvailable | None],
+        policy_of: Callable[[str, bytes], wire.PolicyAvailable | None],
         deliver: Deliver,
         follower: Follower | None = None,
         expiry: Expiry | None = None,

@@ -15,6 +15,9 @@ from sqlalchemy import Connection
 from schoolkeeper_collector.config import ConfigError, Settings, load_settings
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.accounts import create_account
+from schoolkeeper_collector.rollout import planning
+from schoolkeeper_collector.rollout.options import RolloutOptions, staged_rollout
+from schoolkeeper_collector.rollout.rings import RingsError
 from schoolkeeper_collector.school import roots, staging
 from schoolkeeper_collector.school.bundles import compile_bundle
 from schoolkeeper_collector.school.escrow import put_in_escrow
@@ -60,6 +63,7 @@ _FAULTS = (
     PolicyError,
     RecordError,
     RepositoryError,
+    RingsError,
     SchemaError,
     SigningError,
     StagedError,
@@ -161,6 +165,21 @@ def stage(
     consent_by: Annotated[
         str, typer.Option(help="The officer of the leadership who consents by signing.")
     ] = "",
+    rings: Annotated[
+        str, typer.Option(help="Roll out in rings, for example pilot.csv,10%,50%,all; left out: all at once.")
+    ] = "",
+    soak: Annotated[
+        str, typer.Option(help="How long a device must run it before it counts as fine: 30m, 24h, 2d.")
+    ] = "24h",
+    forecast: Annotated[
+        int | None,
+        typer.Option(min=0, help="Refusals to expect per 1000 device-days, from `schoolkeeper-policy plan`."),
+    ] = None,
+    in_lessons: Annotated[str, typer.Option(help="Why rings may open in lessons, too.")] = "",
+    previous_content: Annotated[
+        bool,
+        typer.Option("--previous-content", help="The rules before the newest ones, as a new version."),
+    ] = False,
 ) -> None:
     """Prepare a change of policy, addresses or officers for the officers to sign.
 
@@ -172,13 +191,26 @@ def stage(
         repository = Repository(settings.state_dir)
         held = repository.current()
         now = now_ms()
-        changed = {}
+        changed: dict[str, bytes] = {}
         used: str | Path = pack or pack_in_force(settings.state_dir)
+        removed: frozenset[str] = frozenset()
+        if previous_content and pack:
+            raise RepositoryError(
+                "--previous-content takes no --pack: the rules come from what was published"
+            )
+        if (previous_content or rings) and not group:
+            raise RepositoryError("--rings and --previous-content need a --group")
+        options = RolloutOptions(rings=rings, soak=soak, forecast=forecast, in_lessons=in_lessons)
         for each in group:
             version = held.bundles.get(each, (b"", 0))[1] + 1
-            changed[trust.bundle_target(each)] = compile_bundle(
-                used, keys, group=each, version=version, now_ms=now
+            bundle = (
+                planning.previous_content(repository, held, each, now)
+                if previous_content
+                else compile_bundle(used, keys, group=each, version=version, now_ms=now)
             )
+            part = staged_rollout(settings, keys.school_id, repository, held, each, bundle, options, now)
+            changed |= {trust.bundle_target(each): bundle} | part.changed
+            removed |= part.removed
         if address:
             moved = with_addresses(decode(policy.KeyStatement, held.key_statement), *_addresses(address), now)
             changed[trust.KEYS_TARGET] = encode(moved)
@@ -197,7 +229,8 @@ def stage(
             changed,
             now,
             new_root=new_root,
-            pack=used if group else None,
+            pack=used if group and not previous_content else None,
+            removed=removed,
             reasons=staging.Reasons(
                 why=why,
                 staged_by=getpass.getuser(),

@@ -525,6 +525,8 @@ holds = Table(
     Column("object_type", String(16), nullable=False),
     Column("object_id", LargeBinary(16), nullable=False),
     Column("reason", Text, nullable=False),
+    # With it the reasons can be held against the ledger's commitments.
+    Column("salt", LargeBinary(16), nullable=False),
     Column("placed_by", String(64), nullable=False),
     Column("placed_ms", BigInteger, nullable=False),
     Column("released_ms", BigInteger),
@@ -660,6 +662,8 @@ rollouts = Table(
     Column("opened_ms", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
+    # What came before is not held against it any more: somebody looked at it and resumed.
+    Column("measured_from_ms", BigInteger, nullable=False),
     Column("reason", Text, nullable=False, default=""),
     PrimaryKeyConstraint("school_id", "rollout_id"),
 )

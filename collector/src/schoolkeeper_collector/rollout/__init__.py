@@ -1,0 +1,1 @@
+"""Rollouts: rings, the gate between them, and what is done by hand."""
