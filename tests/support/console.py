@@ -102,7 +102,9 @@ def store_at(url: str, keys: str) -> Store:
     return store
 
 
-def new_bench(store: Store, clock: Any = None, *, secure: bool = False) -> Bench:
+def new_bench(
+    store: Store, clock: Any = None, *, secure: bool = False, state_dir: Path | None = None
+) -> Bench:
     """A console with one account per role: login and role have the same name."""
     clock = clock or Clock()
     options = Options(
@@ -112,6 +114,7 @@ def new_bench(store: Store, clock: Any = None, *, secure: bool = False) -> Bench
         console_key=KEY,
         secure=secure,
         fixes={"updates": "Install the updates that wait."},
+        state_dir=state_dir,
     )
     bench = Bench(
         store=store,

@@ -90,7 +90,9 @@ def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.
     secure = not is_loopback(host)
     pack = pack_in_force(settings.state_dir)
     fixes = {check.check: check.fix for check in load_pack(pack).posture}
-    options = options_of(store, console_key=keys.console_key, secure=secure, fixes=fixes)
+    options = options_of(
+        store, console_key=keys.console_key, secure=secure, fixes=fixes, state_dir=settings.state_dir
+    )
     cases = CaseFile(store, rules_of(pack), opener=IngestKeys(keys.ingest.values()))
     config = uvicorn.Config(
         create_app(options, store, cases),

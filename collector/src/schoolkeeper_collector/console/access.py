@@ -44,6 +44,7 @@ class Sees(StrEnum):
     WRITES_ONLY = "takes an entry and shows nothing of any case"
     COUNTS = "how many devices would have reached somebody today, and nothing of any"
     FLEET = "devices and the collector's health, and nothing from a case"
+    POLICY = "changes of policy, who signed them and why, and nothing from a case"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,8 @@ class Right:
     stages: frozenset[Stage]
     roles: frozenset[Role] = frozenset()
     sees: Sees
+    takes_file: bool = False
+    """Its form may carry one small text file, which arrives as the field of its name."""
     live: bool = False
     """Asked for by the page and not by the person: does not keep a session alive."""
 
@@ -134,6 +137,17 @@ RIGHTS: tuple[Right, ...] = (
     ),
     Right(name="devices", path="/devices", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
     Right(name="device", path="/devices/{item}", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
+    Right(name="changes", path="/changes", stages=_IN, roles=_ALL, sees=Sees.POLICY),
+    Right(name="change-file", path="/changes/file", stages=_IN, roles=_ALL, sees=Sees.POLICY),
+    Right(
+        name="change-signatures",
+        path="/changes/signatures",
+        methods=_POST,
+        stages=_IN,
+        roles=_ALL,
+        sees=Sees.POLICY,
+        takes_file=True,
+    ),
     Right(name="health", path="/collector", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
 )
 

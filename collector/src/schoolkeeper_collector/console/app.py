@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -22,7 +23,7 @@ from schoolkeeper_collector.console.access import RIGHTS
 from schoolkeeper_collector.console.call import Call, Console, Options
 from schoolkeeper_collector.console.faults import BY_STATUS, Fault
 from schoolkeeper_collector.console.gate import Handler, guarded
-from schoolkeeper_collector.console.pages import devices, items, queue, sign_in
+from schoolkeeper_collector.console.pages import changes, devices, items, queue, sign_in
 from schoolkeeper_collector.console.pages.rendering import STATIC, Renderer
 from schoolkeeper_collector.console.security import SecurityHeaders
 from schoolkeeper_collector.incidents.cases import Cases
@@ -63,7 +64,14 @@ def create_app(
     )
 
 
-def options_of(store: Store, *, console_key: bytes, secure: bool, fixes: Mapping[str, str]) -> Options:
+def options_of(
+    store: Store,
+    *,
+    console_key: bytes,
+    secure: bool,
+    fixes: Mapping[str, str],
+    state_dir: Path | None = None,
+) -> Options:
     """Read the school's name and time zone; raises NoSchool."""
     with store.read() as connection:
         row = connection.execute(select(schools)).first()
@@ -76,6 +84,7 @@ def options_of(store: Store, *, console_key: bytes, secure: bool, fixes: Mapping
         console_key=console_key,
         secure=secure,
         fixes=fixes,
+        state_dir=state_dir,
     )
 
 
@@ -147,4 +156,7 @@ HANDLERS: dict[str, Handler] = {
     "devices": devices.fleet,
     "device": devices.device,
     "health": devices.health,
+    "changes": changes.changes,
+    "change-file": changes.change_file,
+    "change-signatures": changes.add_signatures,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -33,6 +34,8 @@ class Options:
     console_key: bytes = field(repr=False)
     secure: bool
     fixes: Mapping[str, str] = field(default_factory=dict)
+    state_dir: Path | None = None
+    """Where the collector's files lie; None where there are none to show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

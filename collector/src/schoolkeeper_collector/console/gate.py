@@ -19,6 +19,7 @@ from schoolkeeper_collector.console.access import Right, Stage, right_of
 from schoolkeeper_collector.console.call import Call, Console
 from schoolkeeper_collector.console.faults import Fault
 from schoolkeeper_collector.console.security import from_our_own_page
+from schoolkeeper_policies.officer.page.forms import read_form
 
 Handler = Callable[[Call], Response]
 
@@ -40,7 +41,7 @@ def guarded(
 
     async def endpoint(request: Request) -> Response:
         try:
-            form = await _form(request) if request.method == "POST" else {}
+            form = await _form(request, right) if request.method == "POST" else {}
             return await run_in_threadpool(_answer, console, right, handler, request, form)
         except Exception as error:  # noqa: BLE001 - every failure becomes a page, with headers like any other
             return fault_page(request, error)
@@ -93,14 +94,19 @@ def _elsewhere(right: Right, stage: Stage, request: Request) -> Response:
     return RedirectResponse(where + next_page, status_code=HTTPStatus.SEE_OTHER)
 
 
-async def _form(request: Request) -> Mapping[str, str]:
-    """Read a small form of text fields, the last value of each; raise Fault for anything else."""
+async def _form(request: Request, right: Right) -> Mapping[str, str]:
+    """Read a small form of text fields, the last value of each; raise Fault for anything else.
+
+    Where the row of the access table says so, a text file is one of the fields.
+    """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > _LARGEST_FORM:
             raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large")
+    if right.takes_file and kind == "multipart/form-data":
+        return _with_file(request.headers.get("content-type", ""), body)
     if body and kind != "application/x-www-form-urlencoded":
         raise Fault(HTTPStatus.BAD_REQUEST, "bad-request")
     try:
@@ -110,3 +116,11 @@ async def _form(request: Request) -> Mapping[str, str]:
     except ValueError as error:
         raise Fault(HTTPStatus.BAD_REQUEST, "bad-request") from error
     return dict(fields)
+
+
+def _with_file(content_type: str, body: bytes) -> Mapping[str, str]:
+    try:
+        sent = read_form(content_type, body)
+        return sent.fields | {name: data.decode("utf-8") for name, (_, data) in sent.files.items()}
+    except ValueError as error:
+        raise Fault(HTTPStatus.BAD_REQUEST, "bad-request") from error
