@@ -244,6 +244,29 @@ def test_cursors_say_where_each_lane_is(rig: Rig) -> None:
     assert (cursor.oldest_sequence, cursor.next_sequence) == (2, 2)
 
 
+def test_what_was_evicted_is_still_told_after_many_new_epochs(rig: Rig) -> None:
+    """Also while the record of it could still grow: its epoch stays."""
+    spool = rig.make(8 << 10)
+    for number in range(60):
+        spool.append(Lane.NORMAL, [b"%04d" % number], moment(number))
+    evicted = spool.usage().evicted_events
+    assert evicted
+    settle_all(spool)
+    spool.tidy(moment(15 * 24 * 3_600_000))
+    for number in range(20):
+        spool.new_epoch(f"tests {number}", moment(100 + number))
+    account = Account()
+    drain(spool, account)
+    assert sum(record.events for record in account.evicted.values()) == evicted
+
+
+def settle_all(spool: Spool) -> None:
+    """Delivers every frame and leaves the eviction records for later."""
+    wanted = Wanted(max_bytes=1 << 20, max_frames=1_000, skip_evictions=Intervals.of(range(1_000)))
+    while reading := spool.read(wanted):
+        spool.settle(Settlement(delivered=tuple(f.number for f in reading.frames)), moment(99))
+
+
 def test_usage_counts_frames_events_bytes_and_the_oldest(rig: Rig) -> None:
     spool = rig.make(1 << 20)
     spool.append(Lane.NORMAL, [b"a", b"b"], moment(5))
@@ -256,7 +279,7 @@ def test_usage_counts_frames_events_bytes_and_the_oldest(rig: Rig) -> None:
     assert spool.usage().lost_events == 7
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.seeds(short=12, long=150)
 def test_random_faults_lose_nothing_that_was_accepted_and_keep_nothing_that_was_refused(
     rig: Rig, seed: int
 ) -> None:

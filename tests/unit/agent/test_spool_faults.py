@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -17,7 +18,14 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_agent.spool import room
-from schoolkeeper_agent.spool.contract import IngestTarget, Settlement, SpoolDamaged, SpoolUnwritable, Wanted
+from schoolkeeper_agent.spool.contract import (
+    IngestTarget,
+    Reading,
+    Settlement,
+    SpoolDamaged,
+    SpoolUnwritable,
+    Wanted,
+)
 from schoolkeeper_agent.spool.opening import DAMAGE_NOTE, open_spool, read_damage
 from schoolkeeper_agent.spool.store import SqliteSpool
 from schoolkeeper_proto.wire import Lane
@@ -34,13 +42,7 @@ def drained(spool: SqliteSpool) -> Account:
     account = Account()
     while reading := spool.read(ALL):
         account.take(reading)
-        spool.settle(
-            Settlement(
-                delivered=tuple(f.number for f in reading.frames),
-                evictions_reported=tuple(e.number for e in reading.evictions),
-            ),
-            moment(),
-        )
+        settle(spool, reading)
     return account
 
 
@@ -155,7 +157,7 @@ def test_a_file_that_is_no_database_is_moved_aside(tmp_path: Path, what: str) ->
     spool.close()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.seeds(short=6, long=150)
 def test_random_damage_never_stops_the_spool_and_never_counts_wrong(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     path = tmp_path / "spool.db"
@@ -272,13 +274,15 @@ def said(output: bytes, word: bytes) -> set[bytes]:
     return {line.split()[1] for line in lines if line.startswith(word + b" ") and len(line) == len(word) + 9}
 
 
-def test_kill_at_any_point_keeps_what_was_accepted_once(tmp_path: Path) -> None:
+@pytest.mark.seeds(short=1, long=12)
+def test_kill_at_any_point_keeps_what_was_accepted_once(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
     path, kept, first = tmp_path / "spool.db", set[bytes](), 0
     for _ in range(8):
         process = writer(path, first, first + 100_000)
         assert process.stdout is not None
         began = process.stdout.readline()
-        time.sleep(random.uniform(0.0, 0.4))
+        time.sleep(chance.uniform(0.0, 0.4))
         process.send_signal(signal.SIGKILL)
         kept |= said(began + process.communicate()[0], b"kept")
         first += 100_000
@@ -292,14 +296,19 @@ def test_kill_at_any_point_keeps_what_was_accepted_once(tmp_path: Path) -> None:
     spool.close()
 
 
+@pytest.mark.seeds(short=1, long=12)
 @pytest.mark.parametrize("call", ["fdatasync,fsync", "pwrite64"])
-def test_real_io_errors_lose_nothing_that_was_accepted_and_it_recovers(tmp_path: Path, call: str) -> None:
+def test_real_io_errors_lose_nothing_that_was_accepted_and_it_recovers(
+    tmp_path: Path, call: str, seed: int
+) -> None:
     if shutil.which("strace") is None:
         pytest.skip("needs strace: `make lab` installs it")
+    chance = random.Random(seed)
     path = tmp_path / "spool.db"
-    inject = f"--inject={call}:error=EIO:when=40+23"
-    process = writer(path, 0, 300, "strace", "-f", "-qq", "-o", "/dev/null", inject)
-    output = process.communicate(timeout=60)[0]
+    trace = tmp_path / "trace"
+    inject = f"--inject={call}:error=EIO:when={chance.randint(20, 90)}+{chance.randint(12, 60)}"
+    process = writer(path, 0, 300, "strace", "-f", "-qq", "-o", str(trace), f"--trace={call}", inject)
+    output = process.communicate()[0]
     assert process.returncode == 0, "the writer must survive"
     kept, refused = said(output, b"kept"), said(output, b"refused")
     assert len(kept) + len(refused) == 300
@@ -311,6 +320,7 @@ def test_real_io_errors_lose_nothing_that_was_accepted_and_it_recovers(tmp_path:
     assert len(events) == len(set(events))
     assert kept <= set(events)
     assert set(events) - {b"after"} - kept <= refused
+    assert "INJECTED" in trace.read_text(), "no call failed: the test proves nothing"
     assert len(kept) > 100
     spool.close()
 
@@ -335,3 +345,177 @@ def test_the_file_stays_near_the_room_it_was_given(tmp_path: Path) -> None:
     assert path.stat().st_size < (512 << 10) * 1.5
     with sqlite3.connect(path) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+# ---- a disk that others fill -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: mounts a small tmpfs")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Somebody's download: every byte that is left."""
+    download = folder / "download"
+    with contextlib.suppress(OSError), download.open("ab", buffering=0) as file:
+        for piece in (64 << 10, 4 << 10):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(piece)) == piece:
+                    pass
+    return download
+
+
+def bulk_for_ever(spool: SqliteSpool) -> None:
+    while True:
+        spool.append(Lane.BULK, [random.randbytes(400)], moment())
+
+
+def ballast_of(path: Path) -> int:
+    beside = path.with_name("spool.db.ballast")
+    return beside.stat().st_blocks * 512 if beside.exists() else 0
+
+
+def test_on_a_disk_that_others_filled_critical_events_come_in_and_bulk_gives_way(disk: Path) -> None:
+    path = disk / "spool.db"
+    spool = opened(path)
+    assert ballast_of(path) > 1 << 20
+    assert ballast_of(path) < 4 << 20, "on a small disk it takes a small part"
+    for number in range(400):
+        spool.append(Lane.BULK, [b"bulk %04d" % number + random.randbytes(400)], moment(number))
+    download = fill(disk)
+    with pytest.raises(SpoolUnwritable, match="disk is full"):
+        bulk_for_ever(spool)
+    assert ballast_of(path), "bulk gets nothing of it"
+    more = spool.usage().pending_events - 400
+    for number in range(1_500):
+        spool.append(
+            Lane.CRITICAL, [b"critical %04d" % number + random.randbytes(400)], moment(1_000 + number)
+        )
+    assert ballast_of(path) == 0
+    evicted = spool.usage().evicted_events
+    assert evicted > 0
+    with pytest.raises(SpoolUnwritable):
+        spool.append(Lane.BULK, [b"x" * 400], moment(9_000))
+    download.unlink()
+    spool.append(Lane.BULK, [b"room again"], moment(9_001))
+    assert ballast_of(path), "and the ballast is back"
+    account = drained(spool)
+    account.check_lanes(spool)
+    events = list(account.events.values())
+    assert sum(event.startswith(b"critical") for event in events) == 1_500, "no critical event gave way"
+    assert len(events) + evicted == 400 + more + 1_500 + 1
+    assert sum(record.events for record in account.evicted.values()) == evicted
+    assert {record.lane for record in account.evicted.values()} == {Lane.BULK}
+    spool.close()
+
+
+def test_on_a_full_disk_what_was_delivered_is_settled_and_a_restart_works(disk: Path) -> None:
+    path = disk / "spool.db"
+    spool = opened(path)
+    for number in range(300):
+        spool.append(Lane.NORMAL, [b"%04d" % number + random.randbytes(300)], moment(number))
+    fill(disk)
+    assert len(drained(spool).events) == 300
+    assert spool.usage().pending_events == 0
+    spool.close()
+    fill(disk)
+    spool = opened(path)
+    for number in range(200):
+        spool.append(Lane.CRITICAL, [b"critical %04d" % number], moment(1_000 + number))
+    assert len(drained(spool).events) == 200
+    spool.close()
+
+
+def test_a_restart_on_a_disk_without_a_free_byte_takes_the_ballast(disk: Path) -> None:
+    path = disk / "spool.db"
+    spool = opened(path)
+    spool.append(Lane.NORMAL, [b"before"], moment())
+    spool.close()
+    fill(disk)
+    held = ballast_of(path)
+    assert held
+    spool = opened(path)
+    spool.append(Lane.CRITICAL, [b"after"], moment(1))
+    assert ballast_of(path) < held
+    assert set(drained(spool).events.values()) == {b"before", b"after"}
+    spool.close()
+
+
+@pytest.mark.seeds(short=2, long=40)
+def test_a_disk_that_fills_and_empties_at_random_loses_nothing_that_was_accepted(
+    disk: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    size = chance.choice((256, 700, 1_500, 4_000, 16_000))
+    subprocess.run(["mount", "-o", f"remount,size={size}k", disk], check=True)
+    path, download = disk / "spool.db", disk / "download"
+    spool: SqliteSpool | None = None
+    account, accepted, refused = Account(), set[bytes](), 0
+    for step in range(chance.randint(400, 1_200)):
+        if chance.random() < 0.02:
+            download.unlink(missing_ok=True)
+        elif chance.random() < 0.03:
+            fill(disk)
+        event = b"%05d" % step + chance.randbytes(chance.choice((10, 300, 5_000)))
+        try:
+            if spool is not None and chance.random() < 0.02:
+                spool.close()
+                spool = None
+            spool = spool or opened(path)
+            spool.append(
+                chance.choice((Lane.CRITICAL, Lane.NORMAL, Lane.BULK, Lane.BULK)), [event], moment(step)
+            )
+            accepted.add(event)
+            if chance.random() < 0.05:
+                deliver_some(spool, account, chance)
+        except SpoolUnwritable:
+            refused += 1
+        if chance.random() < 0.02 and spool is not None:
+            try:
+                spool.tidy(moment(step))
+            except SpoolUnwritable:
+                refused += 1
+    if spool is not None:
+        spool.close()
+    download.unlink(missing_ok=True)
+    subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+    spool = opened(path)
+    while reading := spool.read(ALL):
+        account.take(reading)
+        settle(spool, reading)
+    account.check_lanes(spool)
+    events = list(account.events.values())
+    evicted = sum(record.events for record in account.evicted.values())
+    assert len(events) == len(set(events))
+    assert set(events) <= accepted, "an event that was refused was kept"
+    assert spool.usage().evicted_events == evicted
+    gone = {
+        (epoch, lane, record.first_sequence + n)
+        for (epoch, lane, _), record in account.evicted.items()
+        for n in range(record.events)
+    }
+    assert len(account.events.keys() | gone) == len(accepted), f"{refused} were refused"
+    with sqlite3.connect(path) as database:
+        assert spool.close() is None
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def deliver_some(spool: SqliteSpool, account: Account, chance: random.Random) -> None:
+    reading = spool.read(Wanted(max_bytes=20_000, max_frames=chance.randint(1, 30)))
+    if reading is not None:
+        account.take(reading)
+        settle(spool, reading)
+
+
+def settle(spool: SqliteSpool, reading: Reading) -> None:
+    delivered = tuple(frame.number for frame in reading.frames)
+    reported = tuple(item.number for item in reading.evictions)
+    spool.settle(Settlement(delivered=delivered, evictions_reported=reported), moment())

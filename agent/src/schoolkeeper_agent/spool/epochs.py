@@ -48,7 +48,7 @@ def open_new(database: sqlite3.Connection, owner: Owner, because: str, now: Mome
     database.execute(
         "DELETE FROM epochs WHERE epoch_no < (SELECT max(epoch_no) FROM epochs) - 8"
         " AND epoch_no NOT IN (SELECT epoch_no FROM frames)"
-        " AND epoch_no NOT IN (SELECT epoch_no FROM evictions WHERE reported = 0)"
+        " AND epoch_no NOT IN (SELECT epoch_no FROM evictions WHERE reported <= 0)"
     )
     database.execute("DELETE FROM lanes WHERE epoch_no NOT IN (SELECT epoch_no FROM epochs)")
 

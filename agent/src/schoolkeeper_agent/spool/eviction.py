@@ -23,13 +23,17 @@ REASON = "no room"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Bytes: what there is, what is used, what the append needs; ``pinned`` frames are under way."""
+    """Bytes: what there is, what is used, what the append needs; ``pinned`` frames are under way.
+
+    ``own_lane`` False: only less important lanes give way (on a full disk, which others may soon empty).
+    """
 
     room: int
     used: int
     needed: int
     lane: Lane
     pinned: Intervals
+    own_lane: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +56,17 @@ def make_room(database: sqlite3.Connection, plan: Plan, now: Moment) -> Freed:
     wish = plan.used + plan.needed - int(plan.room * room.EVICT_DOWN_TO)
     tally = _Tally()
     _drop_settled(database, tally, wish)
-    lanes = [lane for lane in reversed(LANES) if LANES.index(lane) >= LANES.index(plan.lane)]
+    first = LANES.index(plan.lane) + (not plan.own_lane)
+    lanes = list(reversed(LANES[first:]))
     for pinned in (False, True):
         for lane in lanes:
             # More than must go only of what is not under way, and never more of a lane than of a lesser one.
             _evict(database, tally, lane, plan.pinned, pinned=pinned, until=must if pinned else wish, now=now)
+    if tally.freed < must and not plan.own_lane:
+        raise SpoolUnwritable(
+            f"the disk is full, and the spool holds nothing less important than the {plan.lane.value} lane's events:"
+            " free some space on it"
+        )
     if tally.freed < must:
         raise SpoolUnwritable(
             f"the spool's room of {plan.room} bytes is full of more important events than the {plan.lane.value} lane's:"

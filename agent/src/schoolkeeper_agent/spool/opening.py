@@ -14,6 +14,7 @@ from pathlib import Path
 
 from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.spool import epochs, room, salvage, schema
+from schoolkeeper_agent.spool.ballast import Ballast
 from schoolkeeper_agent.spool.contract import Damage, IngestTarget, Owner, SpoolError, SpoolUnwritable
 from schoolkeeper_agent.spool.store import SqliteSpool
 
@@ -28,6 +29,16 @@ def open_spool(
 
     Raises ``SpoolUnwritable`` (full or failing disk, or in use) and ``SpoolError`` (made by a newer agent).
     """
+    try:
+        return _open(path, owner, target, now, room_bytes)
+    except SpoolUnwritable as error:
+        # Others filled the disk while nobody ran: the ballast was kept for this.
+        if not schema.is_full(error.__cause__) or not Ballast(path, 0).release():
+            raise
+    return _open(path, owner, target, now, room_bytes)
+
+
+def _open(path: Path, owner: Owner, target: IngestTarget, now: Moment, room_bytes: int) -> SqliteSpool:
     _finish_rebuild(path)
     try:
         database = schema.connect(path)

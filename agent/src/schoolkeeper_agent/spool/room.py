@@ -17,6 +17,9 @@ FRAME_OVERHEAD = 200
 MODEL_ROOM = MODEL_EVENTS_A_DAY * OFFLINE_DAYS * (MODEL_FRAME_BYTES + FRAME_OVERHEAD)
 DEFAULT_ROOM = 64 << 20
 LEAST_ROOM = 64 << 10
+BALLAST = 4 << 20
+"""Of the room, kept back on the disk for critical events when somebody else fills it (``ballast.py``)."""
+LEAST_ROOM_WITH_BALLAST = 32 << 20
 
 KEEP_DELIVERED_MS = 14 * 86_400_000
 EVICT_DOWN_TO = 0.98

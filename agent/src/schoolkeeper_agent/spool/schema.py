@@ -104,6 +104,11 @@ def is_failing(error: BaseException | None) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF == sqlite3.SQLITE_IOERR
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether the disk (or a quota on it) is full: nothing was kept."""
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
 def version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.spool import epochs, eviction, reading, room, schema, settling
+from schoolkeeper_agent.spool.ballast import Disk
 from schoolkeeper_agent.spool.contract import (
     Appended,
     IngestTarget,
@@ -61,7 +62,8 @@ class SqliteSpool:
         self._database: sqlite3.Connection | None = database
         self._path = path
         self._owner = owner
-        self._room = room_bytes
+        self._disk = Disk(path, room_bytes)
+        self._room = self._disk.room
         self._keeper = SegmentKeeper(owner, target)
         self._doubt: _Doubt | None = None
         self._pinned = Intervals()
@@ -95,6 +97,15 @@ class SqliteSpool:
     def append(self, lane: Lane, events: Sequence[bytes], now: Moment) -> Appended:
         check_events(lane, events)
         self._ready()
+        try:
+            return self._append(lane, events, now)
+        except SpoolUnwritable as error:
+            if not self._may_go_on(error, important=lane is Lane.CRITICAL):
+                raise
+        self._ready()
+        return self._append(lane, events, now)
+
+    def _append(self, lane: Lane, events: Sequence[bytes], now: Moment) -> Appended:
         before = self._heads[lane]
         sealer, sealed = self._seal(lane, before, events, now)
         needed = sum(room.cost(item.frame.header, item.frame.ciphertext) for item in sealed)
@@ -103,10 +114,9 @@ class SqliteSpool:
                 f"{len(events)} events take {needed} bytes, the spool's room is {self._room}: raise spool.room_bytes"
             )
         after = _Head(next_sequence=before.next_sequence + len(events), chain=sealed[-1].chain)
-        plan = eviction.Plan(room=self._room, used=self._used, needed=needed, lane=lane, pinned=self._pinned)
         try:
             with self._change() as database:
-                freed = eviction.make_room(database, plan, now)
+                freed = eviction.make_room(database, self._plan(lane, needed), now)
                 self._write(database, lane, sealer, sealed, now)
                 self._write_head(database, self._current.number, lane, after)
         except SpoolUnwritable as error:
@@ -127,9 +137,18 @@ class SqliteSpool:
             evicted=freed.records,
         )
 
+    def _plan(self, lane: Lane, needed: int) -> eviction.Plan:
+        return eviction.Plan(
+            room=self._disk.room_for(lane),
+            used=self._used,
+            needed=needed,
+            lane=lane,
+            pinned=self._pinned,
+            own_lane=not self._disk.full,
+        )
+
     def settle(self, settlement: Settlement, now: Moment) -> None:
-        with self._change() as database:
-            settling.settle(database, settlement, now)
+        self._freeing(lambda database: settling.settle(database, settlement, now))
         settled = {*settlement.delivered, *(number for number, _ in settlement.set_aside)}
         self._pinned = self._pinned.without(settled)
 
@@ -139,15 +158,15 @@ class SqliteSpool:
             found, damaged = reading.read(database, wanted)
         if damaged:
             reason = "damaged on this device's disk"
-            with self._change() as database:
-                settling.set_aside(database, tuple((number, reason) for number in damaged), 0)
+            aside = tuple((number, reason) for number in damaged)
+            self._freeing(lambda database: settling.set_aside(database, aside, 0))
             return self.read(wanted)
         if found is None:
             return None
         self._pinned = self._pinned.union(Intervals.of(frame.number for frame in found.frames))
         if found.evictions:
-            with self._change() as database:
-                eviction.close_records(database, tuple(item.number for item in found.evictions))
+            records = tuple(item.number for item in found.evictions)
+            self._freeing(lambda database: eviction.close_records(database, records))
         return found
 
     def new_epoch(self, because: str, now: Moment) -> bytes:
@@ -162,11 +181,11 @@ class SqliteSpool:
             return settling.send_again(database, held)
 
     def count_lost(self, events: int) -> None:
-        with self._change() as database:
-            settling.count(database, "lost_events", events)
+        self._freeing(lambda database: settling.count(database, "lost_events", events))
 
     def tidy(self, now: Moment) -> None:
         self._keeper.forget_old(now)
+        self._disk.look()
         with self._guarded() as database:
             due = eviction.old_delivered(database, now)
         if due:
@@ -264,6 +283,23 @@ class SqliteSpool:
     def _reload_used(self) -> None:
         (used,) = self._open().execute("SELECT coalesce(sum(cost), 0) FROM frames").fetchone()
         self._used = int(used)
+
+    # ---- a disk that is full --------------------------------------------------------------------------
+
+    def _freeing(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """One change that must not wait for room, since it is what makes room: on a full disk it takes the ballast."""
+        try:
+            with self._change() as database:
+                work(database)
+            return
+        except SpoolUnwritable as error:
+            if not self._may_go_on(error, important=True):
+                raise
+        with self._change() as database:
+            work(database)
+
+    def _may_go_on(self, error: SpoolUnwritable, *, important: bool) -> bool:
+        return self._disk.refused(error, self._used, self._database, important=important)
 
     # ---- a disk that fails --------------------------------------------------------------------------
 

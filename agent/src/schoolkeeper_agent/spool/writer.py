@@ -181,7 +181,12 @@ class FrameWriter:
         """Until there is something to do; with events waiting no longer than their group's time."""
         with self._wake:
             if self._failing:
-                self._wake.wait_for(lambda: self._stopping or bool(self._jobs), self._wait)
+                self._wake.wait_for(lambda: self._stopping or bool(self._jobs), min(_FIRST_WAIT, self._wait))
+                # A critical event is tried at once all the same: on a full disk there may be room for it alone.
+                self._wake.wait_for(
+                    lambda: self._stopping or bool(self._jobs) or self._urgent,
+                    max(0.0, self._wait - _FIRST_WAIT),
+                )
             elif self._spool is not None:
                 self._wake.wait_for(
                     lambda: self._stopping or bool(self._jobs) or self._holds_any(), _TIDY_SECONDS
