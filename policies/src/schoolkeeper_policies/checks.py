@@ -108,12 +108,12 @@ def _rule(source: Source, path: Path, rule: model.Rule, known: set[str]) -> Iter
     match rule:
         case model.ApplicationRule():
             for number, match in enumerate(rule.match):
-                ways = len(match.chosen()) + (match.category is not None)
+                ways = match.ways()
                 if ways != 1:
                     yield source.problem(
                         (*path, "match", number),
                         f"{ways} ways to recognise a program in one entry",
-                        "write exactly one per entry: path, path-pattern, file-name, sha256, package or category",
+                        "write exactly one per entry: path, path-pattern, file-name, sha256, package, flatpak, snap or category",
                     )
         case model.MediaRule(access=MediaAccess.UNSPECIFIED):
             yield source.problem(

@@ -108,6 +108,10 @@ class Match(Strict):
     """SHA-256 of the file."""
     package: Text | None = None
     """Name of the package that owns the file."""
+    flatpak: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2,}$")] | None = None
+    """Every program of a Flatpak, by its application id."""
+    snap: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] | None = None
+    """Every program of a snap."""
     category: PeopleName | None = None
     """Every program of a category."""
 
@@ -126,7 +130,7 @@ class Match(Strict):
         return value
 
     def chosen(self) -> list[tuple[MatchBy, str]]:
-        """What is given, as (how, text); a category is not among it."""
+        """What is given, as (how, text) of which any may match; a category is not among it."""
         by = {
             MatchBy.PATH: self.path,
             MatchBy.PATH_PATTERN: self.path_pattern,
@@ -134,7 +138,17 @@ class Match(Strict):
             MatchBy.SHA256: self.sha256,
             MatchBy.PACKAGE: self.package,
         }
-        return [(how, text) for how, text in by.items() if text is not None]
+        found = [(how, text) for how, text in by.items() if text is not None]
+        if self.flatpak is not None:
+            places = ("/var/lib/flatpak/app", "/home/*/.local/share/flatpak/app")
+            found += [(MatchBy.PATH_PATTERN, f"{place}/{self.flatpak}/**") for place in places]
+        if self.snap is not None:
+            found.append((MatchBy.PATH_PATTERN, f"/snap/{self.snap}/**"))
+        return found
+
+    def ways(self) -> int:
+        """How many ways are given: it must be one."""
+        return len(self.model_dump(exclude_none=True))
 
 
 class ApplicationRule(Rule):
