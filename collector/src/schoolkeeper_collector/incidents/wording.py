@@ -88,6 +88,7 @@ _FACTS = {
     "device.silent": "Nothing came from the device for longer than the school allows in school time.",
     "device.heard": "The device was heard again.",
     "budget.exceeded": "The device sent more than its allowance for the day and was asked to wait.",
+    "rollout.halted": "A new policy was halted on its way to devices.",
     "rule.disabled": "A detection rule raised an error and was taken out.",
     "notice.failing": "An e-mail to one of the console's people did not get through.",
     "event.unreadable": "Stored events could not be read.",

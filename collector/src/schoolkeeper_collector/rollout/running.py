@@ -149,7 +149,7 @@ class Rollouts:
             state.change(connection, self.school_id, one, state.GATE, to, now_ms, because, open_rings=opened)
             if to is State.HALTED:
                 fields: dict[str, object] = {
-                    "group": plan.group,
+                    "rollout_group": plan.group,
                     "reason": because,
                     "version": plan.to_version,
                 }

@@ -34,6 +34,7 @@ FACT_KINDS: Final = frozenset(
         "fact.device.heard",
         "fact.budget.exceeded",
         "fact.rule.disabled",
+        "fact.rollout.halted",
         "fact.event.unreadable",
         "fact.notice.failing",
         "fact.ledger.history_lost",
