@@ -50,6 +50,14 @@ _POSTURE = text(
     " since_ms = excluded.since_ms, evaluated_ms = excluded.evaluated_ms, evidence = excluded.evidence,"
     " unknown_because = excluded.unknown_because WHERE excluded.evaluated_ms >= posture.evaluated_ms"
 )
+_GRANTS = text(
+    "INSERT INTO grant_states (school_id, grant_id, device_no, state, reason, at_ms)"
+    " SELECT :school_id, :grant_id, :device_no, :state, :reason, :at_ms"
+    " WHERE EXISTS (SELECT 1 FROM grants WHERE school_id = :school_id AND grant_id = :grant_id)"
+    " ON CONFLICT (school_id, grant_id, device_no) DO UPDATE SET state = excluded.state,"
+    " reason = excluded.reason, at_ms = excluded.at_ms WHERE excluded.at_ms >= grant_states.at_ms"
+)
+"""Of grants that were published here only: a device cannot fill the table with ids of its own."""
 _COUNTERS = (
     update(devices)
     .where(devices.c.device_no == bindparam("no"))
@@ -72,6 +80,7 @@ class Changes:
     evictions: list[Row] = field(default_factory=list)
     facts: list[Row] = field(default_factory=list)
     posture: list[Row] = field(default_factory=list)
+    grant_states: list[Row] = field(default_factory=list)
     counters: dict[int, list[int]] = field(default_factory=dict)
     packs: list[tuple[int, int, Pack]] = field(default_factory=list)
     touched: dict[LaneKey, LaneState] = field(default_factory=dict)
@@ -107,6 +116,8 @@ class Changes:
             _insert_rows(connection, table, rows)
         if self.posture:
             connection.execute(_POSTURE, self.posture)
+        if self.grant_states:
+            connection.execute(_GRANTS, self.grant_states)
         if self.counters:
             values = [{"no": no, "evicted": e, "aside": a} for no, (e, a) in self.counters.items()]
             connection.execute(_COUNTERS, values)

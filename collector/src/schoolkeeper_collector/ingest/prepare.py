@@ -25,7 +25,9 @@ MAX_OPENED_BYTES = 32 << 20
 """Of one batch after decompression; frames beyond it are asked for again."""
 _MAX_MS = (1 << 62) - 1
 _MAX_SIGNERS = 1_024
-_TOLD = frozenset({"posture", "heartbeat", "policy.applied", "command.result"})
+_TOLD = frozenset(
+    {"posture", "heartbeat", "policy.applied", "command.result", "grant.applied", "grant.ended"}
+)
 SEVERITIES = {severity.value: number for number, severity in enumerate(model.Severity)}
 
 

@@ -10,6 +10,8 @@ from schoolkeeper_collector.store.tables import commands as commands_table
 from schoolkeeper_collector.store.tables import devices
 from schoolkeeper_proto import model, wire
 
+GRANT_ID_BYTES = 16
+
 
 def tell(connection: Connection, changes: Changes, device_no: int, event: model.Event, now_ms: int) -> None:
     """The few kinds whose latest value the technician's page shows."""
@@ -40,10 +42,32 @@ def tell(connection: Connection, changes: Changes, device_no: int, event: model.
                     bundle_since_ms=now_ms,
                 )
             )
+        case model.GrantApplied() as applied:
+            _grant(changes, device_no, applied.grant_id, "applied", "", event)
+        case model.GrantEnded() as ended:
+            state = "refused" if ended.reason.startswith("refused") else "ended"
+            _grant(changes, device_no, ended.grant_id, state, ended.reason, event)
         case model.CommandResult() as result:
             answer_command(connection, changes.school_id, device_no, result, now_ms)
         case _:
             pass
+
+
+def _grant(
+    changes: Changes, device_no: int, grant_id: bytes, state: str, reason: str, event: model.Event
+) -> None:
+    if len(grant_id) != GRANT_ID_BYTES:
+        return
+    changes.grant_states.append(
+        {
+            "school_id": changes.school_id,
+            "grant_id": grant_id,
+            "device_no": device_no,
+            "state": state,
+            "reason": clean(reason),
+            "at_ms": bounded(event.wall_unix_ms),
+        }
+    )
 
 
 def answer_command(

@@ -206,6 +206,20 @@ grants = Table(
     PrimaryKeyConstraint("school_id", "grant_id"),
 )
 
+# What each device last said of a grant.
+grant_states = Table(
+    "grant_states",
+    SCHEMA,
+    _school(),
+    Column("grant_id", LargeBinary(16), nullable=False),
+    Column("device_no", BigInteger, nullable=False),
+    # "applied", "ended" or "refused".
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("school_id", "grant_id", "device_no"),
+)
+
 # ---- what devices reported ----------------------------------------------------------------------------
 
 intervals = Table(
