@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.sensors.linux import posture
 from schoolkeeper_agent.sensors.linux import posture_parsers as parsers
 from schoolkeeper_agent.sensors.linux.posture import PostureSensor
 from schoolkeeper_proto.model import PostureResult
@@ -112,6 +113,39 @@ async def test_the_antivirus_reader_finds_the_newest_signatures(tmp_path: Path) 
     found = await read(tmp_path, "antivirus", tmp_path / "root")
     assert found.result is FAIL  # type: ignore[attr-defined]
     assert "30 days old" in found.evidence  # type: ignore[attr-defined]
+
+
+@pytest.mark.anyio
+async def test_apt_is_asked_again_only_when_something_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, tools, asked = tmp_path / "root", tmp_path / "tools", tmp_path / "asked"
+    lists, status = root / "var/lib/apt/lists", root / "var/lib/dpkg/status"
+    for folder in (lists, status.parent, tools):
+        folder.mkdir(parents=True)
+    (lists / "deb_Release").touch()
+    status.write_text("one")
+    gently = tools / "setpriv"
+    gently.write_text(f'#!/bin/sh\necho asked >> {asked}\nprintf "{UPGRADE}"\n')
+    gently.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    section = PostureSection(checks=(PostureCheck(check="updates", every_seconds=60),))
+    sensor = PostureSensor(Context(bundle=bundle_of(section), run_dir=tmp_path), root=root)
+
+    async def times(expected: int) -> None:
+        found = await sensor.read(section.checks[0])
+        assert (found.result, found.evidence.split(";")[0]) == (FAIL, "1 security updates wait")
+        assert asked.read_text().count("asked") == expected
+
+    await times(1)
+    await times(1)
+    status.write_text("another")
+    await times(2)
+    (lists / "deb_Packages").touch()
+    await times(3)
+    await times(3)
+    monkeypatch.setattr(posture, "_ASK_AGAIN_S", 0.0)
+    await times(4)
 
 
 def test_a_costly_check_does_not_outlive_a_killed_agent() -> None:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import struct
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -101,6 +102,28 @@ def test_only_whole_processes_and_only_starts_and_ends_are_read() -> None:
     assert proc_connector.parse(packet(1, 7, 7)) is None
     assert proc_connector.parse(packet(2, 7, 7, index=9)) is None
     assert proc_connector.parse(b"short") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the kernel's process events")
+async def test_what_nobody_wants_does_not_wake_the_agent() -> None:
+    """A fork and its end, threads, a new name: the kernel tells of all that, and only ends reach us."""
+    program = (
+        "import ctypes, os, threading\n"
+        "for _ in range(50):\n"
+        "    thread = threading.Thread(target=int); thread.start(); thread.join()\n"
+        "    ctypes.CDLL(None).prctl(15, b'named', 0, 0, 0)\n"
+    )
+    with proc_connector.listen() as connector:
+        child = subprocess.run([sys.executable, "-c", program], check=True)
+        packets: list[tuple[int, int]] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data = connector.recv(4096)
+                what, _, _, thread, process = struct.unpack_from("=IIQii", data, 36)
+                packets.append((what, thread - process))
+    assert child.returncode == 0
+    assert {what for what, _ in packets} == {proc_connector.EXEC, proc_connector.EXIT}
+    assert all(difference == 0 for _, difference in packets), "threads came through"
 
 
 def test_a_process_that_is_gone_and_the_kernels_own_are_left_out() -> None:

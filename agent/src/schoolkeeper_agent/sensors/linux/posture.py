@@ -25,6 +25,21 @@ _APT = ("apt-get", "-s", "-q", "-o", "Debug::NoLocking=1", "dist-upgrade")
 _GENTLY = ("setpriv", "--pdeathsig", "KILL", "nice", "-n", "19")
 _SETTLE_S = {"updates": 90}
 """Seconds after the agent's start before a costly check first runs: a machine that boots has enough to do."""
+_APT_FILES = (
+    "var/lib/dpkg/status",
+    "var/lib/apt/extended_states",
+    "var/lib/apt/lists",
+    "etc/apt",
+    "etc/apt/sources.list",
+    "etc/apt/sources.list.d",
+    "etc/apt/preferences",
+    "etc/apt/preferences.d",
+    "etc/apt/apt.conf",
+    "etc/apt/apt.conf.d",
+)
+"""What the answer of apt depends on. Files in the folders are replaced and not written to, which changes the folder."""
+_ASK_AGAIN_S = 86_400.0
+"""Even when none of them changed: who gets a phased update first depends on the day."""
 _SIGNATURES = ("var/lib/clamav/daily.cld", "var/lib/clamav/daily.cvd", "var/lib/clamav/main.cvd")
 
 
@@ -37,6 +52,8 @@ class PostureSensor:
     def __init__(self, context: Context, *, root: Path = Path("/")) -> None:
         self._context = context
         self._root = root
+        self._simulated: tuple[object, float, str] = (None, 0.0, "")
+        """What it was asked of, when (monotonic seconds), what apt said."""
         self._readers: dict[str, Callable[[PostureCheck], Awaitable[Finding]]] = {
             "disk-encryption": self._disk_encryption,
             "antivirus": self._antivirus,
@@ -126,7 +143,7 @@ class PostureSensor:
     async def _updates(self, check: PostureCheck) -> Finding:
         lists = self._root / "var/lib/apt/lists"
         fetched = [path.stat().st_mtime for path in lists.glob("*Release")] if lists.is_dir() else []
-        simulation = await _simulate_upgrade() if fetched else None
+        simulation = await self._simulation() if fetched else None
         if not fetched and (self._root / "usr/bin/apt-get").exists():
             simulation = ""
         return parsers.updates(
@@ -136,8 +153,29 @@ class PostureSensor:
             threshold_days=check.threshold,
         )
 
+    async def _simulation(self) -> str | None:
+        """What apt says; it takes seconds of the processor, so that it is asked again only when something changed."""
+        basis = [_state(self._root / name) for name in _APT_FILES]
+        known, asked_at, said = self._simulated
+        if basis == known and time.monotonic() - asked_at < _ASK_AGAIN_S:
+            return said
+        simulation = await _simulate_upgrade()
+        if simulation is not None:
+            kept = "\n".join(line for line in simulation.split("\n") if line.startswith("Inst "))
+            self._simulated = basis, time.monotonic(), kept
+        return simulation
+
     async def _lock(self, _check: PostureCheck) -> Finding:
         return unknown("no screen was locked since the agent started: told at the next idle time")
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """Changes whenever the file or folder does; zeros when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 async def _simulate_upgrade() -> str | None:

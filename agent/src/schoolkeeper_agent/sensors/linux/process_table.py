@@ -26,10 +26,15 @@ def look_up(proc_root: Path, process_id: int) -> ProcessInfo | None:
     except OSError:
         path = ""
     try:
-        with open(f"{folder}/status", "rb") as file:  # noqa: PTH123
-            status = file.read(_MAX)
+        file = os.open(f"{folder}/status", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        status = os.read(file, _MAX)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
     parent, user = _number(status, b"\nPPid:\t"), _number(status, b"\nUid:\t")
     if parent == KERNEL_THREADS or not path:
         return None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 
 from schoolkeeper_agent import observations
 from schoolkeeper_agent.accounts import Accounts
@@ -10,9 +13,10 @@ from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.seams import Ability, Emit, SensorError
 from schoolkeeper_agent.sensors.linux.logind import Logind, LogindError, SessionState, reachable
 from schoolkeeper_proto import model
+from schoolkeeper_proto.policy import ScreenSection
 
 AGAIN_S = 5.0
-"""How often an idle, unlocked session is told again: the lock is at most this late."""
+"""How often an idle, unlocked session is told when its screen is due to be locked: the lock is at most this late."""
 LOOK_S = 20.0
 """logind sends no signal when a person signs out and something of theirs still runs: a slow look finds it."""
 _PEOPLE = "user"
@@ -31,6 +35,7 @@ class SessionSensor:
         self._context = context
         self._accounts = Accounts()
         self._told: dict[str, SessionState] = {}
+        self._screen = context.bundle.screen
 
     def ability(self) -> Ability:
         why_not = reachable(self._context.system_bus)
@@ -54,18 +59,15 @@ class SessionSensor:
             while not closed.done():
                 changed.clear()
                 self._tell(await logind.sessions(), emit)
-                try:
-                    await asyncio.wait_for(changed.wait(), AGAIN_S if self._somebody_is_away() else LOOK_S)
-                except TimeoutError:
-                    continue
+                wait = wait_seconds(self._told.values(), self._screen, time.time_ns() // 1_000_000)
+                with suppress(TimeoutError):  # not wait_for: in 3.11 it can swallow a cancellation
+                    async with asyncio.timeout(wait):
+                        await changed.wait()
             raise SensorError("the system bus closed the connection")
         except LogindError as error:
             raise SensorError(str(error)) from error
         finally:
             await logind.close()
-
-    def _somebody_is_away(self) -> bool:
-        return any(held.idle_since_unix_ms and not held.locked for held in self._told.values())
 
     def _tell(self, found: list[SessionState], emit: Emit) -> None:
         now = {held.session_id: held for held in found if held.kind == _PEOPLE and not held.closing}
@@ -78,7 +80,7 @@ class SessionSensor:
             if before is None:
                 self._accounts.forget()
             self._told[session_id] = held
-            if before != held or (held.idle_since_unix_ms and not held.locked):
+            if before != held or _is_away(held):
                 emit(self._seen(held))
 
     def _seen(self, held: SessionState) -> observations.SessionSeen:
@@ -91,3 +93,17 @@ class SessionSensor:
             idle_since_unix_ms=held.idle_since_unix_ms,
             groups=self._accounts.groups(held.user_id),
         )
+
+
+def wait_seconds(held: Iterable[SessionState], screen: ScreenSection | None, now_ms: int) -> float:
+    """Until logind is asked again: soon only while somebody is about to be warned, or their screen to be locked."""
+    if screen is None or not screen.idle_lock_seconds:
+        return LOOK_S
+    idle = [(now_ms - one.idle_since_unix_ms) / 1000 for one in held if _is_away(one)]
+    warned_at = screen.idle_lock_seconds - screen.warn_seconds
+    left = [warned_at - one for one in idle if one < screen.idle_lock_seconds + LOOK_S]
+    return min(LOOK_S, max(AGAIN_S, min(left, default=LOOK_S)))
+
+
+def _is_away(held: SessionState) -> bool:
+    return bool(held.idle_since_unix_ms) and not held.locked

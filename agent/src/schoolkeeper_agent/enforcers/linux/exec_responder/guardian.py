@@ -20,7 +20,11 @@ EXIT_DEADLINE = 70
 EXIT_DIED = 71
 EXIT_REFUSED = 72
 _LOOK_NS = 250_000_000
-_SILENCE_NS = 4 * BEAT_MS * 1_000_000
+_IDLE_LOOK_NS = 900_000_000
+"""While nothing is being decided and the responder came round in time. Less than any deadline: a decision that hangs is
+seen before its time is up, and then the looks are close together."""
+_BEAT_NS = BEAT_MS * 1_000_000
+_SILENCE_NS = 2 * _BEAT_NS
 
 
 class Guardian:
@@ -42,7 +46,8 @@ class Guardian:
         be_preferred()
         last = time.monotonic_ns()
         while True:
-            heard = signal.sigtimedwait((signal.SIGCHLD, signal.SIGTERM), _LOOK_NS / 1e9)
+            pause = self._pause(last)
+            heard = signal.sigtimedwait((signal.SIGCHLD, signal.SIGTERM), pause / 1e9)
             now = time.monotonic_ns()
             ended, status = os.waitpid(self._responder, os.WNOHANG)
             if ended:
@@ -51,11 +56,17 @@ class Guardian:
                 os.kill(self._responder, signal.SIGTERM)
                 return self._reap(now)
             # When this process itself was held up (a paused machine), the responder was, too: look again.
-            if now - last < 4 * _LOOK_NS and self._is_late(now):
+            if now - last < pause + 3 * _LOOK_NS and self._is_late(now):
                 os.kill(self._responder, signal.SIGKILL)
                 os.waitpid(self._responder, 0)
                 return EXIT_DEADLINE
             last = now
+
+    def _pause(self, now: int) -> int:
+        """Until the next look, in ns. Each look costs as much as a decision, so that an idle machine gets few."""
+        came_round, busy_since = BEAT.unpack_from(self._page, 0)
+        calm = came_round and not busy_since and now - came_round < _BEAT_NS + _LOOK_NS
+        return min(_IDLE_LOOK_NS, self._deadline_ns) if calm and not self._orphan_since else _LOOK_NS
 
     def _is_late(self, now: int) -> bool:
         came_round, busy_since = BEAT.unpack_from(self._page, 0)

@@ -20,7 +20,7 @@ from schoolkeeper_agent.enforcers.linux.exec_responder.root_only import RootOnly
 from schoolkeeper_agent.enforcers.linux.exec_responder.settled import SHOWS_WRITES, Settled
 from schoolkeeper_proto.matching import ApplicationTable, TableMistake
 
-BEAT_MS = 500
+BEAT_MS = 1000
 """How often the loop comes round when nothing happens."""
 BEAT = struct.Struct("=QQ")
 """Two times of the monotonic clock in ns, in the page shared with the guardian: came round; decision began (or 0)."""
