@@ -158,5 +158,6 @@ HANDLERS: dict[str, Handler] = {
     "health": devices.health,
     "changes": changes.changes,
     "change-file": changes.change_file,
+    "school-file": changes.school_file,
     "change-signatures": changes.add_signatures,
 }

@@ -83,6 +83,7 @@ def register(app: typer.Typer) -> None:
     app.command("init")(init)
     app.command("stage")(stage)
     app.command("waiting")(waiting)
+    app.command("school-file")(school_file)
     app.command("publish")(publish)
     app.command("refresh")(refresh)
 
@@ -275,6 +276,16 @@ def waiting(
         return "\n".join(words.review_text(seen))
 
     typer.echo(_guarded(work))
+
+
+def school_file(
+    out: Annotated[Path, typer.Argument(help="Where the .skschool file goes; it holds nothing secret.")],
+) -> None:
+    """Write what is in force into one file: officers make and sign grants against it."""
+    _guarded(lambda: out.write_bytes(staging.school_file(load_settings().state_dir)))
+    typer.echo(
+        f"{out}: give it to the officers; each keeps it with `schoolkeeper-officer grant school {out} --key FILE`."
+    )
 
 
 def publish() -> None:

@@ -23,6 +23,7 @@ from schoolkeeper_policies.officer.staged import (
     Answer,
     Staged,
     StagedError,
+    pack,
     read_answer,
     read_folder,
     unpack,
@@ -252,3 +253,16 @@ def change_log(state_dir: Path) -> list[ChangeRecord]:
         found.insert(0, record.read(data))
         wanted = found[0].previous_sha256
     return found
+
+
+def school_file(state_dir: Path) -> bytes:
+    """What is in force, as one file for an officer's program: it makes and checks grants against it."""
+    repository = Repository(state_dir)
+    chain = repository.root_chain()
+    in_force = repository.read_file(f"metadata/{repository.current().targets_version}.targets.json")
+    held = trust.read_targets(in_force, trust.read_root(chain[-1]))
+    files = {
+        name: repository.read_file(f"targets/{trust.target_file_name(name, entry.sha256)}")
+        for name, entry in held.targets.items()
+    }
+    return pack(_staged(in_force, files, in_force, held, files, chain, None))

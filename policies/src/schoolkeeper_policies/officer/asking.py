@@ -9,12 +9,13 @@ from typing import TypeVar
 
 import typer
 
-from schoolkeeper_policies.officer import keyfile, memory, record, signing, staged
+from schoolkeeper_policies.officer import grants, keyfile, memory, record, signing, staged
 from schoolkeeper_proto.codec import WireFormatError
 from schoolkeeper_proto.trust import TrustRefused
 
 T = TypeVar("T")
 FAULTS = (
+    grants.GrantError,
     keyfile.KeyFileError,
     memory.MemoryFault,
     record.RecordError,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from schoolkeeper_policies.officer import keyfile, memory, signing, staged, words
+from schoolkeeper_policies.officer import grant_cli, keyfile, memory, signing, staged, words
 from schoolkeeper_policies.officer.asking import guarded, new_passphrase, open_keys
 from schoolkeeper_policies.officer.review import Review, review
 from schoolkeeper_proto.trust import Duty
@@ -16,6 +16,7 @@ from schoolkeeper_proto.trust import Duty
 app = typer.Typer(help="Keys, signatures and opening for a school's officers.", no_args_is_help=True)
 keys_app = typer.Typer(help="An officer's key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(grant_cli.app, name="grant")
 Key = Annotated[Path, typer.Option(help="The officer's key file.")]
 
 

@@ -93,7 +93,7 @@ def review(staged: Staged, memory: Memory, now_ms: int, *, draft: bool = False) 
 
     ``draft``: what the change-log entry says is not compared yet, because this review is to fill it.
     """
-    in_force_root = _root_in_force(staged, memory)
+    in_force_root = root_in_force(staged, memory)
     root = _root_to_come(staged, in_force_root)
     held = trust.read_targets(staged.in_force, in_force_root)
     view = trust.unchecked_targets(staged.targets)
@@ -158,7 +158,8 @@ def open_whole(data: bytes, school_id: str, group: str) -> OpenBundle:
         ) from error
 
 
-def _root_in_force(staged: Staged, memory: Memory) -> trust.RootView:
+def root_in_force(staged: Staged, memory: Memory) -> trust.RootView:
+    """The root at the end of the chain; raises ``TrustRefused`` for a chain that the pin or the memory contradicts."""
     root = trust.check_root_chain(staged.roots, memory.root_sha256)
     if root.version < memory.root_version:
         raise trust.TrustRefused(

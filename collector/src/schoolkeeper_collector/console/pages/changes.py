@@ -17,6 +17,7 @@ from schoolkeeper_collector.school import staging
 from schoolkeeper_collector.school.repository import NotPublished, RepositoryError
 from schoolkeeper_policies.officer import words
 from schoolkeeper_policies.officer.record import RecordError
+from schoolkeeper_policies.officer.school import SUFFIX as SCHOOL_SUFFIX
 from schoolkeeper_policies.officer.signing import SigningError
 from schoolkeeper_policies.officer.staged import SUFFIX, StagedError, pack
 from schoolkeeper_proto.trust import TrustRefused
@@ -42,6 +43,20 @@ def change_file(call: Call) -> Response:
     name = f"change-{seen.version}{SUFFIX}"
     return Response(
         pack(staged),
+        media_type="application/octet-stream",
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def school_file(call: Call) -> Response:
+    """What is in force, for officers who make or sign a grant."""
+    try:
+        data = staging.school_file(_state_dir(call))
+    except _REFUSALS:
+        return RedirectResponse("/changes", status_code=HTTPStatus.SEE_OTHER)
+    name = f"{call.console.options.school_id}{SCHOOL_SUFFIX}"
+    return Response(
+        data,
         media_type="application/octet-stream",
         headers={"content-disposition": f'attachment; filename="{name}"'},
     )
