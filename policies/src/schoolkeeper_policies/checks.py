@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from schoolkeeper_policies import model
+from schoolkeeper_policies.checking.clocks import check_hours
+from schoolkeeper_policies.checking.names import File, Names, names_of
+from schoolkeeper_policies.checking.overlaps import covered_rules
+from schoolkeeper_policies.checking.people import check_persons
+from schoolkeeper_policies.checking.rules import check_rule
+from schoolkeeper_policies.checking.tables import check_tables
 from schoolkeeper_policies.problems import Position, Problem
 from schoolkeeper_policies.source import Path, Source
 from schoolkeeper_policies.validate import suggest
-from schoolkeeper_proto.model import Place
-from schoolkeeper_proto.policy import MediaAccess, RuleMode
 
-File = tuple[Source, model.PackFile]
 _SINGLE = ("pack", "school", "people", "screen", "collection", "notice")
 _REQUIRED = ("pack", "school", "collection", "notice")
 RULE_LISTS = ("applications", "media", "sites", "browser", "network", "peripherals")
@@ -33,13 +36,68 @@ def check_whole(files: list[File], pack: str, *, complete: bool) -> Iterator[Pro
     yield from _twice(files, "groups", lambda item: item.name, "the group")
     yield from _rule_ids(files)
     yield from _twice(files, "posture", lambda item: item.check, "the check")
-    known = {group.name for _, file in files for group in file.groups}
+    names = names_of(files, (rule for _, file in files for _, rule in rules_of(file)))
     for source, file in files:
         for path, rule in rules_of(file):
-            yield from _rule(source, path, rule, known)
+            yield from check_rule(source, path, rule, names)
         yield from _school(source, file.school)
         yield from _screen(source, file.screen)
+    yield from check_tables(files, names)
+    yield from check_persons(files, names)
+    yield from _clocks(files)
+    yield from _made_twice(files, names)
     yield from _collection(files)
+
+
+def check_overlaps(files: list[File], pack: model.Pack) -> Iterator[Problem]:
+    """Rules of the files that never decide; only a whole pack without other mistakes can be asked."""
+    places = {(path[0], rule.id): (source, path) for source, file in files for path, rule in rules_of(file)}
+    for pair in covered_rules(pack):
+        here, there = places.get((pair.section, pair.weaker)), places.get((pair.section, pair.stronger))
+        if here is None:
+            continue  # made from a table: `advice.py` says it
+        source, path = here
+        other = repr(pair.stronger) + (f" in {there[0].at(there[1])}" if there is not None else "")
+        if pair.same:
+            reason = f"the rule {pair.weaker!r} says what {other} says already"
+            yield source.problem(path, reason, "keep one of them")
+        else:
+            yield source.problem(
+                path,
+                f"the rule {pair.weaker!r} can never decide: {other} is stricter and holds whenever it does",
+                "make the stricter rule narrower, or give it an exception",
+            )
+
+
+def _made_twice(files: list[File], names: Names) -> Iterator[Problem]:
+    for source, file in files:
+        for path, rule in rules_of(file):
+            if rule.id in names.made:
+                reason = f"a rule made from a matrix is called {rule.id!r}, too"
+                yield source.problem((*path, "id"), reason, "give this one another name")
+
+
+def _clocks(files: list[File]) -> Iterator[Problem]:
+    """Every window that begins or ends at a time that the change of clocks makes ambiguous."""
+    zones = [file.school.time_zone for _, file in files if file.school is not None]
+    if not zones or zones[0] not in zoneinfo.available_timezones():
+        return
+    for source, file in files:
+        windows: list[tuple[Path, model.Hours]] = []
+        if file.school is not None:
+            windows += [(("school", "hours", n), one) for n, one in enumerate(file.school.hours)]
+            windows += [(("school", "timetable", n), one) for n, one in enumerate(file.school.timetable)]
+        whens: list[tuple[Path, model.When | None]] = [(path, rule.when) for path, rule in rules_of(file)]
+        whens += [
+            (("matrices", m, "rows", r), row.when)
+            for m, matrix in enumerate(file.matrices)
+            for r, row in enumerate(matrix.rows)
+        ]
+        for path, when in whens:
+            if when is not None:
+                windows += [((*path, "when", "times", n), one) for n, one in enumerate(when.times)]
+        for path, window in windows:
+            yield from check_hours(source, path, window, zones[0])
 
 
 def rules_of(file: model.PackFile) -> Iterator[tuple[Path, model.Rule]]:
@@ -90,41 +148,6 @@ def _rule_ids(files: list[File]) -> Iterator[Problem]:
             first.setdefault(rule.id, at)
 
 
-def _rule(source: Source, path: Path, rule: model.Rule, known: set[str]) -> Iterator[Problem]:
-    for number, group in enumerate(rule.groups):
-        if group not in known and ":" not in group:
-            remedy = suggest(group, sorted(known), "groups of the pack")
-            yield source.problem((*path, "groups", number), f"there is no group {group!r}", remedy)
-    if rule.mode is RuleMode.UNSPECIFIED:
-        yield source.problem((*path, "mode"), "'unspecified' is no mode", "write observe, warn or enforce")
-    if rule.when is not None:
-        for number, place in enumerate(rule.when.places):
-            if place not in (Place.ON_SITE, Place.OFF_SITE):
-                yield source.problem(
-                    (*path, "when", "places", number),
-                    f"{place.value!r} is no place",
-                    "write on-site or off-site",
-                )
-    match rule:
-        case model.ApplicationRule():
-            for number, match in enumerate(rule.match):
-                ways = match.ways()
-                if ways != 1:
-                    yield source.problem(
-                        (*path, "match", number),
-                        f"{ways} ways to recognise a program in one entry",
-                        "write exactly one per entry: path, path-pattern, file-name, sha256, package, flatpak, snap or category",
-                    )
-        case model.MediaRule(access=MediaAccess.UNSPECIFIED):
-            yield source.problem(
-                (*path, "access"),
-                "'unspecified' is no access",
-                "write allow, read-only, block or encrypted-only",
-            )
-        case _:
-            pass
-
-
 def _school(source: Source, school: model.School | None) -> Iterator[Problem]:
     if school is None:
         return
@@ -139,6 +162,14 @@ def _school(source: Source, school: model.School | None) -> Iterator[Problem]:
         if term.last < term.first:
             yield source.problem(
                 ("school", "terms", number), f"the term {term.name!r} ends before it begins", "swap the dates"
+            )
+    for number, site in enumerate(school.sites):
+        kinds = sum(bool(found) for found in (site.marks.gateway_mac, site.marks.ssid, site.marks.dns_suffix))
+        if kinds < site.kinds_needed:
+            yield source.problem(
+                ("school", "sites", number),
+                f"the site {site.name!r} needs {site.kinds_needed} kinds of mark and has {kinds}",
+                "add gateway_mac, ssid or dns_suffix",
             )
 
 

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from schoolkeeper_policies import model
-from schoolkeeper_policies.applies import Target, applicability, concerns, lifted_rules
-from schoolkeeper_policies.matrices import expand
+from schoolkeeper_policies.lowering import capabilities, conditions_of, sections
 from schoolkeeper_policies.parse import load_pack, pack_folder
-from schoolkeeper_policies.people import named_groups, people_section
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.registers import Register, read_register
 from schoolkeeper_policies.validate import suggest
-from schoolkeeper_proto import policy
 from schoolkeeper_proto.bundle import MAX_BUNDLE_BYTES, build
-from schoolkeeper_proto.marks import mark_hash
-from schoolkeeper_proto.model import DecisionKind, SealingScheme
 
+__all__ = ["capabilities", "compile_pack", "conditions_of", "register_of", "sections"]
 MAX_COMPRESSED_BYTES = 64 << 10
 """A school's bundle is this at most when compressed; hundreds of devices fetch it at once."""
-PEOPLE_CAPABILITY = "people/1"
-"""Asked of devices whose rules name groups of people: one without it would leave such a rule out."""
-R = TypeVar("R", bound=model.Rule)
 
 
 def compile_pack(
@@ -81,94 +71,8 @@ def register_of(pack: model.Pack, folder: Path) -> Register | None:
     return read_register(folder / settings.file, settings) if settings is not None else None
 
 
-def sections(
-    pack: model.Pack,
-    group: str,
-    pseudonym_key: bytes,
-    *,
-    register: Register | None = None,
-    today: date | None = None,
-) -> tuple[policy.Section, ...]:
-    """What the bundle of ``group`` holds, in the order of the container.
-
-    Without ``register`` there is no section ``people``. ``today`` leaves out of it who has not come or has left.
-    """
-    target = Target(pack=pack, group=group, pseudonym_key=pseudonym_key, register=register)
-    target = replace(target, lifted=lifted_rules(target))
-    made = expand(pack)
-    held: list[policy.Section] = [
-        policy.ApplicationsSection(
-            rules=tuple(
-                _application(rule, target) for rule in _of((*pack.applications, *made.applications), target)
-            ),
-            otherwise=DecisionKind.ALLOW,
-        ),
-        policy.MediaSection(
-            rules=tuple(_medium(rule, target) for rule in _of(pack.media, target)),
-            otherwise=DecisionKind.ALLOW,
-        ),
-        *(_screen(rule, target) for rule in _of((pack.screen,) if pack.screen is not None else (), target)),
-        policy.PostureSection(checks=tuple(_check(check) for check in pack.posture)),
-        _collection(pack, pseudonym_key),
-        _notice(pack.notice),
-        *_optional(target, (*pack.sites, *made.sites), (*pack.grants, *made.grants)),
-    ]
-    conditions, exceptions = named_groups(conditions_of(held))
-    people = people_section(target, conditions | exceptions, today)
-    return (*held, people) if people is not None else tuple(held)
-
-
-def capabilities(held: tuple[policy.Section, ...]) -> tuple[str, ...]:
-    """What a device must be able to do so that no rule is weaker on it than it was meant."""
-    conditions, _ = named_groups(conditions_of(held))
-    return (PEOPLE_CAPABILITY,) if conditions else ()
-
-
-def conditions_of(held: Iterable[policy.Section]) -> Iterator[policy.Applicability | None]:
-    """The applicability of every rule in the sections."""
-    for section in held:
-        match section:
-            case policy.ScreenSection():
-                yield section.when
-            case policy.BrowserSection():
-                yield from (rule.when for rule in section.rules)
-                yield from (setting.when for setting in section.settings)
-            case policy.ApplicationsSection():
-                yield from (rule.when for rule in section.rules)
-            case policy.MediaSection():
-                yield from (rule.when for rule in section.rules)
-            case policy.NetworkSection():
-                yield from (rule.when for rule in section.rules)
-            case policy.PeripheralsSection():
-                yield from (rule.when for rule in section.rules)
-            case _:
-                pass
-
-
 def _day_of(unix_ms: int, school: model.School) -> date:
     return datetime.fromtimestamp(unix_ms / 1000, UTC).astimezone(ZoneInfo(school.time_zone)).date()
-
-
-def _of(rules: Iterable[R], target: Target) -> Iterator[R]:
-    return (rule for rule in rules if concerns(rule, target))
-
-
-def _optional(
-    target: Target, sites: tuple[model.SiteRule, ...], grants: tuple[model.GrantBound, ...]
-) -> Iterator[policy.Section]:
-    """The sections that a pack may go without, where it says anything for them."""
-    pack = target.pack
-    if pack.school.sites:
-        yield _sites(pack.school, target.pseudonym_key)
-    rules, settings = tuple(_of(sites, target)), tuple(_of(pack.browser, target))
-    if rules or settings:
-        yield _browser(rules, settings, target)
-    if network := tuple(_network(rule, target) for rule in _of(pack.network, target)):
-        yield policy.NetworkSection(rules=network)
-    if peripherals := tuple(_peripheral(rule, target) for rule in _of(pack.peripherals, target)):
-        yield policy.PeripheralsSection(rules=peripherals)
-    if grants:
-        yield policy.GrantsSection(bounds=tuple(_bound(bound) for bound in grants))
 
 
 def _check_group(pack: model.Pack, group: str) -> None:
@@ -178,195 +82,3 @@ def _check_group(pack: model.Pack, group: str) -> None:
     at = Position(file=pack.about.name)
     remedy = suggest(group, names, "groups of the pack")
     raise PolicyError([Problem(position=at, reason=f"the pack has no group {group!r}", remedy=remedy)])
-
-
-def _text(rule: model.Rule) -> policy.RuleText:
-    return policy.RuleText(
-        rule_id=rule.id,
-        description=rule.description,
-        why=rule.why,
-        resolution=rule.resolution,
-        source=rule.source,
-        mode=rule.mode,
-        severity=rule.severity,
-        safeguarding=rule.safeguarding,
-    )
-
-
-def _application(rule: model.ApplicationRule, target: Target) -> policy.ApplicationRule:
-    return policy.ApplicationRule(
-        text=_text(rule),
-        decision=rule.decision,
-        matches=tuple(_matches(rule.match, target.pack)),
-        identity=rule.identity,
-        when=applicability(rule, target),
-    )
-
-
-def _matches(given: tuple[model.Match, ...], pack: model.Pack) -> Iterator[policy.ApplicationMatch]:
-    """Categories become what is in them; nothing stands twice."""
-    held = {category.name: category.applications for category in pack.categories}
-    seen: set[policy.ApplicationMatch] = set()
-    for match in given:
-        for one in held.get(match.category, ()) if match.category is not None else (match,):
-            for by, text in one.chosen():
-                entry = policy.ApplicationMatch(by=by, text=text)
-                if entry not in seen:
-                    seen.add(entry)
-                    yield entry
-
-
-def _medium(rule: model.MediaRule, target: Target) -> policy.MediaRule:
-    return policy.MediaRule(
-        text=_text(rule),
-        access=rule.access,
-        plain=rule.plain,
-        unknown=rule.unknown,
-        serials=rule.serials,
-        vendor_products=rule.vendor_products,
-        buses=rule.buses,
-        when=applicability(rule, target),
-    )
-
-
-def _screen(screen: model.Screen, target: Target) -> policy.ScreenSection:
-    return policy.ScreenSection(
-        text=_text(screen),
-        idle_lock_seconds=screen.idle_lock_seconds,
-        warn_seconds=screen.warn_seconds,
-        when=applicability(screen, target),
-    )
-
-
-def _sites(school: model.School, key: bytes) -> policy.SitesSection:
-    return policy.SitesSection(
-        sites=tuple(
-            policy.Site(name=site.name, marks=tuple(_marks(site.marks, key)), kinds_needed=site.kinds_needed)
-            for site in school.sites
-        )
-    )
-
-
-def _marks(marks: model.Marks, key: bytes) -> Iterator[policy.NetworkMark]:
-    given = {
-        policy.MarkKind.GATEWAY_MAC: marks.gateway_mac,
-        policy.MarkKind.SSID: marks.ssid,
-        policy.MarkKind.DNS_SUFFIX: marks.dns_suffix,
-    }
-    for kind, values in given.items():
-        for value in values:
-            yield policy.NetworkMark(kind=kind, hash=mark_hash(key, kind, value))
-
-
-def _browser(
-    rules: tuple[model.SiteRule, ...], settings: tuple[model.BrowserRule, ...], target: Target
-) -> policy.BrowserSection:
-    used = {name for rule in rules for name in rule.categories}
-    return policy.BrowserSection(
-        rules=tuple(
-            policy.SiteRule(
-                text=_text(rule),
-                decision=rule.decision,
-                categories=rule.categories,
-                sites=rule.sites,
-                when=applicability(rule, target),
-            )
-            for rule in rules
-        ),
-        otherwise=DecisionKind.ALLOW,
-        categories=tuple(
-            policy.SiteCategory(name=one.name, sites=one.sites, filter_knows_more=one.filter_knows_more)
-            for one in target.pack.categories
-            if one.name in used
-        ),
-        settings=tuple(_browser_rule(rule, target) for rule in settings),
-    )
-
-
-def _browser_rule(rule: model.BrowserRule, target: Target) -> policy.BrowserRule:
-    return policy.BrowserRule(
-        text=_text(rule),
-        safe_search=rule.safe_search,
-        search_engine=rule.search_engine,
-        home_page=rule.home_page,
-        private_windows=rule.private_windows,
-        guest_profiles=rule.guest_profiles,
-        developer_tools=rule.developer_tools,
-        own_name_servers=rule.own_name_servers,
-        synchronisation=rule.synchronisation,
-        password_saving=rule.password_saving,
-        downloads=rule.downloads,
-        extensions=rule.extensions,
-        allowed_extensions=rule.allowed_extensions,
-        when=applicability(rule, target),
-    )
-
-
-def _network(rule: model.NetworkRule, target: Target) -> policy.NetworkRule:
-    return policy.NetworkRule(
-        text=_text(rule),
-        use=rule.use,
-        decision=rule.decision,
-        allowed=rule.allowed,
-        when=applicability(rule, target),
-    )
-
-
-def _peripheral(rule: model.PeripheralRule, target: Target) -> policy.PeripheralRule:
-    return policy.PeripheralRule(
-        text=_text(rule),
-        kind=rule.kind,
-        decision=rule.decision,
-        allowed=rule.allowed,
-        when=applicability(rule, target),
-    )
-
-
-def _bound(bound: model.GrantBound) -> policy.GrantBound:
-    return policy.GrantBound(
-        kind=bound.kind,
-        rule_ids=bound.rules,
-        max_seconds=bound.max_minutes * 60,
-        duties=bound.duties,
-        two_person=bound.two_persons,
-    )
-
-
-def _check(check: model.PostureCheck) -> policy.PostureCheck:
-    return policy.PostureCheck(
-        check=check.check, every_seconds=check.every_seconds, threshold=check.threshold, fix=check.fix
-    )
-
-
-def _collection(pack: model.Pack, pseudonym_key: bytes) -> policy.CollectionSection:
-    collection = pack.collection
-    shared = [account.account for account in (pack.people.shared if pack.people is not None else ())]
-    return policy.CollectionSection(
-        kinds=tuple(
-            policy.CollectedKind(
-                kind=kind,
-                notice=item.notice,
-                purpose=item.purpose,
-                retention_days=item.retention_days,
-                readers=item.readers,
-                off_site=item.off_site,
-                sealing=item.seal or SealingScheme.UNSPECIFIED,
-            )
-            for item in collection.collected
-            for kind in item.kinds
-        ),
-        heartbeat_seconds=collection.heartbeat_seconds,
-        pseudonym_key=pseudonym_key,
-        shared_accounts=tuple(dict.fromkeys((*collection.shared_accounts, *shared))),
-    )
-
-
-def _notice(notice: model.Notice) -> policy.NoticeSection:
-    return policy.NoticeSection(
-        title=notice.title,
-        introduction=notice.introduction,
-        not_watched=notice.not_watched,
-        contacts=notice.contacts,
-        sign_in_notice=notice.sign_in_notice,
-        language=notice.language,
-    )

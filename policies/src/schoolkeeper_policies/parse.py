@@ -8,7 +8,7 @@ from pathlib import Path
 
 from schoolkeeper_policies import model
 from schoolkeeper_policies.categories import resolved
-from schoolkeeper_policies.checks import check_whole
+from schoolkeeper_policies.checks import check_overlaps, check_whole
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.source import Source, read
 from schoolkeeper_policies.validate import validate
@@ -52,6 +52,18 @@ def read_file(path: Path, root: Path) -> Source:
 def load_pack(name_or_path: str | Path) -> model.Pack:
     """The whole pack without its detection rules; raises ``PolicyError`` with every mistake in every file."""
     root = pack_folder(name_or_path)
+    files, problems, digest = read_files(root)
+    problems = [*problems, *check_whole(files, root.name, complete=not problems)]
+    if problems:
+        raise PolicyError(problems)
+    pack = _merged([file for _, file in files], digest)
+    if problems := list(check_overlaps(files, pack)):
+        raise PolicyError(problems)
+    return pack
+
+
+def read_files(root: Path) -> tuple[list[tuple[Source, model.PackFile]], list[Problem], bytes]:
+    """Every file of a pack's folder, each valid by itself; the mistakes of the others; the hash of all."""
     digest = hashlib.sha256()
     problems: list[Problem] = []
     files: list[tuple[Source, model.PackFile]] = []
@@ -62,10 +74,7 @@ def load_pack(name_or_path: str | Path) -> model.Pack:
             files.append((source, validate(model.PackFile, source)))
         except PolicyError as error:
             problems.extend(error.problems)
-    problems.extend(check_whole(files, root.name, complete=not problems))
-    if problems:
-        raise PolicyError(problems)
-    return _merged([file for _, file in files], digest.digest())
+    return files, problems, digest.digest()
 
 
 def _merged(files: list[model.PackFile], source_hash: bytes) -> model.Pack:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from bisect import bisect_left
 
-from schoolkeeper_proto.conditions import KNOWN
+from schoolkeeper_proto.conditions import KNOWN as KNOWN
 from schoolkeeper_proto.policy import PeopleSection
 
 PREFIX = "people:"
@@ -64,8 +64,14 @@ class PeopleTable:
             known = self._asked[account] = self._look_up(account)
         return known
 
+    def groups_of_pseudonym(self, pseudonym: bytes) -> frozenset[str]:
+        """The same for somebody known by the pseudonym that events carry; nothing for an empty one."""
+        return self._groups(pseudonym) if len(pseudonym) >= self._width else frozenset()
+
     def _look_up(self, account: str) -> frozenset[str]:
-        pseudonym = account_pseudonym(self._key, account)
+        return self._groups(account_pseudonym(self._key, account))
+
+    def _groups(self, pseudonym: bytes) -> frozenset[str]:
         own = frozenset({person_group(pseudonym)})
         wanted = pseudonym[: self._width]
         for names, members in self._sets:

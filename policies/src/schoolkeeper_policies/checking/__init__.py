@@ -1,0 +1,1 @@
+"""Mistakes that no single value shows, by what they are about."""
