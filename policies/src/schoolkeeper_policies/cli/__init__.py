@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from schoolkeeper_policies.cli import asking, basic
+from schoolkeeper_policies.cli import asking, basic, changes, export
 
 app = typer.Typer(
     help="Write, check, try, compare and compile the school's policy.\n\n"
@@ -12,7 +12,17 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for command in (basic.check, basic.test, basic.compile_, basic.packs, asking.explain):
+for command in (
+    basic.check,
+    basic.test,
+    basic.compile_,
+    basic.packs,
+    asking.explain,
+    changes.plan,
+    changes.diff,
+    export.export,
+    export.coverage,
+):
     app.command(name=command.__name__.rstrip("_"))(command)
 
 

@@ -1,0 +1,80 @@
+"""What each platform does with each rule, as a table for people: no platform has a single 'protected'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from schoolkeeper_policies.targets.common import Export, Level, Line, Policy, rules_of
+from schoolkeeper_proto import policy
+
+AGENT = "linux with our agent"
+_ENFORCED: tuple[type[policy.Section], ...] = (
+    policy.ApplicationsSection,
+    policy.MediaSection,
+    policy.ScreenSection,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    rule_id: str
+    description: str
+    lines: Mapping[str, Line]
+    """By platform. A platform that is missing has said nothing, and that is shown as it is."""
+
+
+def agent_lines(held: Policy) -> tuple[Line, ...]:
+    """What the agent does with each rule on Linux, if kernel, desktop and rights allow (see ``status``)."""
+    found = []
+    for section in held.sections:
+        enforced = isinstance(section, _ENFORCED)
+        for text, _ in rules_of(Policy(school=held.school, group=held.group, sections=(section,))):
+            if not enforced:
+                why = "this version of the agent does not act on it"
+                found.append(Line(rule_id=text.rule_id, level=Level.NOT_POSSIBLE, note=why))
+            elif text.mode is policy.RuleMode.ENFORCE:
+                found.append(
+                    Line(rule_id=text.rule_id, level=Level.ENFORCED, note="where the device can: see status")
+                )
+            else:
+                why = f"its mode is {text.mode.value}"
+                found.append(Line(rule_id=text.rule_id, level=Level.REPORTED, note=why))
+        if isinstance(section, policy.PostureSection):
+            found += [
+                Line(rule_id=f"posture {check.check}", level=Level.REPORTED, note="checked and reported")
+                for check in section.checks
+            ]
+    return tuple(found)
+
+
+def table(held: Policy, exports: Iterable[Export]) -> tuple[Row, ...]:
+    """One row per rule, in the order of the bundle; posture checks last."""
+    by_platform = {AGENT: {line.rule_id: line for line in agent_lines(held)}}
+    for found in exports:
+        by_platform[found.platform.value] = {line.rule_id: line for line in found.coverage}
+    described = {text.rule_id: text.description for text, _ in rules_of(held)}
+    for line in by_platform[AGENT].values():
+        described.setdefault(line.rule_id, "A check of the device's health.")
+    return tuple(
+        Row(
+            rule_id=rule_id,
+            description=description,
+            lines={name: lines[rule_id] for name, lines in by_platform.items() if rule_id in lines},
+        )
+        for rule_id, description in described.items()
+    )
+
+
+def as_markdown(rows: Iterable[Row], platforms: Iterable[str]) -> str:
+    """A table with one column per platform, and below it what is missing, platform by platform."""
+    columns = [AGENT, *platforms]
+    held = list(rows)
+    lines = [f"| rule | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for row in held:
+        cells = [row.lines[name].level.value if name in row.lines else "nothing" for name in columns]
+        lines.append(f"| `{row.rule_id}` | {' | '.join(cells)} |")
+    for name in columns:
+        lines += ["", f"## {name}", ""]
+        lines += [f"- `{row.rule_id}`: {row.lines[name].note}" for row in held if name in row.lines]
+    return "\n".join(lines) + "\n"
