@@ -1,9 +1,10 @@
-"""Generate the protobuf code in proto/src, or check that what is committed is what would be generated.
+"""Generate the protobuf code in proto/src and the documents of the policy language, or check what is committed.
 
     python packaging/dev/generate.py            write
     python packaging/dev/generate.py --check    compare; exit 1 and name each file that differs
 
-A .proto file's path equals its import path, so `-Iproto/src` is the only include.
+A .proto file's path equals its import path, so `-Iproto/src` is the only include. The documents of the policy language
+(policies/docs) are made in a process of their own, which loads the code that has just been generated.
 """
 
 import filecmp
@@ -15,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "proto" / "src"
 PACKAGE = Path("schoolkeeper_proto") / "v1"
+DOCUMENTS = Path("policies") / "docs"
+DESCRIBE = "import pathlib, sys; from schoolkeeper_policies import reference; reference.write(pathlib.Path(sys.argv[1]))"
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 
 
@@ -48,16 +51,34 @@ def differences(fresh: Path, committed: Path) -> list[str]:
     )
 
 
+def describe(target: Path) -> None:
+    """Write the documents of the policy language into `target`; leave by Python's own error otherwise."""
+    done = subprocess.run(
+        [sys.executable, "-c", DESCRIBE, str(target)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"generate: the policy language cannot be described:\n{done.stderr}")
+
+
 def main() -> int:
     """Write or check; return the exit status."""
     if "--check" not in sys.argv[1:]:
         generate(SOURCE)
+        describe(ROOT / DOCUMENTS)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        found = differences(Path(folder) / PACKAGE, SOURCE / PACKAGE)
+        found = [
+            f"proto/src/{PACKAGE}: {line}" for line in differences(Path(folder) / PACKAGE, SOURCE / PACKAGE)
+        ]
+        fresh = Path(folder) / "docs"
+        describe(fresh)
+        for path in sorted(fresh.iterdir()):
+            held = ROOT / DOCUMENTS / path.name
+            if not held.is_file() or held.read_text() != path.read_text():
+                found.append(f"{DOCUMENTS / path.name}: stale")
     for line in found:
-        print(f"proto/src/{PACKAGE}: {line}; run `make generate` and commit the result", file=sys.stderr)
+        print(f"{line}; run `make generate` and commit the result", file=sys.stderr)
     return bool(found)
 
 
