@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, func, insert, select
 
+from schoolkeeper_collector.devices import announcing
 from schoolkeeper_collector.ledger import queue
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.store.tables import devices, grant_states, grants
@@ -20,7 +21,7 @@ from schoolkeeper_proto import bundle, granting, policy, rollout, trust, wire
 from schoolkeeper_proto.codec import WireFormatError, decode, encode
 from schoolkeeper_proto.wire import GrantKind
 
-MAX_BYTES = 64 << 10
+MAX_BYTES = 1 << 20
 
 
 class GrantError(Exception):
@@ -113,6 +114,7 @@ def publish(connection: Connection, beside_what: Beside, data: bytes, now_ms: in
         "expires_ms": statement.expires_unix_ms,
     }
     connection.execute(insert(grants).values(row))
+    announcing.announce(connection, school_id, statement, now_ms)
     said = wire.PolicyStatement(
         school_id=school_id,
         name=f"grants/{statement.grant_id.hex()}",

@@ -26,13 +26,15 @@ _FIRST_PAUSE_MS: Final = 30_000
 _LONGEST_PAUSE_MS: Final = 3_600_000
 TELL_AFTER: Final = 5
 """So many failures of one notice are told to the technician."""
+GRANT: Final = "grant"
+"""Object type of a notice that is about an emergency block, and no case."""
 GIVE_UP_MS: Final = 14 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Due:
     notice_no: int
-    object_type: ObjectType
+    object_type: str
     object_id: bytes
     attempts: int
     created_ms: int
@@ -81,7 +83,7 @@ class Outbox:
         return [
             _Due(
                 notice_no=row.notice_no,
-                object_type=ObjectType(row.object_type),
+                object_type=row.object_type,
                 object_id=bytes(row.object_id),
                 attempts=row.attempts,
                 created_ms=row.created_ms,
@@ -95,12 +97,14 @@ class Outbox:
     def _link(self, connection: Connection, notice: _Due) -> str:
         """The item's page; a technician's incident is shown on the page of its alert."""
         kind, item = notice.object_type, notice.object_id
-        if kind is ObjectType.INCIDENT and notice.audience == Audience.TECHNICIAN.value:
+        if kind == GRANT:
+            return f"{self._console_url}/changes"
+        if kind == ObjectType.INCIDENT and notice.audience == Audience.TECHNICIAN.value:
             where = (incidents.c.school_id == self._school_id, incidents.c.incident_id == item)
             alert_id = connection.execute(select(incidents.c.alert_id).where(*where)).scalar()
             if alert_id is not None:
                 kind, item = ObjectType.ALERT, bytes(alert_id)
-        return f"{self._console_url}/{kind.value}s/{item.hex()}"
+        return f"{self._console_url}/{kind}s/{item.hex()}"
 
     def _send(self, notice: _Due, link: str, now_ms: int) -> bool:
         if not notice.active:

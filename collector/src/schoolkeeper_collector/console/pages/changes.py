@@ -12,6 +12,7 @@ from pathlib import Path
 from starlette.responses import RedirectResponse, Response
 
 from schoolkeeper_collector.console.call import Call
+from schoolkeeper_collector.devices.announcing import live_blocks
 from schoolkeeper_collector.ledger.audit import record_access
 from schoolkeeper_collector.school import staging
 from schoolkeeper_collector.school.repository import NotPublished, RepositoryError
@@ -97,6 +98,8 @@ def _page(call: Call, refused: str = "") -> Response:
         log = staging.change_log(_state_dir(call))[-_SHOWN:]
     except _REFUSALS as error:
         log_fault = str(error)
+    with call.console.store.read() as connection:
+        blocks = live_blocks(connection, call.console.options.school_id, call.now_ms)
     return call.console.renderer.page(
         "changes.html",
         call.language,
@@ -107,6 +110,7 @@ def _page(call: Call, refused: str = "") -> Response:
         refused=refused,
         log=log[::-1],
         log_fault=log_fault,
+        blocks=blocks,
         words=words,
     )
 

@@ -16,6 +16,7 @@ from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.fleet import Reach, reach
 from schoolkeeper_collector.console.pages import devices
 from schoolkeeper_collector.console.words import day_start
+from schoolkeeper_collector.devices.announcing import LiveBlock, live_blocks
 from schoolkeeper_collector.incidents.model import (
     PERSONS_VERDICTS,
     UNDO_MS,
@@ -80,11 +81,18 @@ def front(call: Call) -> Response:
         "given": _verdict(call.request.query_params.get("verdict", "")) if is_item(given) else None,
         "given_item": given,
         "undo_seconds": UNDO_MS // 1000,
+        "blocks": _blocks(call),
     }
     page = call.console.renderer.page
     if call.person.role is Role.TECHNICIAN:
         return page("front_technician.html", call.language, **common, fleet=devices.load(call))
     return page("front.html", call.language, **common, reach=_reach(call))
+
+
+def _blocks(call: Call) -> tuple[LiveBlock, ...]:
+    """Emergency blocks in force: one officer's word, so every other sees it."""
+    with call.console.store.read() as connection:
+        return live_blocks(connection, call.console.options.school_id, call.now_ms)
 
 
 def queue(call: Call) -> Response:
