@@ -341,6 +341,27 @@ def test_kinds_with_a_shorter_promise_go_first_and_the_rest_of_their_blob_stays(
     assert collector.fsck() == []
 
 
+def test_what_a_hold_kept_of_a_kind_with_a_shorter_promise_goes_with_its_release(
+    collector: Collector,
+) -> None:
+    device, other = collector.device(), collector.device()
+    short = {kind_number("heartbeat"): 14}
+    expiry = Expiry(NAME, collector.store.keystore, periods=lambda: Periods(by_kind=short))
+    start, beat = send(collector, device, started(), model.Heartbeat())
+    book = HoldBook(NAME, CaseLog(NAME, collector.store.keystore))
+    with collector.store.write() as connection:
+        add_account(connection, "dsl")
+        book.on_device(connection, device.identity.device_id, reason="r", by="dsl", now_ms=1)
+    later(collector, other, 15)
+    collector.expire(expiry)
+    assert numbers(collector)[:2] == [start, beat]
+    with collector.store.write() as connection:
+        book.release(connection, 1, reason="r", by="dsl", now_ms=2)
+    collector.expire(expiry)
+    assert numbers(collector)[0] == start
+    assert beat not in numbers(collector)
+
+
 def test_what_detection_has_not_read_is_not_deleted(collector: Collector) -> None:
     device = collector.device()
     first, second = send(collector, device, started()), send(collector, device, started())
