@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from schoolkeeper_policies.officer.keyfile import load_keys
 from schoolkeeper_proto import bundle, policy, statements, trust, wire
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.granting import Officer
@@ -100,3 +102,9 @@ def opened(
         sections=tuple(sections),
     )
     return bundle.open_bundle(data, school_id=SCHOOL, group="ks2-laptops", capabilities=frozenset())
+
+
+def demo_officer(offline: Path, name: str) -> Person:
+    """An officer of a school that ``init --demo`` made, from the key file that it left."""
+    keys = load_keys(offline / name / f"{name}.key", None)
+    return Person(name, keys.duty, (), keys.signing)
