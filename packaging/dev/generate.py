@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "proto" / "src"
 PACKAGE = Path("schoolkeeper_proto") / "v1"
 DOCUMENTS = Path("policies") / "docs"
-DESCRIBE = "import sys; from pathlib import Path as P; from schoolkeeper_policies import reference as r; r.write(P(sys.argv[1]))"
+DESCRIBE = "import sys; from schoolkeeper_policies.reference import write; write(sys.argv[1])"
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 
 

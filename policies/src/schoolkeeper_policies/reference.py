@@ -22,8 +22,9 @@ _UNSAID = "unspecified"
 _MADE = "`make generate` writes this page from the model of the language; change the texts there."
 
 
-def write(folder: Path) -> None:
-    """Both documents into ``folder``, which is made where it is missing."""
+def write(into: str | Path) -> None:
+    """Both documents into a folder, which is made where it is missing."""
+    folder = Path(into)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SCHEMA_FILE).write_text(schema(), encoding="utf-8")
     (folder / REFERENCE_FILE).write_text(reference(), encoding="utf-8")
