@@ -22,7 +22,7 @@ from schoolkeeper_policies.comparing.sections import (
 )
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.model import DecisionKind
-from schoolkeeper_proto.policy import BundleManifest
+from schoolkeeper_proto.policy import BundleManifest, CollectionSection
 
 __all__ = ["Change", "Direction", "compare"]
 
@@ -49,7 +49,9 @@ def _nothing(like: OpenBundle) -> OpenBundle:
         version=0,
         compiled_at_unix_ms=0,
     )
-    return OpenBundle(hash=b"", manifest=manifest)
+    # The first key makes no pseudonym new.
+    collection = CollectionSection(pseudonym_key=like.collection.pseudonym_key)
+    return OpenBundle(hash=b"", manifest=manifest, collection=collection)
 
 
 def _changes(before: OpenBundle, after: OpenBundle) -> Iterator[Change]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo
 
 from schoolkeeper_policies import model
-from schoolkeeper_policies.compile import compile_pack, register_of
+from schoolkeeper_policies.compile import capabilities, register_of, sections
 from schoolkeeper_policies.parse import load_pack, pack_folder, read_file
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.registers import Register
 from schoolkeeper_policies.source import Source
-from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, open_bundle
+from schoolkeeper_policies.validate import suggest
+from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, build, open_bundle
 from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.decide import Engine
 from schoolkeeper_proto.matching import TableMistake
@@ -48,28 +52,64 @@ def open_subject(
     path = Path(name_or_path)
     if path.is_file():
         return _of_bundle(name_or_path, path.read_bytes(), group)
-    folder = pack_folder(name_or_path)
-    pack = load_pack(name_or_path)
-    group = group or pack.groups[0].name
-    register = register_of(pack, folder)
-    data = compile_pack(
-        name_or_path,
-        school_id=TRIAL_SCHOOL,
-        group=group,
-        version=1,
-        compiled_at_unix_ms=now_ms,
-        pseudonym_key=pseudonym_key,
-        register=register,
-    )
-    bundle = open_any(data, name_or_path)
-    return _subject(
-        name_or_path,
-        bundle,
-        pack.school.time_zone,
-        pack=pack,
-        register=register,
-        positions=dict(_positions(folder)),
-    )
+    return LoadedPack.read(name_or_path).subject(group, now_ms=now_ms, pseudonym_key=pseudonym_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedPack:
+    """A pack that is read once and compiled for several groups."""
+
+    name: str
+    pack: model.Pack
+    register: Register | None
+    positions: dict[str, Position]
+
+    @classmethod
+    def read(cls, name_or_path: str) -> Self:
+        """Raises ``PolicyError``."""
+        folder = pack_folder(name_or_path)
+        pack = load_pack(name_or_path)
+        return cls(
+            name=name_or_path,
+            pack=pack,
+            register=register_of(pack, folder),
+            positions=dict(_positions(folder)),
+        )
+
+    def bundle(self, group: str, *, now_ms: int, pseudonym_key: bytes = TRIAL_KEY) -> OpenBundle:
+        """What a device of the group would open. Raises ``PolicyError``."""
+        groups = [known.name for known in self.pack.groups]
+        if group not in groups and self.pack.about.other_groups != "rules-for-all":
+            raise _refused(self.name, f"the pack has no group {group!r}", suggest(group, groups, "groups"))
+        zone = ZoneInfo(self.pack.school.time_zone)
+        held = sections(
+            self.pack,
+            group,
+            pseudonym_key,
+            register=self.register,
+            today=datetime.fromtimestamp(now_ms / 1000, zone).date(),
+        )
+        data = build(
+            school_id=TRIAL_SCHOOL,
+            group=group,
+            version=1,
+            compiled_at_unix_ms=now_ms,
+            sections=held,
+            required_capabilities=capabilities(held),
+            source_hash=self.pack.source_hash,
+        )
+        return open_any(data, self.name)
+
+    def subject(self, group: str = "", *, now_ms: int, pseudonym_key: bytes = TRIAL_KEY) -> Subject:
+        """Ready for questions. Raises ``PolicyError``."""
+        return _subject(
+            self.name,
+            self.bundle(group or self.pack.groups[0].name, now_ms=now_ms, pseudonym_key=pseudonym_key),
+            self.pack.school.time_zone,
+            pack=self.pack,
+            register=self.register,
+            positions=self.positions,
+        )
 
 
 def _of_bundle(name: str, data: bytes, group: str) -> Subject:

@@ -121,6 +121,10 @@ class MediaTable:
             seen.place, seen.groups, seen.last = circumstances.place, groups, verdict
         return verdict
 
+    def is_steady(self, medium: Medium) -> bool:
+        """Whether neither time nor place nor person could change the verdict on it."""
+        return not any(row.condition for row in self._rows_of(medium))
+
     def concerning(self, medium: Medium, circumstances: Circumstances) -> tuple[Concern, ...]:
         """Every rule that is about this medium, and whether it holds now: for explanations."""
         found = []
