@@ -61,9 +61,10 @@ people:
     - {name: nominated-staff, description: d, members: [S2]}
     - {name: nobody-yet, description: d, empty_on_purpose: true}
 """
+TABLES_HEAD = "matrices:\n  - id: m\n    title: t\n    rows:\n"
 RULE = (
-    "  - {{id: {id}, description: d, why: w, resolution: r, decision: {decision}, match: [{{file-name: {name}}}]{more}}}"
-    "\n"
+    "  - {{id: {id}, description: d, why: w, resolution: r, decision: {decision}, "
+    "match: [{{file-name: {name}}}]{more}}}\n"
 )
 
 

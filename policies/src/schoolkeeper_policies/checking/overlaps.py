@@ -42,12 +42,13 @@ def covered_rules(pack: model.Pack) -> tuple[Covered, ...]:
                 present[name, rule.text.rule_id] += 1
             for pair in _pairs(name, rules):
                 covered[pair] += 1
+    whole = {pair for pair, times in covered.items() if times == present[pair.section, pair.weaker]}
     found: dict[tuple[str, str], Covered] = {}
-    for pair, times in sorted(
-        covered.items(), key=lambda one: (one[0].section, one[0].weaker, one[0].same, one[0].stronger)
-    ):
-        if times == present[pair.section, pair.weaker]:
-            found.setdefault((pair.section, pair.weaker), pair)
+    for pair in sorted(whole, key=lambda one: (one.section, one.weaker, one.same, one.stronger)):
+        turned = Covered(section=pair.section, weaker=pair.stronger, stronger=pair.weaker, same=pair.same)
+        if pair.same and turned in whole and pair.weaker < pair.stronger:
+            continue  # each covers the other: the later id is named
+        found.setdefault((pair.section, pair.weaker), pair)
     return tuple(found.values())
 
 
@@ -75,10 +76,12 @@ def _pairs(section: str, rules: tuple[Rule, ...]) -> Iterator[Covered]:
         for other in index.near(rule):
             if other is rule or not _at_least_as_strict(other, rule) or not rule_extent(rule, other).covers:
                 continue
-            same = asked_of(other) == asked_of(rule)
-            if same and rule_extent(other, rule).covers and rule.text.rule_id < other.text.rule_id:
-                continue  # each covers the other: the later id is named
-            yield Covered(section=section, weaker=rule.text.rule_id, stronger=other.text.rule_id, same=same)
+            yield Covered(
+                section=section,
+                weaker=rule.text.rule_id,
+                stronger=other.text.rule_id,
+                same=asked_of(other) == asked_of(rule),
+            )
 
 
 def _at_least_as_strict(one: Rule, other: Rule) -> bool:
