@@ -12,10 +12,12 @@ from typing import Protocol, cast
 
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.matching import STRICTNESS
 from schoolkeeper_proto.model import DecisionKind
 from schoolkeeper_proto.policy import Applicability, RuleMode, RuleText
 from schoolkeeper_proto.wire import GrantKind
 
+_Change = Callable[["Rule", "InForce", int], "Rule | None"]
 _ORDER = (RuleMode.OBSERVE, RuleMode.WARN, RuleMode.ENFORCE)
 
 
@@ -58,15 +60,16 @@ def rules_of(bundle: OpenBundle) -> Iterator[Rule]:
 
 def with_grants(bundle: OpenBundle, grants: tuple[InForce, ...]) -> OpenBundle:
     """The bundle as these grants leave it. The order of grants makes no difference."""
-    for grant in grants:
-        if grant.kind is GrantKind.OBSERVE:
-            bundle = _changed(bundle, lambda rule, g=grant: _observed(rule, g))  # type: ignore[misc]
-    for grant in grants:
-        if grant.kind is GrantKind.LESSON:
-            bundle = _changed(bundle, lambda rule, g=grant: _opened(rule, g))  # type: ignore[misc]
-    for grant in grants:
-        if grant.kind is GrantKind.EXCEPTION:
-            bundle = _changed(bundle, lambda rule, g=grant: _excepted(rule, g))  # type: ignore[misc]
+    for kind, change in (
+        (GrantKind.OBSERVE, _observed),
+        (GrantKind.LESSON, _opened),
+        (GrantKind.EXCEPTION, _excepted),
+    ):
+        for grant in grants:
+            if grant.kind is kind:
+                bundle = _changed(bundle, grant, change)
+                if kind is GrantKind.OBSERVE and grant.rule_ids is None:
+                    bundle = _nothing_closed(bundle, grant.mode)
     for grant in sorted(grants, key=lambda one: one.grant_id):
         if grant.kind is GrantKind.EMERGENCY_BLOCK and grant.applications is not None:
             bundle = _blocked(bundle, grant.applications)
@@ -80,60 +83,89 @@ def _sections(bundle: OpenBundle) -> Iterator[policy.Section]:
             yield value
 
 
-def _changed(bundle: OpenBundle, change: Callable[[Rule], Rule | None]) -> OpenBundle:
-    """Each rule replaced by what ``change`` makes of it; one that it makes None of is gone."""
+def _changed(bundle: OpenBundle, grant: InForce, change: _Change) -> OpenBundle:
+    """Each rule that the grant concerns, replaced by what ``change`` makes of it; one that it makes None of is gone."""
     parts: dict[str, object] = {}
     for part in fields(bundle):
         section = getattr(bundle, part.name)
         if not isinstance(section, policy.Section):
             continue
         if hasattr(section, "text"):
-            parts[part.name] = change(cast(Rule, section))
+            rule = cast(Rule, section)
+            parts[part.name] = change(rule, grant, 0) if grant.concerns(rule.text.rule_id) else section
             continue
-        parts[part.name] = _section(section, change)
+        parts[part.name] = _section(section, grant, change)
     return replace(bundle, **parts)  # type: ignore[arg-type]
 
 
-def _section(section: policy.Section, change: Callable[[Rule], Rule | None]) -> policy.Section:
+def _section(section: policy.Section, grant: InForce, change: _Change) -> policy.Section:
+    closed = STRICTNESS.get(str(getattr(section, "otherwise", "allow")), 0)
     lists: dict[str, object] = {}
     for part in fields(section):
         value = getattr(section, part.name)
         if isinstance(value, tuple) and value and hasattr(value[0], "text"):
-            kept = (change(rule) for rule in value)
+            kept = (
+                change(rule, grant, closed) if grant.concerns(rule.text.rule_id) else rule for rule in value
+            )
             lists[part.name] = tuple(rule for rule in kept if rule is not None)
     return replace(section, **lists) if lists else section  # type: ignore[arg-type]
 
 
-def _observed(rule: Rule, grant: InForce) -> Rule:
-    """The milder of the rule's own mode and the grant's."""
-    if not grant.concerns(rule.text.rule_id):
+def _observed(rule: Rule, grant: InForce, closed: int) -> Rule:
+    """The milder of the rule's own mode and the grant's. One that opens goes on to open: on trial it would not."""
+    if _opens(rule, closed):
+        decision = getattr(rule, "decision", None)
+        if decision is DecisionKind.WARN and grant.mode is RuleMode.OBSERVE:
+            return _with(rule, decision=DecisionKind.OBSERVE)
         return rule
     own = rule.text.mode if rule.text.mode in _ORDER else RuleMode.ENFORCE
     mode = min(own, grant.mode, key=_ORDER.index)
     return _with(rule, text=replace(rule.text, mode=mode))
 
 
-def _opened(rule: Rule, grant: InForce) -> Rule | None:
-    """A rule that allows at certain times or to certain people allows now; one that refuses is lifted."""
-    if not grant.concerns(rule.text.rule_id):
-        return rule
-    if not _allows(rule):
+def _nothing_closed(bundle: OpenBundle, mode: RuleMode) -> OpenBundle:
+    """While every rule is observed, what no rule names is observed, too."""
+    milder = DecisionKind.WARN if mode is RuleMode.WARN else DecisionKind.OBSERVE
+    parts: dict[str, object] = {}
+    for part in fields(bundle):
+        section = getattr(bundle, part.name)
+        otherwise = getattr(section, "otherwise", None)
+        if otherwise is not None and STRICTNESS.get(str(otherwise), 0) > STRICTNESS[str(milder)]:
+            parts[part.name] = replace(section, otherwise=milder)
+    return replace(bundle, **parts)  # type: ignore[arg-type]
+
+
+def _opened(rule: Rule, _grant: InForce, closed: int) -> Rule | None:
+    """A rule that opens at certain times or to certain people opens now; one that refuses is lifted."""
+    if not _opens(rule, closed):
         return None
-    return (
-        rule if rule.when is None else _with(rule, when=replace(rule.when, times=(), days=(), user_groups=()))
-    )
+    when = rule.when
+    if when is not None:
+        when = replace(when, times=(), days=(), user_groups=())
+    return _allowing(_with(rule, when=when))
 
 
-def _excepted(rule: Rule, grant: InForce) -> Rule | None:
-    if not grant.concerns(rule.text.rule_id):
-        return rule
-    return _with(rule, when=None) if _allows(rule) else None
+def _excepted(rule: Rule, _grant: InForce, closed: int) -> Rule | None:
+    return _allowing(_with(rule, when=None)) if _opens(rule, closed) else None
 
 
-def _allows(rule: Rule) -> bool:
-    return getattr(rule, "decision", None) is DecisionKind.ALLOW or (
-        getattr(rule, "access", None) is policy.MediaAccess.ALLOW
-    )
+def _opens(rule: Rule, closed: int) -> bool:
+    """Whether the rule is milder than what holds without it (``closed``), so that it lets something through."""
+    decision, access = getattr(rule, "decision", None), getattr(rule, "access", None)
+    if decision is not None:
+        return decision is DecisionKind.ALLOW or STRICTNESS.get(str(decision), 0) < closed
+    if access is not None:
+        return access is policy.MediaAccess.ALLOW or (
+            closed >= STRICTNESS["read-only"] and access is not policy.MediaAccess.BLOCK
+        )
+    return False
+
+
+def _allowing(rule: Rule) -> Rule:
+    """Without reserve: a warning beside another rule's allowance would be stricter than before."""
+    if hasattr(rule, "decision"):
+        return _with(rule, decision=DecisionKind.ALLOW)
+    return _with(rule, access=policy.MediaAccess.ALLOW) if hasattr(rule, "access") else rule
 
 
 def _blocked(bundle: OpenBundle, extra: policy.ApplicationsSection) -> OpenBundle:

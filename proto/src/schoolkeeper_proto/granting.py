@@ -219,16 +219,16 @@ def _shape(statement: wire.GrantStatement) -> policy.GrantPayload:
 
 
 def _check_block(payload: policy.GrantPayload) -> None:
-    """Every rule must be stricter than none: a rule that allows could open what is closed otherwise."""
+    """Every rule must refuse: one that only warns would open what is closed otherwise."""
     section = payload.applications
     if section is None or not section.rules:
         raise _No("an emergency block must carry at least one rule for applications")
     if STRICTNESS.get(str(section.otherwise), 0):
         raise _No("an emergency block cannot close everything: leave its 'otherwise' at allow")
     for rule in section.rules:
-        if STRICTNESS.get(str(rule.decision), 0) < STRICTNESS["warn"]:
+        if STRICTNESS.get(str(rule.decision), 0) < STRICTNESS["block"]:
             raise _No(
-                f"rule {rule.text.rule_id!r} of the emergency block says {rule.decision}: it may only warn or refuse"
+                f"rule {rule.text.rule_id!r} of the emergency block says {rule.decision}: it may only refuse"
             )
     try:
         compile_applications(section)

@@ -140,7 +140,7 @@ def test_an_emergency_block_takes_one_signature_lasts_a_day_and_only_tightens() 
         statement(GrantKind.EMERGENCY_BLOCK, payload=block_payload(), minutes=24 * 60 + 1), TECHNICIAN, DSL
     )
     assert not permitted(statement(GrantKind.EMERGENCY_BLOCK), TECHNICIAN)
-    for decision in (DecisionKind.ALLOW, DecisionKind.OBSERVE):
+    for decision in (DecisionKind.ALLOW, DecisionKind.OBSERVE, DecisionKind.WARN):
         loose = statement(GrantKind.EMERGENCY_BLOCK, payload=block_payload(decision=decision))
         assert not permitted(loose, TECHNICIAN, DSL)
 

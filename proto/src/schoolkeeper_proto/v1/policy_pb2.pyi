@@ -1336,7 +1336,7 @@ class GrantPayload(_message.Message):
     GRANT_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def applications(self) -> Global___ApplicationsSection:
-        """EMERGENCY_BLOCK: rules that warn or refuse, beside those in force."""
+        """EMERGENCY_BLOCK: rules that refuse, beside those in force."""
 
     @_builtins.property
     def grant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
