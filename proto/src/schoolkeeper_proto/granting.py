@@ -243,7 +243,8 @@ def _check_rules(statement: wire.GrantStatement, ground: Ground) -> None:
         facts = ground.rules.get(rule_id)
         if facts is None:
             raise _No(f"the policy in force has no rule {rule_id!r}")
-        if statement.kind is GrantKind.LESSON and not facts.opens:
+        meant = facts.opens or _meant_for_lessons(rule_id, ground)
+        if statement.kind is GrantKind.LESSON and not meant:
             raise _No(
                 f"rule {rule_id!r} holds at all times for everybody: a lesson cannot open it, an exception can"
             )
@@ -253,6 +254,12 @@ def _check_rules(statement: wire.GrantStatement, ground: Ground) -> None:
     for rule_id in statement.rule_ids:
         if rule_id in never:
             raise _No(f"the policy forbids a grant of the kind {statement.kind} for the rule {rule_id!r}")
+
+
+def _meant_for_lessons(rule_id: str, ground: Ground) -> bool:
+    """The policy itself names the rule as one that a lesson opens, as a table's 'with staff permission' does."""
+    lessons = (b for b in ground.bounds if b.kind == GrantKind.LESSON and b.rule_ids and b.max_seconds)
+    return any(_covers(bound, rule_id, ground) for bound in lessons)
 
 
 def _check_signers(

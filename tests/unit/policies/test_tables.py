@@ -9,7 +9,9 @@ import pytest
 
 from schoolkeeper_policies import matrices, model
 from schoolkeeper_policies.parse import load_pack
-from schoolkeeper_proto import policy
+from schoolkeeper_proto import policy, wire
+from schoolkeeper_proto.codec import encode
+from schoolkeeper_proto.granting import Officer, Permitted, check, ground_of
 from schoolkeeper_proto.model import DecisionKind, SealingScheme
 from support.language import HOUR_MS, MONDAY_10, REGISTER, bundle, decides, opened, pack
 
@@ -64,6 +66,28 @@ def test_each_answer_of_a_table_decides_on_the_device_as_it_says(tmp_path: Path)
         45 * 60,
         ("staff",),
     )
+
+
+def test_a_lesson_opens_what_a_table_allows_with_permission_and_nothing_else(tmp_path: Path) -> None:
+    ground = ground_of(opened(pack(tmp_path, TABLE, people=True), "ks2"))
+    teacher = Officer(officer_id="teacher", key=b"k" * 32, titles=("staff",))
+
+    def may(rule_id: str, minutes: int) -> bool:
+        statement = wire.GrantStatement(
+            school_id="s",
+            grant_id=b"g" * 16,
+            groups=("ks2",),
+            rule_ids=(rule_id,),
+            kind=wire.GrantKind.LESSON,
+            not_before_unix_ms=MONDAY_10,
+            expires_unix_ms=MONDAY_10 + minutes * 60_000,
+            payload=encode(policy.GrantPayload()),
+        )
+        return isinstance(check(statement, (teacher,), ground), Permitted)
+
+    assert may("user-actions.t-u20.pupils", 45)
+    assert not may("user-actions.t-u20.pupils", 46)
+    assert not may("user-actions.t-u17.everybody", 45)
 
 
 @pytest.mark.requirement("T-53")

@@ -108,7 +108,9 @@ class Match(Strict):
     """SHA-256 of the file."""
     package: Text | None = None
     """Name of the package that owns the file."""
-    flatpak: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2,}$")] | None = None
+    flatpak: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2,}$")] | None = (
+        None
+    )
     """Every program of a Flatpak, by its application id."""
     snap: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")] | None = None
     """Every program of a snap."""
