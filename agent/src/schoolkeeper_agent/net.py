@@ -134,6 +134,8 @@ def _options(proxy: Proxy | None) -> list[tuple[str, int | str]]:
         ("grpc.max_receive_message_length", _MAX_MESSAGE),
         ("grpc.max_send_message_length", _MAX_MESSAGE),
         ("grpc.enable_retries", 0),
+        # It measures a fast line with pings and timers; what we receive is short, and every timer wakes the machine.
+        ("grpc.http2.bdp_probe", 0),
     ]
     if proxy is None:
         return [*found, ("grpc.enable_http_proxy", 0)]
