@@ -23,6 +23,7 @@ from schoolkeeper_collector.incidents import hold_commands
 from schoolkeeper_collector.ledger.fsck import check_store
 from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
 from schoolkeeper_collector.ledger.sequencer import FencedError
+from schoolkeeper_collector.rehearsal import commands as rehearsal_commands
 from schoolkeeper_collector.rollout import commands as rollout_commands
 from schoolkeeper_collector.school import commands as school_commands
 from schoolkeeper_collector.school.keys import KeysError, load_keys
@@ -58,6 +59,7 @@ def make_app() -> typer.Typer:
         device_commands,
         grants_commands,
         rollout_commands,
+        rehearsal_commands,
         console_commands,
         rule_commands,
         recover_commands,

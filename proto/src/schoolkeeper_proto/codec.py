@@ -9,6 +9,7 @@ found at import and not in a school. Values of enumerations that this side does 
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 import types
 from collections.abc import Callable
@@ -96,30 +97,109 @@ def summarise(event: bytes) -> EventSummary:
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Glimpse:
+    """What a rehearsal of a policy needs of an event, and nothing else of it.
+
+    ``what`` is (path, SHA-256 in hexadecimal, package), or (serial, vendor, product, bus, encryption) of a medium.
+    ``times``, ``hour_ms``, ``first_ms`` and ``aggregate`` are of usage.
+    """
+
+    kind: str
+    place: str
+    person: bytes
+    what: tuple[str, ...]
+    times: int = 1
+    hour_ms: int = 0
+    first_ms: int = 0
+    aggregate: bytes = b""
+
+
+def glimpse(event: bytes) -> Glimpse | None:
+    """A start, a refusal, an hour's usage or a medium, read without building the event; None for another kind."""
+    message = event_pb2.Event()
+    try:
+        message.ParseFromString(event)
+    except ProtobufDecodeError as error:
+        raise WireFormatError(f"not an Event: {error}") from error
+    field = message.WhichOneof("body")
+    kind = _KIND_OF_FIELD.get(field or "")
+    if kind not in GLIMPSED:
+        return None
+    body = getattr(message, cast(str, field))
+    place = _PLACES.get(message.place, model.Place.UNKNOWN)
+    person = message.user.pseudonym
+    if kind == model.MediumAttached.KIND:
+        medium = body.medium
+        encryption = _ENCRYPTIONS.get(medium.encryption, model.MediumEncryption.UNKNOWN)
+        what: tuple[str, ...] = (
+            medium.serial,
+            medium.vendor_id,
+            medium.product_id,
+            medium.bus,
+            encryption.value,
+        )
+        return Glimpse(kind=kind, place=place.value, person=person, what=what)
+    application = body.application
+    what = (application.path, application.sha256.hex(), application.package)
+    if kind != model.ApplicationUsage.KIND:
+        return Glimpse(kind=kind, place=place.value, person=person, what=what)
+    return Glimpse(
+        kind=kind,
+        place=place.value,
+        person=person,
+        what=what,
+        times=body.starts,
+        hour_ms=body.hour_start_unix_ms,
+        first_ms=body.first_start_unix_ms,
+        aggregate=body.aggregate_id,
+    )
+
+
+GLIMPSED = frozenset(
+    cls.KIND
+    for cls in (
+        model.ApplicationStarted,
+        model.ApplicationRefused,
+        model.ApplicationUsage,
+        model.MediumAttached,
+    )
+)
+
 # ---- plans ----------------------------------------------------------------------------------------
 
 _MODULES = (event_pb2, uplink_pb2, enrolment_pb2, policy_pb2)
-_Setter = Callable[[Any, Any], None]
+_Setter = Callable[[Any, Any], None] | None
+"""None: the value is set as it is."""
 _Getter = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(slots=True)
 class _Plan:
-    """How one class maps onto its message: setters and getters per field, in field order."""
+    """How one class maps onto its message: setters and getters per field, in field order.
+
+    A setter's flag says whether the field has presence: then 0 and the empty text are sent, otherwise they are what a
+    field that is not sent means. ``read`` takes all fields of a value at once. An agent runs ``fill`` for every event.
+    """
 
     cls: type
     message_class: type[Message]
-    setters: list[tuple[str, _Setter]]
+    setters: list[tuple[str, _Setter, bool]]
     getters: list[tuple[str, _Getter]]
+    read: Callable[[Any], tuple[Any, ...]] = lambda _: ()
 
     def fill(self, value: object, message: Message) -> None:
-        for name, setter in self.setters:
-            item = getattr(value, name)
-            if item is not None:
-                try:
+        name = ""
+        try:
+            for item, (name, setter, presence) in zip(self.read(value), self.setters, strict=True):
+                if not item and (item is None or not presence):
+                    continue
+                if setter is None:
+                    setattr(message, name, item)
+                else:
                     setter(message, item)
-                except (TypeError, ValueError, KeyError) as error:
-                    raise WireFormatError(f"{self.cls.__name__}.{name}: {error}") from error
+        except (TypeError, ValueError, KeyError) as error:
+            raise WireFormatError(f"{self.cls.__name__}.{name}: {error}") from error
 
     def to_value(self, message: Message) -> object:
         return self.cls(**{name: getter(message) for name, getter in self.getters})
@@ -156,10 +236,20 @@ def _build(plan: _Plan) -> None:
     for name in names:
         if name in oneofs:
             setter, getter = _oneof(oneofs[name], hints[name])
+            presence = True
         else:
-            setter, getter = _field(descriptor.fields_by_name[name], hints[name])
-        plan.setters.append((name, setter))
+            field = descriptor.fields_by_name[name]
+            setter, getter = _field(field, hints[name])
+            presence = field.has_presence
+        plan.setters.append((name, setter, presence))
         plan.getters.append((name, getter))
+    plan.read = _reader(names)
+
+
+def _reader(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
@@ -182,16 +272,13 @@ def _field(field: Any, hint: Any) -> tuple[_Setter, _Getter]:
 
 
 def _scalar(name: str, *, optional: bool) -> tuple[_Setter, _Getter]:
-    def put(message: Any, value: Any) -> None:
-        setattr(message, name, value)
-
     def get_optional(message: Any) -> Any:
         return getattr(message, name) if message.HasField(name) else None
 
     def get(message: Any) -> Any:
         return getattr(message, name)
 
-    return put, get_optional if optional else get
+    return None, get_optional if optional else get
 
 
 def _enumeration(name: str, enum: type[StrEnum]) -> tuple[_Setter, _Getter]:
@@ -341,3 +428,5 @@ for _class in model.BODY_CLASSES:
             _KIND_OF_FIELD[_member.name] = _class.KIND
             _NUMBER_OF_KIND[_class.KIND] = _member.number
 _KIND_OF_NUMBER = {number: kind for kind, number in _NUMBER_OF_KIND.items()}
+_PLACES = cast(dict[int, model.Place], _enum_tables(model.Place)[1])
+_ENCRYPTIONS = cast(dict[int, model.MediumEncryption], _enum_tables(model.MediumEncryption)[1])

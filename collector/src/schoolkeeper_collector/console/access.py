@@ -138,6 +138,7 @@ RIGHTS: tuple[Right, ...] = (
     Right(name="devices", path="/devices", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
     Right(name="device", path="/devices/{item}", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
     Right(name="changes", path="/changes", stages=_IN, roles=_ALL, sees=Sees.POLICY),
+    Right(name="rehearsal", path="/changes/rehearsal", stages=_IN, roles=_ALL, sees=Sees.POLICY),
     Right(name="change-file", path="/changes/file", stages=_IN, roles=_ALL, sees=Sees.POLICY),
     Right(name="school-file", path="/changes/school", stages=_IN, roles=_ALL, sees=Sees.POLICY),
     Right(

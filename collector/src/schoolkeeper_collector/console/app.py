@@ -23,7 +23,7 @@ from schoolkeeper_collector.console.access import RIGHTS
 from schoolkeeper_collector.console.call import Call, Console, Options
 from schoolkeeper_collector.console.faults import BY_STATUS, Fault
 from schoolkeeper_collector.console.gate import Handler, guarded
-from schoolkeeper_collector.console.pages import changes, devices, items, queue, sign_in
+from schoolkeeper_collector.console.pages import changes, devices, items, queue, rehearsal, sign_in
 from schoolkeeper_collector.console.pages.rendering import STATIC, Renderer
 from schoolkeeper_collector.console.security import SecurityHeaders
 from schoolkeeper_collector.incidents.cases import Cases
@@ -157,6 +157,7 @@ HANDLERS: dict[str, Handler] = {
     "device": devices.device,
     "health": devices.health,
     "changes": changes.changes,
+    "rehearsal": rehearsal.rehearsal,
     "change-file": changes.change_file,
     "school-file": changes.school_file,
     "change-signatures": changes.add_signatures,

@@ -1,0 +1,208 @@
+"""A staged policy tried against stored events: read from real blobs, printed, kept, and shown by the console."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+from typer.testing import CliRunner
+
+from schoolkeeper_collector.cli import make_app
+from schoolkeeper_collector.console.access import Role
+from schoolkeeper_collector.rehearsal.kept import keep, read_kept
+from schoolkeeper_collector.rehearsal.planning import NothingToPlan, pairs_of, rehearse
+from schoolkeeper_collector.store import tables
+from schoolkeeper_collector.store.blobs import BlobContext, Record, pack_records, seal
+from schoolkeeper_policies.trying.backtest import Effect
+from schoolkeeper_proto import model
+from schoolkeeper_proto.codec import encode, glimpse, kind_number
+from schoolkeeper_proto.wire import Lane
+from support.console import Clock, new_bench
+from support.officers import pack_with, stage_pack
+from support.school import GROUP, School, wall_ms
+
+HOUR_MS = 3_600_000
+PLACE = model.Place.ON_SITE
+
+
+@pytest.fixture
+def school(tmp_path: Path) -> Iterator[School]:
+    made = School(tmp_path / "collector")
+    yield made
+    made.close()
+
+
+def event(body: model.Body, at_ms: int, number: int) -> model.Event:
+    return model.Event(
+        id=model.EventId(number.to_bytes(16, "big")),
+        wall_unix_ms=at_ms,
+        monotonic_ms=0,
+        boot_id=b"b" * 16,
+        body=body,
+        place=PLACE,
+        user=model.UserRef(pseudonym=b"p" * 16, kind=model.UserKind.PERSON),
+    )
+
+
+def store_events(school: School, name: bytes, bodies: list[tuple[model.Body, int]]) -> None:
+    """A device and one blob of events, as ingest leaves them."""
+    keystore = school.store.keystore
+    key_id, key = keystore.current_key(school.school_id, "events", wall_ms())
+    records = [
+        Record(
+            lane=Lane.NORMAL,
+            sequence=number,
+            salt=bytes(16),
+            event=encode(event(body, at_ms, number)),
+            commitment=b"",
+        )
+        for number, (body, at_ms) in enumerate(bodies)
+    ]
+    with school.store.write() as connection:
+        row = {
+            "school_id": school.school_id, "device_id": name * 16, "device_group": GROUP, "status": "active",
+            "simulated": False, "hostname": "h", "serial": "s", "vendor": "V", "model": "M",
+            "operating_system": "Debian 12", "platform": "linux", "agent_version": "0", "machine_hash": b"",
+            "key_storage": "file", "token_id": "t", "enrolled_ms": 0,
+        }  # fmt: skip
+        added = connection.execute(insert(tables.devices).values(row)).inserted_primary_key
+        assert added is not None
+        device_no = int(added[0])
+        context = BlobContext(school.school_id, device_no, 0, "raw")
+        data = seal(pack_records(b"e" * 16, records), key, context)
+        blob = connection.execute(
+            insert(tables.blobs).values(
+                school_id=school.school_id, device_no=device_no, leaf_index=0, retention="raw", key_id=key_id,
+                received_ms=0, data=data,
+            )
+        ).inserted_primary_key  # fmt: skip
+        assert blob is not None
+        for position, (body, at_ms) in enumerate(bodies):
+            connection.execute(
+                insert(tables.events).values(
+                    school_id=school.school_id, device_no=device_no, blob_no=int(blob[0]), position=position,
+                    kind=kind_number(body.KIND), event_ms=at_ms, severity=1,
+                )
+            )  # fmt: skip
+
+
+def start(path: str) -> model.ApplicationStarted:
+    return model.ApplicationStarted(application=model.Application(path=path))
+
+
+def filled(school: School) -> int:
+    """Two devices; the older hour's aggregate is told twice. Returns the hour."""
+    hour = (wall_ms() // HOUR_MS - 30) * HOUR_MS
+    aggregate = b"a" * 16
+    mine = model.Application(path="/usr/games/minefield")
+
+    def used(starts: int) -> model.ApplicationUsage:
+        return model.ApplicationUsage(
+            aggregate_id=aggregate,
+            application=mine,
+            hour_start_unix_ms=hour,
+            starts=starts,
+            first_start_unix_ms=hour + 60_000,
+        )
+
+    one: list[tuple[model.Body, int]] = [
+        (used(2), hour + HOUR_MS),
+        (used(5), hour + HOUR_MS + 1),
+        (start("/usr/bin/gedit"), hour),
+    ]
+    store_events(school, b"1", one)
+    medium = model.MediumAttached(medium=model.Medium(kernel_name="sda", serial="S"))
+    store_events(
+        school, b"2", [(start("/usr/games/minefield"), hour + 5), (medium, hour), (model.Heartbeat(), hour)]
+    )
+    return hour
+
+
+def test_a_staged_change_is_tried_against_stored_events(school: School, tmp_path: Path) -> None:
+    hour = filled(school)
+    with pytest.raises(NothingToPlan, match="stage --pack"):
+        pairs_of(school.folder, "", wall_ms())
+    stage_pack(school, pack_with(tmp_path, "enforce"))
+    pairs = pairs_of(school.folder, "", wall_ms())
+    now = wall_ms()
+    plan, unreadable = rehearse(
+        school.store, school.school_id, "Europe/London", pairs, since_ms=now - 7 * 24 * HOUR_MS, until_ms=now
+    )
+    assert [(p.change.rule_id, str(p.change.direction), p.devices) for p in plan.planned] == [
+        ("tests.minefield", "stricter", 2)
+    ]
+    assert plan.outcome is not None
+    (tally,) = plan.outcome.of(Effect.REFUSED)
+    assert (tally.count, len(tally.devices), tally.first_ms) == (6, 2, hour + 5)
+    assert (plan.outcome.events, unreadable) == (5, 0)
+
+
+def test_what_was_erased_is_said_and_not_counted(school: School, tmp_path: Path) -> None:
+    filled(school)
+    stage_pack(school, pack_with(tmp_path, "enforce"))
+    for key_id, _ in school.store.keystore.keys_of(school.school_id, "events"):
+        school.store.keystore.erase_key(key_id)
+    now = wall_ms()
+    pairs = pairs_of(school.folder, "", now)
+    plan, unreadable = rehearse(
+        school.store, school.school_id, "Europe/London", pairs, since_ms=now - 7 * 24 * HOUR_MS, until_ms=now
+    )
+    assert unreadable == 5
+    assert plan.outcome is not None
+    assert plan.outcome.events == 0
+
+
+def test_the_command_prints_it_and_keeps_it(
+    school: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(school)
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(school.folder))
+    runner = CliRunner()
+    pack = pack_with(tmp_path, "enforce")
+    done = runner.invoke(make_app(), ["policy", "plan", "--pack", str(pack)])
+    assert done.exit_code == 0, done.output
+    assert "tests.minefield: would have refused at least 6 starts on 2 devices" in done.output
+    kept = read_kept(school.folder)
+    assert kept is not None
+    assert kept.of == str(pack)
+    assert kept.plan["backtest"]["effects"][0]["count"] == 6
+    told = runner.invoke(make_app(), ["policy", "plan", "--pack", str(pack), "--json"])
+    assert json.loads(told.output)["changes"][0]["rule"] == "tests.minefield"
+    nothing = runner.invoke(make_app(), ["policy", "plan"])
+    assert nothing.exit_code == 1
+    assert "no change of policy waits" in nothing.output
+
+
+def test_the_console_shows_it_and_says_when_it_is_of_something_else(school: School, tmp_path: Path) -> None:
+    filled(school)
+    client = new_bench(school.store, Clock(wall_ms()), state_dir=school.folder).signed_in(Role.TECHNICIAN)
+    assert "Nothing was tried yet" in client.get("/changes/rehearsal").text
+    stage_pack(school, pack_with(tmp_path, "enforce"))
+    now = wall_ms()
+    pairs = pairs_of(school.folder, "", now)
+    plan, unreadable = rehearse(
+        school.store, school.school_id, "Europe/London", pairs, since_ms=now - 7 * 24 * HOUR_MS, until_ms=now
+    )
+    keep(school.folder, plan, pairs, of="the change that waits", days=7, unreadable=unreadable, now_ms=now)
+    page = client.get("/changes/rehearsal").text
+    assert "tests.minefield" in page
+    assert "minefield 6" in page
+    assert "not the change that waits now" not in page
+    stage_pack(school, pack_with(tmp_path, "warn"))
+    assert "not the change that waits now" in client.get("/changes/rehearsal").text
+
+
+def test_a_glimpse_is_what_the_whole_event_says() -> None:
+    body = model.MediumAttached(
+        medium=model.Medium(
+            kernel_name="sda", serial="S", vendor_id="ab", encryption=model.MediumEncryption.LUKS2
+        )
+    )
+    seen = glimpse(encode(event(body, 1, 1)))
+    assert seen is not None
+    assert (seen.what, seen.place, seen.person) == (("S", "ab", "", "", "luks2"), "on-site", b"p" * 16)
+    assert glimpse(encode(event(model.Heartbeat(), 1, 1))) is None
