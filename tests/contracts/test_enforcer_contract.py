@@ -58,9 +58,13 @@ def test_every_enforcer_of_the_platform_is_under_contract(tmp_path: Path) -> Non
 
 
 async def test_it_says_at_once_whether_it_can_and_if_not_why(enforcer: Enforcer) -> None:
-    started = time.perf_counter()
-    ability = enforcer.ability()
-    assert time.perf_counter() - started < 0.5
+    # The best of three: what is asked is that it does not wait for anything, not that nobody else uses the machine.
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        ability = enforcer.ability()
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
     assert ability.able or ability.because
     if not os.access("/", os.W_OK) and enforcer.name in NAMES:
         assert not ability.able

@@ -53,7 +53,7 @@ async def first_answers(identity: Identity, address: str, count: int) -> list[wi
             response_deserializer=partial(decode, wire.CollectorMessage),
         )()
         while len(found) < count:
-            message = await asyncio.wait_for(call.read(), 10)
+            message = await asyncio.wait_for(call.read(), 60)
             if not isinstance(message, wire.CollectorMessage):
                 break
             found.append(message.body)
@@ -230,7 +230,7 @@ def test_an_open_stream_ends_when_its_certificate_does(school: School, tmp_path:
                         reason="lost",
                         now_ms=wall_ms(),
                     )
-            answers = await asyncio.wait_for(reading, 10)
+            answers = await asyncio.wait_for(reading, 60)
             assert isinstance(answers[1], wire.Goodbye)
             assert answers[1].reason == how
             if how == "revoked":

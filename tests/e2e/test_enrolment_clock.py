@@ -27,7 +27,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     yield made
     assert made.collector is not None
     made.collector.terminate()
-    made.collector.wait(20)
+    made.collector.wait(60)
 
 
 def agent_at(stage: Stage, when: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -33,8 +33,8 @@ def delivered(stage: Stage, *kinds: str) -> bool:
 @pytest.mark.requirement("T-18")
 def test_a_heartbeat_reaches_the_ledger_and_the_proof_comes_back(stage: Stage) -> None:
     stage.start_agent()
-    until(lambda: delivered(stage, "heartbeat", "agent.started", "policy.applied"), 20, stage.logs())
-    until(lambda: stage.pending() == 0, 10, "delivered with a proof")
+    until(lambda: delivered(stage, "heartbeat", "agent.started", "policy.applied"), 120, stage.logs())
+    until(lambda: stage.pending() == 0, 120, "delivered with a proof")
     status = stage.status()
     assert status["connected"] is True
     assert status["proof_failure"] == ""
@@ -47,34 +47,26 @@ def test_a_heartbeat_reaches_the_ledger_and_the_proof_comes_back(stage: Stage) -
 @pytest.mark.requirement("T-12")
 def test_an_agent_that_was_killed_says_so_and_one_that_was_stopped_does_not(stage: Stage) -> None:
     stage.start_agent()
-    until(lambda: delivered(stage, "heartbeat"), 20, stage.logs())
+    until(lambda: delivered(stage, "heartbeat"), 120, stage.logs())
     assert stage.stop_agent() == 0
     stage.start_agent()
-    until(lambda: delivered(stage, "agent.stopped"), 20, stage.logs())
-    until(lambda: stage.pending() == 0, 10, "delivered")
+    until(lambda: delivered(stage, "agent.stopped"), 120, stage.logs())
+    until(lambda: stage.pending() == 0, 120, "delivered")
     assert "agent.killed" not in stage.kinds()
     stage.kill_agent()
     assert "NOT running" in stage.tell_agent("status").stdout
     stage.start_agent()
-    until(lambda: delivered(stage, "agent.killed"), 20, stage.logs())
+    until(lambda: delivered(stage, "agent.killed"), 120, stage.logs())
 
 
-@pytest.mark.timeout(400)
-def test_twenty_kills_at_random_points_lose_nothing_and_store_nothing_twice(stage: Stage) -> None:
-    _kills(stage, 20)
-
-
-@pytest.mark.chaos
-def test_two_hundred_kills_at_random_points(stage: Stage) -> None:
-    _kills(stage, 200)
-
-
-def _kills(stage: Stage, rounds: int) -> None:
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
+@pytest.mark.timeout(3600)
+@pytest.mark.seeds(short=1, long=10)
+def test_twenty_kills_at_random_points_lose_nothing_and_store_nothing_twice(stage: Stage, seed: int) -> None:
+    """Agent, collector, or both; ten times twenty in the long run."""
+    rounds = 20
     chaos = Chaos(stage, random.Random(seed))
     chaos.start_agent()
-    until(lambda: bool(chaos.journalled("kept")), 20, "the first events are kept")
+    until(lambda: bool(chaos.journalled("kept")), 120, "the first events are kept")
     for _ in range(rounds):
         chaos.round()
     chaos.settle()
@@ -87,16 +79,19 @@ def _kills(stage: Stage, rounds: int) -> None:
     stage.collect("fsck")
 
 
-@pytest.mark.timeout(200)
-def test_a_restored_copy_of_the_spool_opens_a_new_epoch_and_loses_nothing(stage: Stage) -> None:
-    chaos = Chaos(stage, random.Random(1), most=5)
+@pytest.mark.timeout(900)
+@pytest.mark.seeds(short=1, long=8)
+def test_a_restored_copy_of_the_spool_opens_a_new_epoch_and_loses_nothing(stage: Stage, seed: int) -> None:
+    chance = random.Random(seed)
+    chaos = Chaos(stage, chance, most=5)
     chaos.start_agent()
-    until(lambda: len(chaos.journalled("kept")) > 20, 20, "events are kept")
+    first, second = chance.randint(20, 80), chance.randint(90, 200)
+    until(lambda: len(chaos.journalled("kept")) > first, 180, "events are kept")
     stage.stop_agent()
     copy = stage.folder / "copy"
     shutil.copytree(stage.state / "spool", copy)
     chaos.start_agent()
-    until(lambda: len(chaos.journalled("kept")) > 80, 20, "more events are kept")
+    until(lambda: len(chaos.journalled("kept")) > second, 180, "more events are kept")
     chaos.settle()
     stage.stop_agent()
     before = epoch_count(stage.state / "spool" / "spool.db")
@@ -104,7 +99,7 @@ def test_a_restored_copy_of_the_spool_opens_a_new_epoch_and_loses_nothing(stage:
     shutil.copytree(copy, stage.state / "spool")
     chaos.start_agent()
     kept = len(chaos.journalled("kept"))
-    until(lambda: len(chaos.journalled("kept")) > kept + 20, 20, "the restored device goes on")
+    until(lambda: len(chaos.journalled("kept")) > kept + 20, 180, "the restored device goes on")
     chaos.settle()
     stage.stop_agent()
     assert epoch_count(stage.state / "spool" / "spool.db") > before

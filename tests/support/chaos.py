@@ -64,10 +64,10 @@ class Chaos:
         if who in ("agent", "both"):
             self.start_agent()
 
-    def settle(self, seconds: float = 120) -> None:
+    def settle(self, seconds: float = 300) -> None:
         """Stops the feeding, and waits until the device has nothing left to send."""
         assert self.stage.agent is not None
-        until(lambda: self.stage.status()["running"] is True, 60, "the agent is up")
+        until(lambda: self.stage.status()["running"] is True, 300, "the agent is up")
         self.stage.agent.send_signal(signal.SIGUSR1)
         try:
             until(lambda: self.stage.pending() == 0, seconds, "everything is delivered")

@@ -79,7 +79,7 @@ class CollectorProcess:
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen([PROGRAM, "run"], env=self.environment, stdout=log, stderr=log)
         log.close()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self.health()[0] != 200:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError((self.folder / "log").read_text())
@@ -105,7 +105,7 @@ class CollectorProcess:
         """Asks it to end; its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=120)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -119,7 +119,7 @@ class CollectorProcess:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=300,
         )
 
     def device(self) -> SimulatedDevice:

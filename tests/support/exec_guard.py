@@ -74,13 +74,13 @@ class Guard:
 
         def run() -> int:
             try:
-                return subprocess.run([self.folder / name], timeout=20, preexec_fn=before).returncode
+                return subprocess.run([self.folder / name], timeout=120, preexec_fn=before).returncode
             except PermissionError:
                 return -1
 
         return await asyncio.to_thread(run)
 
-    async def saw(self, kind: type, count: int = 1, seconds: float = 5.0) -> list[object]:
+    async def saw(self, kind: type, count: int = 1, seconds: float = 60.0) -> list[object]:
         """Waits until that many observations of the kind came."""
         async with asyncio.timeout(seconds):
             while len(found := [one for one in self.seen if isinstance(one, kind)]) < count:  # noqa: ASYNC110

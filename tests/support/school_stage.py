@@ -9,13 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.events import StoredEvent, events_after
+from support.patience import until as until  # its users take it from here
 
 BIN = Path(sys.executable).parent
 
@@ -26,14 +25,6 @@ def free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} seconds: {what}")
-        time.sleep(0.05)
 
 
 @dataclass
@@ -48,6 +39,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.enrol_port, self.uplink_port, self.console_port, self.health_port = free_ports(4)
+        self.uplink_listens = 0
+        """Where the collector listens, if that is another port than the one that devices know."""
         self.state = self.folder / "agent-state"
         self.collector_state = self.folder / "collector-state"
         self.config = self.folder / "agent.toml"
@@ -68,7 +61,7 @@ class Stage:
             | {
                 "SCHOOLKEEPER_STATE_DIR": str(self.collector_state),
                 "SCHOOLKEEPER_ENROL_LISTEN": f"127.0.0.1:{self.enrol_port}",
-                "SCHOOLKEEPER_UPLINK_LISTEN": f"127.0.0.1:{self.uplink_port}",
+                "SCHOOLKEEPER_UPLINK_LISTEN": f"127.0.0.1:{self.uplink_listens or self.uplink_port}",
                 "SCHOOLKEEPER_CONSOLE_LISTEN": f"127.0.0.1:{self.console_port}",
                 "SCHOOLKEEPER_HEALTH_LISTEN": f"127.0.0.1:{self.health_port}",
                 "SCHOOLKEEPER_HEARTBEAT_SECONDS": "5",
@@ -101,14 +94,14 @@ class Stage:
             stdout=log,
             stderr=log,
         )
-        until(self._listens, 30, "the collector listens")
+        until(self._listens, 60, "the collector listens")
 
     def _listens(self) -> bool:
         assert self.collector is not None
         assert self.collector.poll() is None, (self.folder / "collector.log").read_text()[-3000:]
         with socket.socket() as asking:
             asking.settimeout(0.5)
-            return asking.connect_ex(("127.0.0.1", self.uplink_port)) == 0
+            return asking.connect_ex(("127.0.0.1", self.uplink_listens or self.uplink_port)) == 0
 
     def stored(self) -> list[StoredEvent]:
         """Every event that the collector holds, opened as its detection would."""
@@ -138,7 +131,7 @@ class Stage:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=180,
         )
 
     def start_agent(self) -> None:
@@ -170,7 +163,7 @@ class Stage:
     def stop_agent(self) -> int:
         assert self.agent is not None
         self.agent.terminate()
-        return self.agent.wait(20)
+        return self.agent.wait(120)
 
     def kill_collector(self) -> None:
         if self.collector is not None:
@@ -180,14 +173,14 @@ class Stage:
     def stop_collector(self) -> None:
         assert self.collector is not None
         self.collector.terminate()
-        self.collector.wait(30)
+        self.collector.wait(120)
 
     def close(self) -> None:
         for process in (self.agent, self.collector):
             if process is not None and process.poll() is None:
                 process.terminate()
                 try:
-                    process.wait(10)
+                    process.wait(30)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()

@@ -46,12 +46,13 @@ async def deliver_until_dead(collector: CollectorProcess, device: SimulatedDevic
     return under_way
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
+@pytest.mark.seeds(short=1, long=8)
 async def test_killed_in_the_middle_of_commits_nothing_is_lost_or_stored_twice(
-    collector: CollectorProcess,
+    collector: CollectorProcess, seed: int
 ) -> None:
     devices = [collector.device() for _ in range(3)]
-    chance = random.Random(7)
+    chance = random.Random(seed)
     interrupted = 0
     for _ in range(KILLS):
         collector.start()
@@ -112,7 +113,7 @@ async def test_its_commands_say_what_is_so(collector: CollectorProcess) -> None:
     assert device.identity.device_id.hex() not in log
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_restored_from_a_backup_it_waits_for_two_officers(collector: CollectorProcess) -> None:
     collector.start()
     device = collector.device()

@@ -69,7 +69,7 @@ async def running(sensor: MediaSensor) -> AsyncIterator[list[object]]:
 
 
 async def until(seen: list[object], kind: type) -> object:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (found := [one for one in seen if isinstance(one, kind)]):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     return found[-1]

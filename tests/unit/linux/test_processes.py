@@ -39,7 +39,7 @@ async def running(sensor: ProcessSensor) -> AsyncIterator[list[object]]:
 
 
 async def started(seen: list[object], process_id: int, path: str = "") -> ProcessStarted:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             for one in seen:
                 if (
@@ -52,7 +52,7 @@ async def started(seen: list[object], process_id: int, path: str = "") -> Proces
 
 
 async def ended(seen: list[object], process_id: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while ProcessEnded(process_id=process_id) not in seen:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -61,7 +61,7 @@ async def ended(seen: list[object], process_id: int) -> None:
 async def test_every_start_and_end_is_told_by_the_kernel(tmp_path: Path) -> None:
     sleep = os.path.realpath("/bin/sleep")
     async with running(ProcessSensor(Context(bundle=bundle_of(), run_dir=tmp_path))) as seen:
-        child = subprocess.Popen(["/bin/sleep", "0.2"])
+        child = subprocess.Popen(["/bin/sleep", "2"])
         one = await started(seen, child.pid, sleep)
         assert (one.parent_process_id, one.user_id, one.account) == (os.getpid(), 0, "root")
         assert not one.already_running

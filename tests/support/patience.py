@@ -1,0 +1,32 @@
+"""How long tests wait for what must happen: limits are for a quiet machine, and four times that is waited.
+
+A limit only decides when to give up; nothing that a test asserts depends on it. ``SCHOOLKEEPER_TEST_PATIENCE`` makes it
+longer on a machine that is slower still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+
+PATIENCE = float(os.environ.get("SCHOOLKEEPER_TEST_PATIENCE", "4"))
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Raises ``AssertionError`` when it does not come true; ``seconds`` as on a quiet machine."""
+    deadline = time.monotonic() + seconds * PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds * PATIENCE:.0f} seconds: {what}")
+        time.sleep(0.05)
+
+
+async def eventually(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
+    """The same without blocking the loop."""
+    deadline = time.monotonic() + seconds * PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds * PATIENCE:.0f} seconds: {what}")
+        await asyncio.sleep(0.01)
