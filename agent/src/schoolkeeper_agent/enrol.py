@@ -230,7 +230,7 @@ def _check_answer(
         )
     try:
         identities.check_certificate(
-            response.certificate_chain, key, response.school_id, response.device_id, token.ca_sha256
+            response.certificate_chain, key, response.school_id, response.device_id, (token.ca_sha256,)
         )
     except (identities.IdentityError, ValueError) as error:
         raise EnrolError("bad-answer", str(error), "Update collector and agent, then try again") from error

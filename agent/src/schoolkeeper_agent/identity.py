@@ -13,6 +13,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from schoolkeeper_proto.statements import P256Signer, Signer
 
 FOLDER = "identity"
+AUTHORITIES = "trust/authorities.pem"
+"""Written whenever a verified set is put in force: whom listeners' and new certificates may come from."""
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END CERTIFICATE-----"
 
@@ -139,7 +142,7 @@ def load_identity(state_dir: Path) -> Identity | None:
             signer=key,
             key_pem=key.pem(),
             chain_pem=chain_pem,
-            ca_pem=pem_of(ca),
+            ca_pem=_authorities(state_dir) or pem_of(ca),
             certificate_hash=hashlib.sha256(own).digest(),
             not_before_ms=before,
             not_after_ms=after,
@@ -155,6 +158,14 @@ def load_identity(state_dir: Path) -> Identity | None:
         raise IdentityError(
             f"the identity in {folder} is damaged ({error}): enrol this device again with a new token"
         ) from error
+
+
+def _authorities(state_dir: Path) -> bytes:
+    """PEM of every CA that the officers' key statement in force names; empty before the first."""
+    try:
+        return (state_dir / AUTHORITIES).read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def save_identity(state_dir: Path, key: DeviceKey, new: NewIdentity) -> None:
@@ -189,16 +200,19 @@ def saved_request(state_dir: Path) -> bytes:
 
 
 def check_certificate(
-    chain: tuple[bytes, ...], key: Signer, school_id: str, device_id: bytes, ca_sha256: bytes
+    chain: tuple[bytes, ...], key: Signer, school_id: str, device_id: bytes, authorities: Collection[bytes]
 ) -> None:
-    """Whether a chain (DER) is this key's certificate for this device by the pinned CA. Raises ``IdentityError``."""
+    """Whether a chain (DER) is this key's certificate for this device, by one of these CAs (SHA-256 of the DER).
+
+    Raises ``IdentityError``.
+    """
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
 
     from schoolkeeper_proto.names import device_uri
     from schoolkeeper_proto.statements import key_id_of
 
-    if len(chain) != 2 or hashlib.sha256(chain[1]).digest() != ca_sha256:
+    if len(chain) != 2 or hashlib.sha256(chain[1]).digest() not in authorities:
         raise IdentityError(
             "the collector answered with a certificate of another authority than the pinned one"
         )
@@ -236,6 +250,14 @@ def _dates(chain_pem: bytes) -> tuple[int, int]:
 
 
 def split_chain(pem: bytes) -> list[bytes]:
+    """The DER of each certificate of a device's chain: its own and the authority's."""
+    found = certificates_in(pem)
+    if len(found) < 2:
+        raise ValueError("the chain holds fewer than two certificates")
+    return found
+
+
+def certificates_in(pem: bytes) -> list[bytes]:
     """The DER of each certificate in a PEM text."""
     found = []
     for part in pem.split(_BEGIN)[1:]:
@@ -243,8 +265,6 @@ def split_chain(pem: bytes) -> list[bytes]:
         if not end:
             raise ValueError("a certificate without an end")
         found.append(base64.b64decode(b"".join(body.split()), validate=True))
-    if len(found) < 2:
-        raise ValueError("the chain holds fewer than two certificates")
     return found
 
 

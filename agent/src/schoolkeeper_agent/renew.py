@@ -149,13 +149,13 @@ async def _keep(
     state_dir: Path, identity: identities.Identity, response: wire.RenewResponse
 ) -> identities.Identity:
     """A chain that is not ours must not take the place of one that is: a child process looks at it first."""
-    ca_sha256 = hashlib.sha256(identities.split_chain(identity.chain_pem)[1]).hexdigest()
+    authorities = [hashlib.sha256(der).hexdigest() for der in identities.certificates_in(identity.ca_pem)]
     answer = await run_child(
         {
             "work": "certificate",
             "state_dir": str(state_dir),
             "chain": [der.hex() for der in response.certificate_chain],
-            "ca_sha256": ca_sha256,
+            "authorities": authorities,
         }
     )
     if "dates" not in answer:

@@ -218,6 +218,8 @@ def _put_in_force(folder: Path, place: Place, files: dict[str, bytes]) -> dict[s
     }
     # Outside the set: where to ask for a new one when this one is damaged.
     identity.write_private(folder / "addresses.json", json.dumps(said).encode())
+    authorities = b"".join(identity.pem_of(der) for der in new.key_statement.ca_certificates)
+    identity.write_private(folder / Path(identity.AUTHORITIES).name, authorities)
     _forget_old(folder, keep={name, before})
     return {"changed": True}
 
@@ -255,7 +257,11 @@ def _certificate(request: dict[str, Any]) -> dict[str, Any]:
     if held is None:
         raise identity.IdentityError("this device is not enrolled")
     identity.check_certificate(
-        chain, held.signer, held.school_id, held.device_id, bytes.fromhex(request["ca_sha256"])
+        chain,
+        held.signer,
+        held.school_id,
+        held.device_id,
+        [bytes.fromhex(text) for text in request["authorities"]],
     )
     return {"dates": identity.certificate_dates(chain[0])}
 

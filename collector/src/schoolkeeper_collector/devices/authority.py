@@ -66,14 +66,19 @@ def read_request(data: bytes) -> ec.EllipticCurvePublicKey:
 
 
 class Authority:
-    """The school's CA for devices."""
+    """The school's CA for devices. ``retired``: earlier ones, whose certificates are recognised until renewed."""
 
     def __init__(
-        self, school_id: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
+        self,
+        school_id: str,
+        key: ec.EllipticCurvePrivateKey,
+        certificate: x509.Certificate,
+        retired: tuple[x509.Certificate, ...] = (),
     ) -> None:
         self._school_id = school_id
         self._key = key
         self.certificate = certificate
+        self._retired = retired
 
     @property
     def der(self) -> bytes:
@@ -111,10 +116,8 @@ class Authority:
 
     def read(self, certificate: x509.Certificate) -> DeviceCertificate:
         """A certificate that this CA issued to a device of this school; its dates are not looked at."""
-        try:
-            certificate.verify_directly_issued_by(self.certificate)
-        except _UNREADABLE as error:
-            raise CertificateRefused("the certificate is not of this school's authority") from error
+        if not any(_issued_by(certificate, one) for one in (self.certificate, *self._retired)):
+            raise CertificateRefused("the certificate is not of this school's authority")
         school_id, device_id = certificate_name(certificate)
         if school_id != self._school_id:
             raise CertificateRefused(f"the certificate is of the school {school_id!r}")
@@ -124,6 +127,14 @@ class Authority:
         return DeviceCertificate(
             school_id=school_id, device_id=device_id, certificate=certificate, public_key=key
         )
+
+
+def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except _UNREADABLE:
+        return False
+    return True
 
 
 def certificate_name(certificate: x509.Certificate) -> tuple[str, bytes]:

@@ -53,7 +53,7 @@ class EnrolmentService:
         self._store = store
         self._keys = keys
         self._repository = repository
-        self._authority = Authority(keys.school_id, keys.ca_key, keys.ca_certificate)
+        self._authority = Authority(keys.school_id, keys.ca_key, keys.ca_certificate, keys.ca_retired)
         self._clock = clock
         self._failures = FailureLimit()
         self._at_once = asyncio.Semaphore(_AT_ONCE)

@@ -21,7 +21,8 @@ def enrol_credentials(state_dir: Path) -> grpc.ServerCredentials:
 
 def uplink_credentials(state_dir: Path, keys: ServiceKeys) -> grpc.ServerCredentials:
     """Mutual: only certificates of the school's own CA get through the handshake; dates are checked there too."""
-    return _credentials(state_dir, "uplink", certificates.pem(keys.ca_certificate))
+    authorities = b"".join(certificates.pem(one) for one in (keys.ca_certificate, *keys.ca_retired))
+    return _credentials(state_dir, "uplink", authorities)
 
 
 def _credentials(state_dir: Path, name: str, client_ca: bytes | None) -> grpc.ServerCredentials:

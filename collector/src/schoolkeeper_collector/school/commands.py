@@ -18,15 +18,12 @@ from schoolkeeper_collector.console.accounts import create_account
 from schoolkeeper_collector.rollout import planning
 from schoolkeeper_collector.rollout.options import RolloutOptions, staged_rollout
 from schoolkeeper_collector.rollout.rings import RingsError
-from schoolkeeper_collector.school import roots, staging
+from schoolkeeper_collector.school import key_changes, rotation, staging
 from schoolkeeper_collector.school.bundles import compile_bundle
-from schoolkeeper_collector.school.escrow import put_in_escrow
 from schoolkeeper_collector.school.init import FOUR_OFFICERS, InitError, InitOptions, InitResult, init_school
 from schoolkeeper_collector.school.keys import (
     KeysError,
     ServiceKeys,
-    add_ingest_key,
-    ingest_key_id,
     load_keys,
     write_tls,
 )
@@ -34,15 +31,12 @@ from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_collector.school.statement import (
-    ingest_entry,
     with_addresses,
-    with_ingest_key,
-    with_officer,
 )
 from schoolkeeper_collector.store.database import StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
 from schoolkeeper_policies.officer import words
-from schoolkeeper_policies.officer.keyfile import KeyFileError, read_public
+from schoolkeeper_policies.officer.keyfile import KeyFileError
 from schoolkeeper_policies.officer.record import Assessment, RecordError
 from schoolkeeper_policies.officer.signing import SigningError
 from schoolkeeper_policies.officer.staged import StagedError
@@ -86,6 +80,10 @@ def register(app: typer.Typer) -> None:
     app.command("school-file")(school_file)
     app.command("publish")(publish)
     app.command("refresh")(refresh)
+    # Here, because it uses this module's helpers.
+    from schoolkeeper_collector.school import key_commands
+
+    key_commands.register(app)
 
 
 def init(
@@ -132,7 +130,7 @@ def init(
         _hand_over(settings)
         return result
 
-    _print_result(_guarded(work), demo=demo)
+    _print_result(guarded(work), demo=demo)
 
 
 def stage(
@@ -188,7 +186,7 @@ def stage(
     """
 
     def work() -> Path:
-        settings, keys = _school()
+        settings, keys = school()
         repository = Repository(settings.state_dir)
         held = repository.current()
         now = now_ms()
@@ -216,10 +214,15 @@ def stage(
             moved = with_addresses(decode(policy.KeyStatement, held.key_statement), *_addresses(address), now)
             changed[trust.KEYS_TARGET] = encode(moved)
         new_root = None
-        if replace_officer:
-            new_root, changed[trust.KEYS_TARGET] = _replaced(repository, replace_officer, by, now, changed)
-        if new_ingest_key:
-            changed[trust.KEYS_TARGET] = _another_ingest_key(settings.state_dir, repository, now, changed)
+        if replace_officer or new_ingest_key:
+            if address:
+                raise RepositoryError(
+                    "--address goes alone, without a change of keys: stage one after the other"
+                )
+            wish = _replacing(replace_officer, by, new_ingest_key=new_ingest_key)
+            prepared = key_changes.prepare(settings.state_dir, keys, wish, now)
+            new_root, changed[trust.KEYS_TARGET] = prepared.root, encode(prepared.statement)
+            typer.echo("\n".join((*prepared.said, "")))
         if not changed:
             raise RepositoryError(
                 "nothing to stage: name a --group, an --address, --replace-officer or --new-ingest-key"
@@ -246,7 +249,7 @@ def stage(
             write_tls(settings.state_dir, keys.ca_key, keys.ca_certificate, tuple(dict.fromkeys(hosts)))
         return folder
 
-    folder = _guarded(work)
+    folder = guarded(work)
     if replace_officer:
         typer.echo("A new root: two root keys sign it first, by the same command.\n")
     typer.echo(f"Staged in {folder}. One technical and one safeguarding officer run:\n")
@@ -275,14 +278,14 @@ def waiting(
             out.write_bytes(pack_staged(staged))
         return "\n".join(words.review_text(seen))
 
-    typer.echo(_guarded(work))
+    typer.echo(guarded(work))
 
 
 def school_file(
     out: Annotated[Path, typer.Argument(help="Where the .skschool file goes; it holds nothing secret.")],
 ) -> None:
     """Write what is in force into one file: officers make and sign grants against it."""
-    _guarded(lambda: out.write_bytes(staging.school_file(load_settings().state_dir)))
+    guarded(lambda: out.write_bytes(staging.school_file(load_settings().state_dir)))
     typer.echo(
         f"{out}: give it to the officers; each keeps it with `schoolkeeper-officer grant school {out} --key FILE`."
     )
@@ -292,7 +295,7 @@ def publish() -> None:
     """Publish what two officers signed; refused when a device would refuse it."""
 
     def work() -> str:
-        settings, keys = _school()
+        settings, keys = school()
         before = Repository(settings.state_dir).current()
         store = open_store(settings.store_url, settings.keys_url)
         try:
@@ -305,18 +308,18 @@ def publish() -> None:
         bundles = ", ".join(f"{group} {version}" for group, (_, version) in sorted(done.bundles.items()))
         return f"Published targets {done.targets_version}; bundles: {bundles}"
 
-    typer.echo(_guarded(work))
+    typer.echo(guarded(work))
 
 
 def refresh() -> None:
     """Sign snapshot and timestamp anew now; the running collector does it by itself."""
 
     def work() -> str:
-        settings, keys = _school()
+        settings, keys = school()
         done = Repository(settings.state_dir).refresh(keys.online, now_ms(), force=True)
         return f"Timestamp {done.timestamp_version} holds until {_date(done.expires_unix_ms)}"
 
-    typer.echo(_guarded(work))
+    typer.echo(guarded(work))
 
 
 def first_accounts(connection: Connection, keys: ServiceKeys, now: int) -> tuple[str, ...]:
@@ -340,35 +343,14 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _replaced(
-    repository: Repository, gone: str, by: Path | None, now: int, changed: dict[str, bytes]
-) -> tuple[bytes, bytes]:
-    """(new root, unsigned; new key statement)."""
-    if by is None:
+def _replacing(gone: str, by: Path | None, *, new_ingest_key: bool) -> key_changes.KeyWish:
+    if bool(gone) is not bool(by):
         raise RepositoryError(
             "--replace-officer needs --by: the file that the new officer's `keys public` wrote"
         )
-    key, duty = read_public(by)
-    officer = roots.OfficerPublic(officer=key.officer_id, duty=duty, signing_key=key.signing_key)
-    try:
-        root = roots.next_root(repository.root_chain()[-1], gone=gone, new=officer, now_ms=now)
-    except LookupError as error:
-        raise RepositoryError(str(error)) from error
-    trust.read_root(root)
-    held = decode(policy.KeyStatement, changed.get(trust.KEYS_TARGET, repository.current().key_statement))
-    return root, encode(with_officer(held, gone, key, now))
-
-
-def _another_ingest_key(
-    state_dir: Path, repository: Repository, now: int, changed: dict[str, bytes]
-) -> bytes:
-    held = decode(policy.KeyStatement, changed.get(trust.KEYS_TARGET, repository.current().key_statement))
-    key = add_ingest_key(state_dir)
-    entry = ingest_entry(ingest_key_id(key), key.public_key().public_bytes_raw(), now)
-    path = put_in_escrow(state_dir / "escrow", held.school_id, key, held.officers)
-    typer.echo(f"In escrow: {path}; keep a copy with the backup.\nRestart the collector BEFORE you publish:")
-    typer.echo("devices seal to the new key from then on, and a running collector does not hold it yet.\n")
-    return encode(with_ingest_key(held, entry, now))
+    return key_changes.KeyWish(
+        leaving=(gone,) if gone else (), officer_files=(by,) if by else (), new_ingest_key=new_ingest_key
+    )
 
 
 def _assessment(file: Path | None, by: str) -> Assessment | None:
@@ -384,12 +366,13 @@ def _read(path: Path) -> bytes:
         raise RepositoryError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _school() -> tuple[Settings, ServiceKeys]:
+def school() -> tuple[Settings, ServiceKeys]:
     settings = load_settings()
+    rotation.settle_online_key(settings.state_dir)
     return settings, load_keys(settings.state_dir)
 
 
-def _guarded(work: Callable[[], T]) -> T:
+def guarded(work: Callable[[], T]) -> T:
     try:
         return work()
     except _FAULTS as error:

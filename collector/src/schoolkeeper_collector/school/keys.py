@@ -47,6 +47,15 @@ class ServiceKeys:
     tls: dict[str, TlsPair]
     console_key: bytes
     pseudonym_key: bytes
+    ledger_retired: tuple[bytes, ...] = ()
+    """Raw public keys that signed earlier checkpoints; kept for good."""
+    ca_retired: tuple[x509.Certificate, ...] = ()
+    """Authorities whose devices' certificates are still taken, until they are renewed."""
+
+    @property
+    def ledger_public(self) -> tuple[bytes, ...]:
+        """Every key that a checkpoint of this school may be signed with, the one in use first."""
+        return (self.ledger.public_key().public_bytes_raw(), *self.ledger_retired)
 
     def __repr__(self) -> str:
         return f"ServiceKeys({self.school_id!r}, <hidden>)"
@@ -129,6 +138,11 @@ def load_keys(state_dir: Path) -> ServiceKeys:
             },
             console_key=_read(folder / "console.key"),
             pseudonym_key=_read(folder / "pseudonym.key"),
+            ledger_retired=tuple(_read(p) for p in sorted((folder / "ledger-retired").glob("*.pub"))),
+            ca_retired=tuple(
+                x509.load_pem_x509_certificate(_read(p))
+                for p in sorted((folder / "ca-retired").glob("*.pem"))
+            ),
         )
     except (ValueError, TypeError) as error:
         raise KeysError(

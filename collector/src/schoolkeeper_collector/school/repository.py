@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +213,8 @@ class Repository:
                 self._write_groups(policy.GroupMap(school_id=school_id, version=1), 1, online, now_ms)
             groups_version = before.groups_version if before else 1
             rollout_version = before.rollout_version if before else 0
+            if before is not None:
+                groups_version, rollout_version = self._signed_anew(before, view, online, now_ms)
             if trust.ROLLOUT_ROLE in view.delegated and not rollout_version:
                 school_id = decode(policy.KeyStatement, files[trust.KEYS_TARGET]).school_id
                 rollout_version = 1
@@ -271,6 +273,26 @@ class Repository:
             chain.append(data)
         return trust.check_root_chain(chain, hashlib.sha256(chain[0]).digest())
 
+    def _signed_anew(
+        self, before: Published, view: trust.TargetsView, online: Ed25519PrivateKey, now_ms: int
+    ) -> tuple[int, int]:
+        """What the online key said before, in the name of the next online key where the officers changed it.
+
+        Returns the versions of groups and rollout that hold from now on.
+        """
+        groups, stage = before.groups_version, before.rollout_version
+        data = self.read_file(f"metadata/{groups}.groups.json")
+        if trust.signers(data, view.delegated_keys, view.delegated[trust.GROUPS_ROLE]):
+            return groups, stage
+        entry = trust.unchecked_targets(data).targets[trust.GROUPS_TARGET]
+        name = trust.target_file_name(trust.GROUPS_TARGET, entry.sha256)
+        held = decode(policy.GroupMap, self.read_file(f"targets/{name}"))
+        self._write_groups(replace(held, version=groups + 1), groups + 1, online, now_ms)
+        if before.stage is not None:
+            self._write_stage(replace(before.stage, version=stage + 1), online, now_ms)
+            stage += 1
+        return groups + 1, stage
+
     def _seal(
         self,
         targets: int,
@@ -280,6 +302,13 @@ class Repository:
         online: Ed25519PrivateKey,
         now_ms: int,
     ) -> Published:
+        root = trust.read_root(self.root_chain()[-1])
+        if online.public_key().public_bytes_raw() not in {
+            root.keys[key_id] for key_id in root.roles["timestamp"].key_ids
+        }:
+            raise RepositoryError(
+                "the officers changed the online key since this program started: restart it"
+            )
         parts = {
             "targets": self.read_file(f"metadata/{targets}.targets.json"),
             "groups": self.read_file(f"metadata/{groups}.groups.json"),

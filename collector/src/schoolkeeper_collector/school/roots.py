@@ -61,24 +61,56 @@ def make_root(
     return Metadata(root).to_bytes()
 
 
-def next_root(current: bytes, *, gone: str, new: OfficerPublic, now_ms: int) -> bytes:
-    """The next root, unsigned: the officer ``gone`` has left, ``new`` has come. Raises ``LookupError``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootChange:
+    """Who and what leaves and comes with the next root. Keys are raw Ed25519 public keys; names are officers'."""
+
+    officers_gone: tuple[str, ...] = ()
+    officers_new: tuple[OfficerPublic, ...] = ()
+    root_key_gone: bytes | None = None
+    root_key_new: bytes | None = None
+    online_key_new: bytes | None = None
+
+
+def next_root(current: bytes, change: RootChange, now_ms: int) -> bytes:
+    """The next root, unsigned. Raises ``LookupError`` for somebody or something that the root does not know."""
     metadata: Metadata[Root] = Metadata.from_bytes(current)
     root = metadata.signed
     duties = dict(root.unrecognized_fields[trust.DUTIES_FIELD])
-    held = [key_id for key_id, said in duties.items() if said["officer"] == gone]
-    if not held:
-        raise LookupError(f"the root knows no officer {gone!r}; it knows {', '.join(officers_of(current))}")
-    for key_id in held:
-        root.revoke_key(key_id, "targets")
-        del duties[key_id]
-    key = _public(new.signing_key)
-    root.add_key(key, "targets")
-    duties[key.keyid] = {"officer": new.officer, "duty": new.duty.value}
+    for gone in change.officers_gone:
+        held = [key_id for key_id, said in duties.items() if said["officer"] == gone]
+        if not held:
+            raise LookupError(
+                f"the root knows no officer {gone!r}; it knows {', '.join(officers_of(current))}"
+            )
+        for key_id in held:
+            root.revoke_key(key_id, "targets")
+            del duties[key_id]
+    for new in change.officers_new:
+        if any(said["officer"] == new.officer for said in duties.values()):
+            raise LookupError(f"the root knows an officer {new.officer!r} already: choose another short name")
+        key = _public(new.signing_key)
+        root.add_key(key, "targets")
+        duties[key.keyid] = {"officer": new.officer, "duty": new.duty.value}
     root.unrecognized_fields[trust.DUTIES_FIELD] = duties
+    _change_keys(root, change)
     root.version += 1
     root.expires = _until(now_ms, trust.ROOT_DAYS)
     return Metadata(root).to_bytes()
+
+
+def _change_keys(root: Root, change: RootChange) -> None:
+    if change.root_key_gone is not None and change.root_key_new is not None:
+        gone = trust.tuf_key_id(change.root_key_gone)
+        if gone not in root.roles["root"].keyids:
+            raise LookupError(f"no root key has the public key {change.root_key_gone.hex()}")
+        root.revoke_key(gone, "root")
+        root.add_key(_public(change.root_key_new), "root")
+    if change.online_key_new is not None:
+        for role in ("snapshot", "timestamp"):
+            for key_id in list(root.roles[role].keyids):
+                root.revoke_key(key_id, role)
+            root.add_key(_public(change.online_key_new), role)
 
 
 def officers_of(root: bytes) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from schoolkeeper_collector.school import pack_in_force, roots
+from schoolkeeper_collector.school import pack_in_force, roots, rotation
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
 from schoolkeeper_collector.school.keys import ServiceKeys
 from schoolkeeper_collector.school.repository import NotPublished, Published, Repository, RepositoryError
@@ -219,10 +219,11 @@ def publish_staged(state_dir: Path, keys: ServiceKeys, now_ms: int) -> Published
     published = Repository(state_dir).publish_targets(
         staged.targets,
         {name: data for name, data in files.items() if data is not None},
-        keys.online,
+        rotation.online_key_for(state_dir, keys, trust.read_root(staged.root)),
         now_ms,
         new_root=staged.root if staged.has_new_root else None,
     )
+    rotation.settle_online_key(state_dir)
     if kept is not None:
         pack_in_force.name_current(state_dir, kept)
     shutil.rmtree(folder)

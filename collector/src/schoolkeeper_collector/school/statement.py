@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from schoolkeeper_collector.school import certificates
 from schoolkeeper_collector.school.keys import ServiceKeys
 from schoolkeeper_proto import checkpoint, policy
-from schoolkeeper_proto.statements import key_id_of
+from schoolkeeper_proto.statements import ed25519_key_id, key_id_of
 
 INGEST_KEY_DAYS = 400
 RETIRING_DAYS = 30
@@ -58,12 +58,33 @@ def make_statement(
     )
 
 
-def with_officer(
-    held: policy.KeyStatement, gone: str, new: policy.OfficerKey, now_ms: int
+def with_officers(
+    held: policy.KeyStatement, gone: Collection[str], new: Sequence[policy.OfficerKey], now_ms: int
 ) -> policy.KeyStatement:
-    """The next statement, with one officer in place of another: from now on evidence is sealed to the new one."""
-    others = tuple(officer for officer in held.officers if officer.officer_id != gone)
-    return replace(held, version=held.version + 1, issued_unix_ms=now_ms, officers=(*others, new))
+    """The next statement, without some officers and with others: evidence is sealed to these from now on."""
+    others = tuple(officer for officer in held.officers if officer.officer_id not in gone)
+    return replace(held, version=held.version + 1, issued_unix_ms=now_ms, officers=(*others, *new))
+
+
+def with_ledger_keys(held: policy.KeyStatement, keys: Sequence[bytes], now_ms: int) -> policy.KeyStatement:
+    """The next statement, with exactly these ledger keys (raw Ed25519), those known before as they were."""
+    known = {key.public_key: key for key in held.ledger_keys}
+    generation = max((key.generation for key in held.ledger_keys), default=1)
+    listed = tuple(
+        known.get(raw)
+        or policy.VerificationKey(key_id=ed25519_key_id(raw), public_key=raw, generation=generation)
+        for raw in keys
+    )
+    return replace(held, version=held.version + 1, issued_unix_ms=now_ms, ledger_keys=listed)
+
+
+def with_authorities(
+    held: policy.KeyStatement, certificates_der: Sequence[bytes], now_ms: int
+) -> policy.KeyStatement:
+    """The next statement, with exactly these certificate authorities (DER)."""
+    return replace(
+        held, version=held.version + 1, issued_unix_ms=now_ms, ca_certificates=tuple(certificates_der)
+    )
 
 
 def with_ingest_key(held: policy.KeyStatement, new: policy.IngestKey, now_ms: int) -> policy.KeyStatement:

@@ -25,6 +25,8 @@ from schoolkeeper_proto.trust import Duty
 
 _BEGIN = "-----BEGIN SCHOOLKEEPER OFFICER KEY-----"
 _END = "-----END SCHOOLKEEPER OFFICER KEY-----"
+ROOT = "root"
+"""What stands for a duty in the public part of a root key."""
 _LOG_N = 17
 _MAX_LOG_N = 20
 MIN_PASSPHRASE = 12
@@ -68,14 +70,15 @@ def new_keys(officer: str, duty: Duty | None) -> OfficerKeys:
 
 
 def write_public(keys: OfficerKeys, title: str) -> bytes:
-    """What an officer hands in: public keys only. ``title`` is the word in the key statement ("dsl", ...)."""
-    if keys.duty is None:
-        raise KeyFileError("a root key has no duty and is not handed in as an officer's")
+    """What an officer hands in: public keys only. ``title`` is the word in the key statement ("dsl", ...).
+
+    A root key's file is told apart by its duty: nobody can hand it in as an officer's, nor the other way round.
+    """
     public = keys.public((title,))
     said = {
         "officer": keys.officer,
         "title": title,
-        "duty": keys.duty.value,
+        "duty": keys.duty.value if keys.duty else ROOT,
         "signing_key": public.signing_key.hex(),
         "sealing_key": public.sealing_key.hex(),
     }
@@ -102,6 +105,20 @@ def read_public(path: Path) -> tuple[OfficerKey, Duty]:
         raise KeyFileError(
             f"{path} is not what `schoolkeeper-officer keys public` writes ({error}): ask the officer for it again"
         ) from error
+
+
+def read_public_root(path: Path) -> bytes:
+    """The raw public key of a root key's file. Raises ``KeyFileError``."""
+    try:
+        said = json.loads(path.read_bytes())
+        signing = bytes.fromhex(said["signing_key"])
+        if said["duty"] != ROOT or len(signing) != 32:
+            raise ValueError("it is not the public part of a root key")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KeyFileError(
+            f"{path} is not what `schoolkeeper-officer keys public` writes for a root key ({error})"
+        ) from error
+    return signing
 
 
 def check_passphrase(passphrase: str) -> None:
