@@ -110,7 +110,7 @@ def fsck() -> None:
         fatal = shown = 0
         with closing(open_store(settings.store_url, settings.keys_url)) as store:
             check_schema(store)
-            for finding in check_store(store, keys.school_id, (keys.ledger.public_key().public_bytes_raw(),)):
+            for finding in check_store(store, keys.school_id, keys.ledger_public):
                 fatal += finding.fatal
                 shown += 1
                 if shown <= _MAX_SHOWN:
