@@ -22,6 +22,7 @@ class Context:
     has_root: bool = field(default_factory=lambda: os.geteuid() == 0)
     proc_root: Path = Path("/proc")
     sys_root: Path = Path("/sys")
+    etc_root: Path = Path("/etc")
     exec_mounts: tuple[Path, ...] | None = None
     root_pid: int = 0
     system_bus: str = "unix:path=/run/dbus/system_bus_socket"

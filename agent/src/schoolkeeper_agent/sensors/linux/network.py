@@ -1,38 +1,51 @@
-"""On site or off site, told from the gateway's hardware address, hashed under the school's key (T-29)."""
+"""On site or off site: the gateway's hardware address, the wireless network's name and the DNS suffix (T-29).
+
+Each is hashed under the school's key and compared with the sites that the policy names; none of them is told to anybody
+but the gateway's hash.
+"""
 
 from __future__ import annotations
 
+import array
 import asyncio
-import hashlib
-import hmac
+import fcntl
 import socket
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from schoolkeeper_agent import observations
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.seams import Ability, Emit, SensorError
 from schoolkeeper_proto import model
+from schoolkeeper_proto.marks import mark_hash, site_of
+from schoolkeeper_proto.policy import MarkKind
 
 _NETLINK_ROUTE = 0
 _GROUPS = 0x1 | 0x4 | 0x40 | 0x400
 """Links, neighbours, IPv4 routes, IPv6 routes (linux/rtnetlink.h): a change of any is a reason to look again."""
 _SETTLE_S = 1.0
-HASH_BYTES = 16
+_LOOK_AGAIN_S = 15.0
+"""The resolver's file and the gateway's address can come later than the route."""
+_SIOCGIWESSID = 0x8B1B
+"""linux/wireless.h: the name of the wireless network that an interface is on."""
+_IWREQ = struct.Struct("16sPHH")
+_MAX_SSID = 32
 
 
 class NetworkSensor:
-    """``on_site`` holds the hashes of the school's own networks; without any the place stays unknown."""
+    """Without any site in the policy the place stays unknown."""
 
     name = "network"
     kinds = (model.NetworkChanged.KIND,)
 
-    def __init__(self, context: Context, *, on_site: frozenset[bytes] = frozenset()) -> None:
+    def __init__(self, context: Context, *, ssid: Callable[[str], str] | None = None) -> None:
         self._context = context
-        self._on_site = on_site
+        self._ssid = ssid or ssid_of
         self._last: observations.PlaceSeen | None = None
 
     def ability(self) -> Ability:
-        if not self._on_site:
+        if not self._context.bundle.sites.sites:
             return Ability(
                 able=True, because="the policy names no network of the school: the place stays unknown"
             )
@@ -45,14 +58,20 @@ class NetworkSensor:
         except OSError as error:
             raise SensorError(f"changes of the network cannot be seen: {error}") from error
         loop = asyncio.get_running_loop()
-        changed = asyncio.Event()
+        changed, again = asyncio.Event(), True
         listener.setblocking(False)
         with listener:
             loop.add_reader(listener.fileno(), _drain, listener, changed)
             try:
                 while True:
                     self._look(emit)
-                    await changed.wait()
+                    try:
+                        async with asyncio.timeout(_LOOK_AGAIN_S if again else None):
+                            await changed.wait()
+                        again = True
+                    except TimeoutError:
+                        again = False
+                        continue
                     changed.clear()
                     await asyncio.sleep(_SETTLE_S)
             finally:
@@ -78,19 +97,55 @@ class NetworkSensor:
             else "wired"
         )
         address = hardware_address(neighbours, gateway)
-        if not address:
-            return observations.PlaceSeen(place=model.Place.UNKNOWN, medium=medium)
-        hashed = network_hash(self._context.bundle.collection.pseudonym_key, address)
-        if not self._on_site:
-            place = model.Place.UNKNOWN
-        else:
-            place = model.Place.ON_SITE if hashed in self._on_site else model.Place.OFF_SITE
-        return observations.PlaceSeen(place=place, medium=medium, network_hash=hashed)
+        key = self._context.bundle.collection.pseudonym_key
+        hashed = mark_hash(key, MarkKind.GATEWAY_MAC, address) if address else b""
+        return observations.PlaceSeen(
+            place=self._place(key, hashed, interface if medium == "wireless" else ""),
+            medium=medium,
+            network_hash=hashed,
+        )
+
+    def _place(self, key: bytes, gateway: bytes, wireless: str) -> model.Place:
+        sites = self._context.bundle.sites
+        if not sites.sites:
+            return model.Place.UNKNOWN
+        ssid = self._ssid(wireless) if wireless else ""
+        seen = {
+            MarkKind.GATEWAY_MAC: {gateway} if gateway else set(),
+            MarkKind.SSID: {mark_hash(key, MarkKind.SSID, ssid)} if ssid else set(),
+            MarkKind.DNS_SUFFIX: {
+                mark_hash(key, MarkKind.DNS_SUFFIX, suffix)
+                for suffix in dns_suffixes(_read(self._context.etc_root / "resolv.conf"))
+            },
+        }
+        if site_of(sites, seen) is not None:
+            return model.Place.ON_SITE
+        # A gateway that is not resolved yet may still turn out to be the school's.
+        return model.Place.OFF_SITE if gateway else model.Place.UNKNOWN
 
 
-def network_hash(key: bytes, hardware: str) -> bytes:
-    """Only the school can tell which network it is; a home's router stays nameless."""
-    return hmac.new(key, b"gateway:" + hardware.lower().encode(), hashlib.sha256).digest()[:HASH_BYTES]
+def dns_suffixes(resolver: str) -> tuple[str, ...]:
+    """The domains of ``search`` and ``domain`` in resolv.conf(5), where the last line of either counts."""
+    found: tuple[str, ...] = ()
+    for line in resolver.split("\n"):
+        word, _, rest = line.strip().partition(" ")
+        if word in ("search", "domain"):
+            found = tuple(part for part in rest.split() if part.strip("."))
+    return found
+
+
+def ssid_of(interface: str) -> str:
+    """The wireless network's name; empty when the interface is on none or its driver does not say."""
+    name = array.array("B", bytes(_MAX_SSID))
+    address, _ = name.buffer_info()
+    request = _IWREQ.pack(interface.encode()[:15], address, _MAX_SSID, 0)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            answer = fcntl.ioctl(asking.fileno(), _SIOCGIWESSID, request)
+    except OSError:
+        return ""
+    length = _IWREQ.unpack(answer)[2]
+    return name.tobytes()[: min(length, _MAX_SSID)].decode(errors="replace")
 
 
 def default_gateway(routes: str) -> tuple[str, str] | None:
