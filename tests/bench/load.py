@@ -7,6 +7,7 @@
     {"do": "play", "speed": 1.0, "seconds": 30}                                       the model week, live
     {"do": "trickle", "rate": 40, "until": FILE}      so many events a second of each device, until the file is there
     {"do": "one", "kind": "network.filter_bypass"}                     one event now, of the first device
+    {"do": "offers", "after": 12.5}      when each device heard of a policy after this moment (monotonic clock)
     {"do": "leave"}
 
 Each answer is one JSON object on a line. A failure answers {"failed": ...} and ends the process.
@@ -131,6 +132,14 @@ class Load:
         pending = sum(device.outbox.pending_events for device in self.fleet.devices)
         reported = number * len(self.fleet.devices)
         return {"reported": reported, "drained": drained, "pending": pending, "lost_streams": self._lost()}
+
+    async def offers(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Of each device that heard, the first moment after the one asked for."""
+        found = []
+        for device in self.fleet.devices:
+            heard = [at for at, _ in device.offers if at > order["after"]]
+            found += heard[:1]
+        return {"heard": found, "devices": len(self.fleet.devices)}
 
     async def one(self, order: dict[str, Any]) -> dict[str, Any]:
         """Report one event of this kind at once; the time (monotonic clock, shared by processes) it happened."""

@@ -41,6 +41,7 @@ from schoolkeeper_collector.rollout.running import Rollouts
 from schoolkeeper_collector.school.keeping import Keeping
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys
 from schoolkeeper_collector.school.repository import Repository
+from schoolkeeper_collector.school.rotation import settle_online_key
 from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.expiry import Expiry
 from schoolkeeper_collector.store.migrate import check_schema
@@ -93,7 +94,7 @@ class Collector:
             store=store,
             school_id=school_id,
             sequencer=self.sequencer,
-            ledger_keys=(keys.ledger.public_key().public_bytes_raw(),),
+            ledger_keys=keys.ledger_public,
             command_signer=keys.command,
             terms=terms,
             budget=daily_budget(settings),
@@ -106,7 +107,7 @@ class Collector:
         preparer = Preparer(school_id, keys.ingest, max_frames=settings.max_frames)
         self.preparing = PreparingThread(preparer, self.writer.submit, lambda: self.writer.crowded)
         self.revocations = RevocationList(school_id)
-        authority = Authority(school_id, keys.ca_key, keys.ca_certificate)
+        authority = Authority(school_id, keys.ca_key, keys.ca_certificate, keys.ca_retired)
         self.service = UplinkService(
             identities=CertificateIdentities(authority, self.revocations),
             preparing=self.preparing,
@@ -119,7 +120,9 @@ class Collector:
         )
         self.enrolment = EnrolmentService(store, keys, self.repository)
         # A repository of its own: its thread reads while others do.
-        self.rollouts = Rollouts(store, Repository(settings.state_dir), keys, settings.state_dir)
+        self.rollouts = Rollouts(
+            store, Repository(settings.state_dir), school_id, keys.online, settings.state_dir
+        )
         self.console = ConsoleChild()
 
     def _deliver(self, answers) -> None:  # type: ignore[no-untyped-def]
@@ -217,6 +220,8 @@ def open_collector(
     settings: Settings, follower_of: Callable[[Store, ServiceKeys, Path], Following | None]
 ) -> Collector:
     """Opens keys and store and checks that they fit. Raises ``StartError`` and the parts' own errors."""
+    # A publication that was cut off after the root named the next online key.
+    settle_online_key(settings.state_dir)
     keys = load_keys(settings.state_dir)
     store = open_store(settings.store_url, settings.keys_url)
     check_schema(store)

@@ -58,6 +58,11 @@ class Device:
         self.drained.set()
         self.settled: Callable[[Cut], None] | None = None
         self.welcome = wire.Welcome(version=wire.WireVersion())
+        self.in_force = (b"", 0)
+        """Hash and version of the policy that the next hello claims."""
+        self.offers: list[tuple[float, wire.PolicyAvailable]] = []
+        """What the collector said is published, and when (monotonic clock)."""
+        self.offered: Callable[[], None] | None = None
         self._uplink = uplink or enrolled.uplink
         self._verify_every = verify_every
         self._wake = asyncio.Event()
@@ -113,6 +118,8 @@ class Device:
             self.welcome = answer.body
             self._checkpoint = answer.body.checkpoint or self._checkpoint
             self.connected.set()
+            if answer.body.policy is not None:
+                self._offer(answer.body.policy)
             sending = asyncio.create_task(self._send(stream))
             try:
                 while isinstance(message := await stream.read(), wire.CollectorMessage):
@@ -130,6 +137,8 @@ class Device:
             checkpoint=self._checkpoint,
             agent_version="0",
             platform=PLATFORM,
+            bundle_hash=self.in_force[0],
+            bundle_version=self.in_force[1],
             boot_id=machine_hash(self.number)[:16],
             machine_hash=machine_hash(self.number),
             wall_unix_ms=wall_ms(),
@@ -177,11 +186,18 @@ class Device:
                     self._held_until = time.monotonic() + pushback.retry_after_ms / 1000
             case wire.HeartbeatReply() as reply:
                 self._checkpoint = reply.checkpoint or self._checkpoint
+            case wire.PolicyAvailable() as available:
+                self._offer(available)
             case wire.Goodbye() as goodbye:
                 raise SentAway(f"device {self.number}: {goodbye.reason} ({goodbye.remedy})")
             case _:
                 pass
         self._wake.set()
+
+    def _offer(self, available: wire.PolicyAvailable) -> None:
+        self.offers.append((time.monotonic(), available))
+        if self.offered is not None:
+            self.offered()
 
     def _acknowledged(self, ack: wire.Ack) -> None:
         cut = self.outbox.settle(ack)

@@ -43,6 +43,7 @@ class Sees(StrEnum):
     OWN_ITEMS = "alerts and incidents that wait for the viewer's role, and none about the viewer"
     WRITES_ONLY = "takes an entry and shows nothing of any case"
     COUNTS = "how many devices would have reached somebody today, and nothing of any"
+    REQUESTS = "requests for an exception: device, rule and reason, and nobody's name"
     FLEET = "devices and the collector's health, and nothing from a case"
     POLICY = "changes of policy, who signed them and why, and nothing from a case"
 
@@ -149,6 +150,24 @@ RIGHTS: tuple[Right, ...] = (
         roles=_ALL,
         sees=Sees.POLICY,
         takes_file=True,
+    ),
+    Right(name="rollouts", path="/rollouts", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
+    Right(
+        name="rollout-act",
+        path="/rollouts/{group}",
+        methods=_POST,
+        stages=_IN,
+        roles=_TECHNICAL,
+        sees=Sees.FLEET,
+    ),
+    Right(name="requests", path="/requests", stages=_IN, roles=_ALL, sees=Sees.REQUESTS),
+    Right(
+        name="request-decide",
+        path="/requests/{item}",
+        methods=_POST,
+        stages=_IN,
+        roles=_ALL,
+        sees=Sees.REQUESTS,
     ),
     Right(name="health", path="/collector", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
 )

@@ -23,7 +23,16 @@ from schoolkeeper_collector.console.access import RIGHTS
 from schoolkeeper_collector.console.call import Call, Console, Options
 from schoolkeeper_collector.console.faults import BY_STATUS, Fault
 from schoolkeeper_collector.console.gate import Handler, guarded
-from schoolkeeper_collector.console.pages import changes, devices, items, queue, rehearsal, sign_in
+from schoolkeeper_collector.console.pages import (
+    changes,
+    devices,
+    items,
+    queue,
+    rehearsal,
+    requests,
+    rollouts,
+    sign_in,
+)
 from schoolkeeper_collector.console.pages.rendering import STATIC, Renderer
 from schoolkeeper_collector.console.security import SecurityHeaders
 from schoolkeeper_collector.incidents.cases import Cases
@@ -144,6 +153,10 @@ HANDLERS: dict[str, Handler] = {
     "queue": queue.queue,
     "reach": queue.reach_line,
     "live": queue.live,
+    "rollouts": rollouts.rollouts,
+    "rollout-act": rollouts.act,
+    "requests": requests.requests,
+    "request-decide": requests.decide,
     "alert": items.alert,
     "verdict": items.verdict,
     "undo": items.undo,

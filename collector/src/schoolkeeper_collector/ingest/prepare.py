@@ -26,7 +26,15 @@ MAX_OPENED_BYTES = 32 << 20
 _MAX_MS = (1 << 62) - 1
 _MAX_SIGNERS = 1_024
 _TOLD = frozenset(
-    {"posture", "heartbeat", "policy.applied", "command.result", "grant.applied", "grant.ended"}
+    {
+        "posture",
+        "heartbeat",
+        "policy.applied",
+        "command.result",
+        "grant.applied",
+        "grant.ended",
+        "exception.requested",
+    }
 )
 SEVERITIES = {severity.value: number for number, severity in enumerate(model.Severity)}
 

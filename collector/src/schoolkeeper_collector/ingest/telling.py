@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select, text, update
 
 from schoolkeeper_collector.ingest.changes import Changes
 from schoolkeeper_collector.ingest.device_words import bounded, clean
@@ -11,6 +11,7 @@ from schoolkeeper_collector.store.tables import devices
 from schoolkeeper_proto import model, wire
 
 GRANT_ID_BYTES = 16
+_LATE_MS = 5 * 60_000
 
 
 def tell(connection: Connection, changes: Changes, device_no: int, event: model.Event, now_ms: int) -> None:
@@ -39,7 +40,7 @@ def tell(connection: Connection, changes: Changes, device_no: int, event: model.
                 .values(
                     bundle_hash=policy.bundle_hash,
                     bundle_version=bounded(policy.bundle_version),
-                    bundle_since_ms=now_ms,
+                    bundle_since_ms=_moment(event, now_ms),
                 )
             )
         case model.GrantApplied() as applied:
@@ -47,10 +48,52 @@ def tell(connection: Connection, changes: Changes, device_no: int, event: model.
         case model.GrantEnded() as ended:
             state = "refused" if ended.reason.startswith("refused") else "ended"
             _grant(changes, device_no, ended.grant_id, state, ended.reason, event)
+        case model.ExceptionRequested() as asked:
+            _requested(connection, changes.school_id, device_no, event, asked, now_ms)
         case model.CommandResult() as result:
             answer_command(connection, changes.school_id, device_no, result, now_ms)
         case _:
             pass
+
+
+_REQUESTED = text(
+    "INSERT INTO exception_requests (school_id, request_id, device_no, asked_ms, received_ms, rule_id, reason, wanted,"
+    " reference, asked_by, state, decided_by, decided_because) VALUES (:school_id, :request_id, :device_no, :asked_ms,"
+    " :received_ms, :rule_id, :reason, :wanted, :reference, :asked_by, 'waiting', '', '') ON CONFLICT DO NOTHING"
+)
+
+
+def _requested(
+    connection: Connection,
+    school_id: str,
+    device_no: int,
+    event: model.Event,
+    asked: model.ExceptionRequested,
+    now_ms: int,
+) -> None:
+    """The request without its words, which stay sealed at rest in the event. Sent twice, it is one request."""
+    connection.execute(
+        _REQUESTED,
+        {
+            "school_id": school_id,
+            "request_id": event.id,
+            "device_no": device_no,
+            "asked_ms": min(now_ms, bounded(event.wall_unix_ms - (event.skew_ms or 0))),
+            "received_ms": now_ms,
+            "rule_id": clean(asked.rule_id, 128),
+            "reason": clean(asked.reason, 32),
+            "wanted": clean(asked.wanted, 200),
+            "reference": clean(asked.reference, 64),
+            "asked_by": event.user.pseudonym,
+        },
+    )
+
+
+def _moment(event: model.Event, now_ms: int) -> int:
+    """When it happened by the device's own word, where that is of the last minutes: what the new policy refused at
+    once, before its report came, is then after it. A wrong clock moves it no further."""
+    said = event.wall_unix_ms - (event.skew_ms or 0)
+    return max(now_ms - _LATE_MS, min(now_ms, said))
 
 
 def _grant(

@@ -138,7 +138,12 @@ def _work(work: Callable[[Store, Rollouts], T]) -> T:
         keys = load_keys(settings.state_dir)
         with closing(open_store(settings.store_url, settings.keys_url)) as store:
             check_schema(store)
-            return work(store, Rollouts(store, Repository(settings.state_dir), keys, settings.state_dir))
+            return work(
+                store,
+                Rollouts(
+                    store, Repository(settings.state_dir), keys.school_id, keys.online, settings.state_dir
+                ),
+            )
     except _FAULTS as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

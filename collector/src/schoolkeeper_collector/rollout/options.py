@@ -14,7 +14,7 @@ from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.migrate import check_schema
 from schoolkeeper_proto.policy import RolloutTerms
 
-_UNITS = {"m": 60, "h": 3_600, "d": 86_400}
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def staged_rollout(
 
 
 def soak_seconds(text: str) -> int:
-    """``30m``, ``24h``, ``2d``. Raises ``RingsError``."""
+    """``30m``, ``24h``, ``2d``; seconds for a rehearsal. Raises ``RingsError``."""
     number, unit = text[:-1], text[-1:]
     if unit not in _UNITS or not number.isdecimal() or not 0 < int(number) * _UNITS[unit] <= 30 * 86_400:
         raise RingsError(f"--soak {text!r}: write it as 30m, 24h or 2d, at most 30d")

@@ -15,6 +15,7 @@ from typing import assert_never
 from zoneinfo import ZoneInfo
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,7 +23,6 @@ from schoolkeeper_collector.detection.calendar import Calendar
 from schoolkeeper_collector.detection.silence import write_fact
 from schoolkeeper_collector.rollout import gate, measuring, schedule, state
 from schoolkeeper_collector.rollout.gate import State
-from schoolkeeper_collector.school.keys import ServiceKeys
 from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
@@ -56,23 +56,18 @@ class Rollouts:
         self,
         store: Store,
         repository: Repository,
-        keys: ServiceKeys,
+        school_id: str,
+        online: Ed25519PrivateKey | None,
         state_dir: Path,
-        *,
-        told: Callable[[], None] = lambda: None,
     ) -> None:
-        """``told`` is called after devices were shown something new, so that they hear of it at once."""
+        """Without the ``online`` key it looks and decides for people; the collector's process tells devices."""
         self._store = store
         self._repository = repository
-        self._keys = keys
+        self.school_id = school_id
+        self._online = online
         self._state_dir = state_dir
-        self._told = told
         self._measured_ms: dict[bytes, int] = {}
         self._calendar: tuple[object, Calendar] | None = None
-
-    @property
-    def school_id(self) -> str:
-        return self._keys.school_id
 
     async def run(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         """Runs for ever; a step that fails is tried again."""
@@ -88,6 +83,8 @@ class Rollouts:
 
     def step(self, now_ms: int) -> None:
         """Blocking. Raises what store, repository and pack raise; nothing is half done then."""
+        if self._online is None:
+            return
         plans = tuple(self._repository.current().plans.values())
         with self._store.read() as connection:
             known = state.held(connection, self.school_id)
@@ -117,17 +114,16 @@ class Rollouts:
     def tell_devices(self, now_ms: int) -> None:
         """Publishes the stage that the store says, with its entry in the ledger; nothing when devices know it."""
         before = self._repository.current()
-        if before.stage is None:
+        if before.stage is None or self._online is None:
             return
         with self._store.read() as connection:
             known = state.held(connection, self.school_id)
         groups = state.stage_groups(before.plans.values(), known)
         if groups == before.stage.groups:
             return
-        after = self._repository.publish_stage(groups, self._keys.online, now_ms)
+        after = self._repository.publish_stage(groups, self._online, now_ms)
         with self._store.write() as connection:
             note_published(connection, self.school_id, before, after, now_ms)
-        self._told()
 
     def _advance(self, plan: policy.RolloutPlan, now_ms: int) -> None:
         with self._store.read() as connection:
