@@ -114,6 +114,10 @@ class Authority:
             raise CertificateRefused(f"the certificate cannot be read: {error}") from error
         return self.read(certificate)
 
+    def issued(self, found: DeviceCertificate) -> bool:
+        """Whether it is of the authority in use, and not of a retired one."""
+        return _issued_by(found.certificate, self.certificate)
+
     def read(self, certificate: x509.Certificate) -> DeviceCertificate:
         """A certificate that this CA issued to a device of this school; its dates are not looked at."""
         if not any(_issued_by(certificate, one) for one in (self.certificate, *self._retired)):

@@ -334,6 +334,9 @@ def _just_issued(
     if der is None:
         return None
     found = authority.read_der(bytes(der))
+    if not authority.issued(found):
+        # Of the authority before this one: it would not fit the chain that goes with it.
+        return None
     return found if statements.key_id_of(found.public_key) == statements.key_id_of(key) else None
 
 
