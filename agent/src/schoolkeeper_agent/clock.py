@@ -103,9 +103,16 @@ class TimeFloor:
             return cls()
 
 
+def floor_ms(floor: TimeFloor, now: Moment, boot_id: bytes) -> int:
+    """At least so late it is, in Unix milliseconds; 0 when nothing is known. A floor of an earlier boot was written
+    before this boot began, and this boot has run since."""
+    at = floor.at(now, boot_id)
+    return at + max(0, now.monotonic_ms) if at and floor.boot_id != boot_id else at
+
+
 def believed_ms(floor: TimeFloor, now: Moment, boot_id: bytes) -> int:
     """The best guess at Unix time: the floor of this boot if there is one, else the later of floor and wall clock."""
-    at = floor.at(now, boot_id)
+    at = floor_ms(floor, now, boot_id)
     if at and floor.boot_id == boot_id:
         return at
     return max(at, now.wall_ms)

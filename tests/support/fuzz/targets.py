@@ -9,7 +9,18 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from schoolkeeper_proto import bundle, checkpoint, model, policy, proof, sealing, statements, wire
+from schoolkeeper_proto import (
+    bundle,
+    checkpoint,
+    granting,
+    model,
+    policy,
+    proof,
+    sealing,
+    statements,
+    trust,
+    wire,
+)
 from schoolkeeper_proto.codec import WireFormatError, decode, encode, split_payload, summarise
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "vectors.json"
@@ -74,6 +85,44 @@ def _time(data: bytes) -> None:
     statements.verify_time(decode(wire.SignedTime, data), "golden.example", {b"": bytes(32)})
 
 
+def _grant(data: bytes) -> None:
+    """Beside any signatures: what two officers could be made to sign, or a collector make up."""
+    statement = decode(wire.GrantStatement, data)
+    officers = tuple(
+        granting.Officer(officer_id=str(duty), key=bytes([number]) * 32, duty=duty)
+        for number, duty in enumerate(trust.Duty)
+    )
+    grant = wire.Grant(statement=data, signatures=(wire.Signature(key_id=b"", signature=data),))
+    granting.signers_of(grant, officers)
+    granting.check(statement, officers, granting.Ground(rules={"r": granting.RuleFacts(opens=True)}))
+
+
+def _grants() -> tuple[bytes, ...]:
+    """Good statements of two kinds."""
+    rule = policy.ApplicationRule(
+        text=policy.RuleText(rule_id="vpn"),
+        decision=model.DecisionKind.BLOCK,
+        matches=(policy.ApplicationMatch(by=policy.MatchBy.PATH_PATTERN, text="/opt/**/vpn*"),),
+    )
+    block = encode(policy.GrantPayload(applications=policy.ApplicationsSection(rules=(rule,))))
+    kinds = ((wire.GrantKind.EMERGENCY_BLOCK, block), (wire.GrantKind.LESSON, b""))
+    return tuple(
+        encode(
+            wire.GrantStatement(
+                school_id="golden.example",
+                grant_id=b"g" * 16,
+                kind=kind,
+                not_before_unix_ms=0,
+                expires_unix_ms=3_600_000,
+                groups=("g",),
+                rule_ids=("r",),
+                payload=payload,
+            )
+        )
+        for kind, payload in kinds
+    )
+
+
 def proto_targets() -> tuple[Target, ...]:
     """Parsers of the wire, both ways."""
     vectors = json.loads(GOLDEN.read_text())
@@ -135,6 +184,7 @@ def proto_targets() -> tuple[Target, ...]:
             seeds=(_vector("segment"),),
         ),
         Target(name="bundle", run=_bundle, errors=(bundle.BundleRefused,), seeds=(_vector("bundle"),)),
+        Target(name="grant", run=_grant, errors=wrong, seeds=_grants()),
         Target(
             name="signed-time", run=_time, errors=(WireFormatError, statements.StatementError), seeds=(b"",)
         ),

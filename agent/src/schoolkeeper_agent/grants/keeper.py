@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
+from schoolkeeper_agent.clock import floor_ms
 from schoolkeeper_agent.grants import keeping, table
 from schoolkeeper_agent.grants.table import Instant, Judge, Step, Table
 from schoolkeeper_agent.observations import GrantsChanged, Noted
@@ -140,7 +141,7 @@ class GrantKeeper:
             now=now,
             boot_id=boot_id,
             believed_ms=parts.uplink.believed_ms(now),
-            floor_ms=parts.uplink.memory.floor.at(now, boot_id),
+            floor_ms=floor_ms(parts.uplink.memory.floor, now, boot_id),
         )
 
 
