@@ -176,7 +176,8 @@ class Heart:
             detail = "no such enforcer on this machine"
         else:
             try:
-                return await asyncio.wait_for(enforcer.perform(effect.action), ENFORCE_SECONDS)
+                async with asyncio.timeout(ENFORCE_SECONDS):  # wait_for can swallow the cancellation that ends us
+                    return await enforcer.perform(effect.action)
             except TimeoutError:
                 detail = f"it did not answer within {ENFORCE_SECONDS:.0f} seconds"
             except Exception as error:  # noqa: BLE001 - an enforcer's bug must not end the agent

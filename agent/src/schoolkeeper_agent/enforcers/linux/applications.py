@@ -136,7 +136,8 @@ class ApplicationEnforcer:
             self._answers.get_nowait()
         process.send(b"table")
         try:
-            return await asyncio.wait_for(self._answers.get(), SWAP_TIMEOUT_S)
+            async with asyncio.timeout(SWAP_TIMEOUT_S):  # wait_for can swallow a cancellation
+                return await self._answers.get()
         except TimeoutError:
             return f"the exec responder did not take the new rules within {SWAP_TIMEOUT_S:.0f} s"
 

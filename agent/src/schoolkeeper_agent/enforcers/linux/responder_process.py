@@ -92,7 +92,8 @@ class ResponderProcess:
         loop.add_reader(ours.fileno(), self._readable)
         loop.add_reader(self._pidfd, self._exited)
         try:
-            return await asyncio.wait_for(asyncio.shield(self._up), timeout_s)
+            async with asyncio.timeout(timeout_s):  # wait_for can swallow a cancellation
+                return await asyncio.shield(self._up)
         except asyncio.CancelledError:
             await self._give_up()
             raise
@@ -116,7 +117,8 @@ class ResponderProcess:
             return
         self._child.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._ended.wait(), _STOP_S)
+            async with asyncio.timeout(_STOP_S):
+                await self._ended.wait()
         except TimeoutError:
             # The responder dies with its guardian (PR_SET_PDEATHSIG).
             self._child.kill()

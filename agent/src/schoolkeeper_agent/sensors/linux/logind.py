@@ -130,7 +130,8 @@ class Logind:
             body=body or [],
         )
         try:
-            answer = await asyncio.wait_for(self._bus.call(asked), _CALL_TIMEOUT_S)
+            async with asyncio.timeout(_CALL_TIMEOUT_S):  # wait_for can swallow a cancellation
+                answer = await self._bus.call(asked)
         except (TimeoutError, EOFError, OSError) as error:
             raise LogindError(f"{member}: {error!r}") from error
         if answer.message_type is MessageType.ERROR:

@@ -188,7 +188,8 @@ async def _simulate_upgrade() -> str | None:
     except OSError:
         return None
     try:
-        said, _ = await asyncio.wait_for(child.communicate(), _APT_TIMEOUT_S)
+        async with asyncio.timeout(_APT_TIMEOUT_S):  # wait_for can swallow a cancellation
+            said, _ = await child.communicate()
     except TimeoutError:
         return None
     finally:
