@@ -176,9 +176,7 @@ class Heart:
             detail = "no such enforcer on this machine"
         else:
             try:
-                async with asyncio.timeout(
-                    ENFORCE_SECONDS
-                ):  # wait_for can swallow the cancellation that ends us
+                async with asyncio.timeout(ENFORCE_SECONDS):  # wait_for can swallow a cancellation
                     return await enforcer.perform(effect.action)
             except TimeoutError:
                 detail = f"it did not answer within {ENFORCE_SECONDS:.0f} seconds"
