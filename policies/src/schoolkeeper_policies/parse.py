@@ -97,6 +97,7 @@ def _merged(files: list[model.PackFile], source_hash: bytes) -> model.Pack:
         "grants",
         "posture",
         "open_decisions",
+        "tests",
     )
     singles = ("school", "people", "screen", "collection", "notice")
     held: dict[str, object] = {

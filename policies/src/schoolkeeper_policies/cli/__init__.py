@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from schoolkeeper_policies.cli import asking, basic, changes, export
+from schoolkeeper_policies.cli import asking, basic, changes, export, trying, writing
 
 app = typer.Typer(
     help="Write, check, try, compare and compile the school's policy.\n\n"
@@ -14,12 +14,15 @@ app = typer.Typer(
 )
 for command in (
     basic.check,
-    basic.test,
+    trying.test,
     basic.compile_,
     basic.packs,
     asking.explain,
     changes.plan,
     changes.diff,
+    trying.match,
+    writing.init,
+    writing.fmt,
     export.export,
     export.coverage,
 ):

@@ -14,7 +14,6 @@ from schoolkeeper_policies.cli.shared import Pack, fail
 from schoolkeeper_policies.compile import compile_pack
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.detection.ruleset import RuleSet
-from schoolkeeper_policies.detection.trial import run_tests
 from schoolkeeper_policies.parse import load_pack, pack_names
 from schoolkeeper_policies.problems import PolicyError, Problem
 
@@ -26,19 +25,6 @@ def check(pack: Pack) -> None:
     typer.echo(
         f"{found.about.name}: {rules} rules, {len(found.groups)} groups, {len(detection.rules)} detection rules"
     )
-
-
-def test(pack: Pack) -> None:
-    """Run the tests inside the pack's detection rules."""
-    try:
-        count, failures = run_tests(load_rules(pack))
-    except PolicyError as error:
-        fail(error)
-    for failure in failures:
-        typer.echo(str(failure), err=True)
-    typer.echo(f"{count} tests, {len(failures)} failed")
-    if failures:
-        raise typer.Exit(1)
 
 
 def compile_(

@@ -23,7 +23,7 @@ from schoolkeeper_policies.comparing.ranks import (
     weights_of,
 )
 from schoolkeeper_policies.comparing.regions import Extent, Rule, rule_extent
-from schoolkeeper_policies.comparing.words import said
+from schoolkeeper_policies.comparing.words import entry_said, few, said
 from schoolkeeper_proto.matching import mode_of
 from schoolkeeper_proto.model import DecisionKind, Severity
 from schoolkeeper_proto.policy import RuleText
@@ -218,7 +218,17 @@ def _because(weighed: list[str], old: Rule, new: Rule, extent: Extent) -> str:
     if "when" in weighed:
         parts.append("when it holds")
     reach = "" if extent is Extent.SAME else f"; it is about {extent.value}"
-    return f"changed: {', '.join(parts)}{reach}"
+    return f"changed: {', '.join(parts)}{reach}" + "".join(_listed(weighed, old, new))
+
+
+def _listed(weighed: list[str], old: Rule, new: Rule) -> Iterator[str]:
+    """What came to a list and what left it: a rule's own line shows only its first entries."""
+    for name in weighed:
+        before, after = getattr(old, name), getattr(new, name)
+        if name != "when" and isinstance(before, tuple) and isinstance(after, tuple):
+            for word, entries in (("new", set(after) - set(before)), ("gone", set(before) - set(after))):
+                if entries:
+                    yield f"; {word}: {few(sorted(map(entry_said, entries)))}"
 
 
 def change_of(section: str, group: str, rule_id: str, aspects: list[Aspect], is_safeguarding: bool) -> Change:

@@ -8,6 +8,7 @@ from typing import assert_never
 from schoolkeeper_policies.comparing.regions import Rule
 from schoolkeeper_proto.policy import (
     Applicability,
+    ApplicationMatch,
     ApplicationRule,
     DayRange,
     MediaAccess,
@@ -31,14 +32,14 @@ def said(rule: Rule) -> str:
 def _about(rule: Rule) -> tuple[str, str]:
     match rule:
         case ApplicationRule():
-            return str(rule.decision), _few([f"{match.by} {match.text}" for match in rule.matches])
+            return str(rule.decision), few(list(map(entry_said, rule.matches)))
         case MediaRule():
             what = str(rule.access)
             if rule.access is MediaAccess.ENCRYPTED_ONLY:
                 what += f" (plain {rule.plain}, unknown {rule.unknown})"
-            return what, _few([*rule.serials, *rule.vendor_products, *rule.buses]) or "every medium"
+            return what, few([*rule.serials, *rule.vendor_products, *rule.buses]) or "every medium"
         case SiteRule():
-            return str(rule.decision), _few([*(f"category {name}" for name in rule.categories), *rule.sites])
+            return str(rule.decision), few([*(f"category {name}" for name in rule.categories), *rule.sites])
         case NetworkRule():
             return str(rule.decision), f"{rule.use}{_but(rule.allowed)}"
         case PeripheralRule():
@@ -48,10 +49,15 @@ def _about(rule: Rule) -> tuple[str, str]:
 
 
 def _but(allowed: tuple[str, ...]) -> str:
-    return f" but {_few(list(allowed))}" if allowed else ""
+    return f" but {few(list(allowed))}" if allowed else ""
 
 
-def _few(texts: list[str]) -> str:
+def entry_said(entry: object) -> str:
+    """One entry of a rule's list."""
+    return f"{entry.by} {entry.text}" if isinstance(entry, ApplicationMatch) else str(entry)
+
+
+def few(texts: list[str]) -> str:
     rest = len(texts) - _SHOWN
     return ", ".join(texts[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -67,7 +73,7 @@ def when_said(when: Applicability | None) -> str:
         parts.append(f"{days} {hours}")
     parts += [str(place) for place in when.places]
     if when.days:
-        parts.append("on " + _few([_days(days) for days in when.days]))
+        parts.append("on " + few([_days(days) for days in when.days]))
     parts += [f"for {group}" for group in when.user_groups]
     parts += [_exception(one) for one in when.exceptions]
     return f" ({'; '.join(parts)})" if parts else ""

@@ -48,6 +48,7 @@ from schoolkeeper_policies.model.rules import (
     When,
 )
 from schoolkeeper_policies.model.school import Marks, Period, Role, School, Site, Term
+from schoolkeeper_policies.model.testing import PolicyTest, TestedMedium
 
 __all__ = [
     "AUDIENCES_OF",
@@ -86,6 +87,7 @@ __all__ = [
     "Period",
     "PeripheralRule",
     "Permission",
+    "PolicyTest",
     "PostureCheck",
     "Profile",
     "Register",
@@ -101,6 +103,7 @@ __all__ = [
     "SiteRule",
     "Strict",
     "Term",
+    "TestedMedium",
     "Text",
     "Weekday",
     "When",

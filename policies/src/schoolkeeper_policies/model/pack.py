@@ -21,6 +21,7 @@ from schoolkeeper_policies.model.rules import (
     SiteRule,
 )
 from schoolkeeper_policies.model.school import School
+from schoolkeeper_policies.model.testing import PolicyTest
 
 RulePattern = Annotated[
     str, StringConstraints(pattern=r"^([a-z0-9]+([.-][a-z0-9]+)*[.-]?\*?|\*)$", max_length=64)
@@ -98,6 +99,8 @@ class PackFile(Strict):
     """What people read."""
     open_decisions: tuple[OpenDecision, ...] = ()
     """What the school has still to decide."""
+    tests: tuple[PolicyTest, ...] = ()
+    """What the whole policy must decide, the rules from the matrices among it."""
 
 
 class Pack(Strict):
@@ -122,6 +125,7 @@ class Pack(Strict):
     collection: Collection
     notice: Notice
     open_decisions: tuple[OpenDecision, ...]
+    tests: tuple[PolicyTest, ...]
     source_hash: bytes
 
     def rules(self) -> tuple[Rule, ...]:

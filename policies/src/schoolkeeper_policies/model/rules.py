@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from schoolkeeper_policies.model.base import GroupRef, Hours, PeopleName, RuleId, Strict, Text
+from schoolkeeper_policies.model.testing import PolicyTest
 from schoolkeeper_proto.model import DecisionKind, Place, Severity
 from schoolkeeper_proto.policy import (
     MatchBy,
@@ -93,6 +94,8 @@ class Rule(Strict):
     """When and where it holds; without it, always and everywhere."""
     exceptions: tuple[RuleException, ...] = ()
     """For whom it does not hold for a while."""
+    tests: tuple[PolicyTest, ...] = ()
+    """What it must decide, and what it must leave alone; ``schoolkeeper-policy test`` runs them."""
 
 
 class Match(Strict):
