@@ -15,7 +15,7 @@ from schoolkeeper_proto import model, wire
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.wire import GrantKind
 from support.exec_guard import own_file_system
-from support.granting import Person, block_payload, demo_officer, ends, signed, statement
+from support.granting import Person, demo_officer, ends, signed, statement
 from support.school_stage import BIN, Stage, until
 
 pytestmark = pytest.mark.timeout(300)
@@ -168,19 +168,40 @@ def slip_in(stage: Stage, said: wire.GrantStatement, *people: Person) -> None:
         )
 
 
-def test_a_block_takes_one_signature_and_is_ended_by_two(stage: Stage) -> None:
+def test_a_block_takes_one_officers_signature_and_is_ended_by_two(stage: Stage) -> None:
+    """With the officer's own program: the file that it writes is what the collector takes."""
     technician, dsl = officer(stage, "technician"), officer(stage, "dsl")
-    said = grant(GrantKind.EMERGENCY_BLOCK, payload=block_payload("/usr/bin/new-vpn"))
-    assert publish(stage, said, technician).returncode == 0
-    until(lambda: in_force(stage) == [said.grant_id.hex()], 10, stage.logs())
-    revoke = grant(GrantKind.REVOKE, payload=ends(said.grant_id))
+    file, school = stage.folder / "block.skgrant", stage.folder / "it.skschool"
+    stage.collect("school-file", str(school))
+    asked = ("--kind", "emergency-block", "--group", GROUP, "--block-file-name", "new-vpn", "--for", "2h")
+    officers_program(
+        stage, "new", *asked, "--reason", "A new VPN.", "--out", str(file), "--school", str(school)
+    )
+    officers_program(stage, "sign", str(file), "--yes", "--school", str(school))
+    stage.collect("grant", "publish", str(file))
+    until(lambda: len(in_force(stage)) == 1, 10, stage.logs())
+    (held,) = in_force(stage)
+
+    revoke = grant(GrantKind.REVOKE, payload=ends(bytes.fromhex(held)))
     refused = publish(stage, revoke, dsl)
     assert refused.returncode == 1
     assert publish(stage, revoke, technician, dsl).returncode == 0
     until(lambda: in_force(stage) == [], 10, stage.logs())
-    until(lambda: ended(stage, said.grant_id) == ["revoked"], 20, stage.logs())
+    until(lambda: ended(stage, bytes.fromhex(held)) == ["revoked"], 20, stage.logs())
     assert "revoked" in stage.collect("grant", "list")
     stage.collect("fsck")
+
+
+def officers_program(stage: Stage, *arguments: str) -> None:
+    key = stage.collector_state / "offline" / "technician" / "technician.key"
+    done = subprocess.run(
+        [BIN / "schoolkeeper-officer", "grant", *arguments, "--key", key],
+        env=os.environ | {"SCHOOLKEEPER_OFFICER_HOME": str(stage.folder / "officer")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_command_reaches_the_device_and_its_answer_comes_back(stage: Stage) -> None:
