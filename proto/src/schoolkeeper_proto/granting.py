@@ -249,7 +249,8 @@ def _check_rules(statement: wire.GrantStatement, ground: Ground) -> None:
                 f"rule {rule_id!r} holds at all times for everybody: a lesson cannot open it, an exception can"
             )
     never = forbidden(statement.kind, ground)
-    if not statement.rule_ids and never and never >= set(ground.rules):
+    nothing = any(not b.max_seconds and b.kind == statement.kind and "*" in b.rule_ids for b in ground.bounds)
+    if not statement.rule_ids and (nothing or (never and never >= set(ground.rules))):
         raise _No(f"the policy forbids a grant of the kind {statement.kind}")
     for rule_id in statement.rule_ids:
         if rule_id in never:
@@ -320,6 +321,8 @@ def _bound_for(officer: Officer, statement: wire.GrantStatement, ground: Ground)
         and _may(b, officer)
         and length_seconds(statement) <= b.max_seconds
     ]
+    if not statement.rule_ids and not any("*" in bound.rule_ids for bound in mine):
+        return False  # everything is more than each rule: what no rule names is opened, too
     return bool(mine) and all(
         any(_covers(bound, rule_id, ground) for bound in mine) for rule_id in _concerned(statement, ground)
     )

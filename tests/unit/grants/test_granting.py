@@ -9,6 +9,7 @@ import pytest
 from schoolkeeper_proto import policy, wire
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.granting import (
+    Ground,
     Permitted,
     Refused,
     check,
@@ -97,6 +98,17 @@ def test_a_bound_lets_one_officer_grant_within_it_and_not_beyond() -> None:
         (statement(GrantKind.EXCEPTION, rule_ids=("games",)), TECHNICIAN),
     ):
         assert not permitted(said, who, bounds=bounds), (said, who)
+
+
+def test_every_rule_at_once_takes_a_bound_that_says_every_rule() -> None:
+    """What no rule names is opened, too: to cover each rule is not enough, and least of all where there is none."""
+    said = statement(GrantKind.OBSERVE)
+    assert permitted(said, TECHNICIAN, bounds=(bounded(rule_ids=("*",)),))
+    assert not permitted(said, TECHNICIAN, bounds=(bounded(rule_ids=("games", "filter", "timed")),))
+    bare = Ground(bounds=(bounded(rule_ids=("games",)),))
+    assert isinstance(check(said, (TECHNICIAN.officer,), bare), Refused)
+    closed = Ground(bounds=(bounded(rule_ids=("*",), max_seconds=0),))
+    assert isinstance(check(said, (TECHNICIAN.officer, DSL.officer), closed), Refused)
 
 
 def test_a_bound_without_rules_spares_what_is_safeguarding() -> None:
