@@ -51,6 +51,7 @@ P2,bob,pupil,Year 1,1A,,
 P3,old,pupil,Year 6,6A,,2026-07-20
 S1,cy,staff,,,,
 S2,dee,staff,,,,
+S3,gone,staff,,,,2026-07-20
 """
 PEOPLE = """\
 people:

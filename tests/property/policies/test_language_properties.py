@@ -56,6 +56,15 @@ def test_other_times_are_exactly_the_rest_of_the_week(seed: int) -> None:
     assert minutes(other) == everything - minutes(given)
 
 
+def test_a_minute_between_two_windows_is_one_of_the_other_times() -> None:
+    monday = {"days": ["monday"]}
+    given = [
+        model.Hours.model_validate({**monday, "from": "00:00", "to": "10:00"}),
+        model.Hours.model_validate({**monday, "from": "10:01", "to": "24:00"}),
+    ]
+    assert {minute for day, minute in minutes(_other_times(given)) if day == "monday"} == {600}
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_a_day_is_one_of_school_when_it_lies_in_a_term_and_is_not_closed(seed: int) -> None:
     chance = random.Random(seed)

@@ -44,15 +44,19 @@ def test_without_a_register_people_are_told_by_whom_the_device_is_for(tmp_path: 
     open_bundle(bundle(folder, "ks2"), school_id="s", group="ks2", capabilities=frozenset())
 
 
+WHO = ("ann", "bob", "cy", "reception", "old", "gone", "stranger")
+
+
 def test_with_a_register_people_are_told_by_their_account(tmp_path: Path) -> None:
     folder = pack(tmp_path, "applications:\n" + app(more="audience: [pupils]"), people=True)
     held = opened(folder, "library")
-    assert {who: decides(held, "x", who) for who in ("ann", "bob", "cy", "reception", "old", "stranger")} == {
+    assert {who: decides(held, "x", who) for who in WHO} == {
         "ann": "block",
         "bob": "block",
         "cy": "allow",
         "reception": "block",
-        "old": "block",  # has left: cannot be told any more
+        "old": "block",
+        "gone": "block",  # staff who left: nothing is told about them any more
         "stranger": "block",
     }
     with pytest.raises(BundleRefused, match="cannot do people/1"):
@@ -131,12 +135,14 @@ def test_an_override_lifts_rules_for_one_person_and_the_bundle_has_only_the_hash
         "review: 2026-12-01}]\n"
     )
     rules = "applications:\n" + app() + app("c.d", "y", more="audience: [ks1]")
+    rules += app("e.f", "z", more="audience: [ks2]")
     folder = pack(tmp_path, rules, override, people=True)
     held = opened(folder, "ks2")
     assert [decides(held, "x", who) for who in ("ann", "bob", "cy")] == ["allow", "block", "block"]
     assert decides(held, "x", "ann", MONDAY_10 + 9 * DAY_MS) == "block"  # its review is over
     assert [decides(held, "y", who) for who in ("ann", "bob", "cy")] == ["block", "block", "allow"]
-    (rule, _) = held.applications.rules
+    assert [decides(held, "z", who) for who in ("ann", "bob", "cy")] == ["allow", "allow", "allow"]
+    (rule, _, _) = held.applications.rules
     assert rule.when is not None
     assert rule.when.exceptions[0].reason_commitment.hex() == reason
 
