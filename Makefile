@@ -86,7 +86,7 @@ test: $(VENV)/.members $(VENV)/.test-extras ## run the fast suite; ARGS="-k spoo
 bench: $(VENV)/.members $(VENV)/.test-extras ## measure the performance goals beside peers, print the ratios; ARGS=--table
 	@$(PY) tests/bench/run.py $(ARGS)
 
-chaos: $(VENV)/.members $(VENV)/.test-extras ## all faults at random points (200 x kill -9, disks, links, clones, restores, hostile devices), rsyslog under kills beside them; about 40 minutes on two cores; ARGS="--fault-rounds 3" is shorter, ARGS="--fault-seed N -k TEST" repeats one (power cuts: make laptop)
+chaos: $(VENV)/.members $(VENV)/.test-extras ## faults at random points, many seeds, 200 x kill -9 among them: 40 minutes; shorter: ARGS="--fault-rounds 3"
 	@$(PYTEST) -m chaos -n $(WORKERS) --dist worksteal --timeout 7200 $(ARGS)
 	@[ -n '$(ARGS)' ] || $(PY) tests/bench/bench_kill9.py --collector-kills 100 --agent-kills 100 --peer-kills 20
 
