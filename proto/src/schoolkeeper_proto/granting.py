@@ -23,6 +23,10 @@ from schoolkeeper_proto.wire import GrantKind
 
 STRICTER = frozenset({GrantKind.EMERGENCY_BLOCK, GrantKind.ISOLATE, GrantKind.LOST})
 LOOSER = frozenset({GrantKind.OBSERVE, GrantKind.EXCEPTION, GrantKind.LESSON, GrantKind.RELEASE})
+APPLIED = frozenset(
+    {GrantKind.OBSERVE, GrantKind.EXCEPTION, GrantKind.LESSON, GrantKind.EMERGENCY_BLOCK, GrantKind.REVOKE}
+)
+"""Kinds that a device of this version applies; it refuses the others in words."""
 MODES = ("", "observe", "warn")
 _MINUTE, _DAY = 60, 86_400
 _SCHOOL_YEAR = 400 * _DAY

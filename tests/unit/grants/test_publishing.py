@@ -104,6 +104,7 @@ def test_what_is_published_is_in_the_ledger_once_sent_and_listed(
         ({"school_id": "another.example"}, "is of the school 'another.example'"),
         ({"groups": ("no-such",)}, "there is no group 'no-such'; groups with a signed bundle"),
         ({"groups": (), "device_ids": (b"u" * 16,)}, "there is no device " + (b"u" * 16).hex()),
+        ({"kind": GrantKind.ISOLATE}, "no device of this version applies a grant of the kind isolate"),
         ({"rule_ids": ("no.such",)}, "the policy in force has no rule 'no.such'"),
         ({"not_before_unix_ms": 1, "expires_unix_ms": 10 + HOUR_MS}, "has expired"),
     ],
@@ -111,7 +112,7 @@ def test_what_is_published_is_in_the_ledger_once_sent_and_listed(
 def test_what_cannot_be_is_refused_with_the_reason_and_nothing_is_stored(
     school: School, publish: Publish, fields: dict[str, object], word: str
 ) -> None:
-    said = grant(school, GrantKind.OBSERVE, **fields)
+    said = grant(school, **({"kind": GrantKind.OBSERVE} | fields))  # type: ignore[arg-type]
     told = publish(signed(said, officer(school, "technician"), officer(school, "dsl")), code=1)
     assert word in told
     with school.store.read() as connection:

@@ -18,9 +18,6 @@ from schoolkeeper_proto.granted import InForce
 from schoolkeeper_proto.policy import RuleMode
 from schoolkeeper_proto.wire import GrantKind
 
-APPLIED = frozenset(
-    {GrantKind.OBSERVE, GrantKind.EXCEPTION, GrantKind.LESSON, GrantKind.EMERGENCY_BLOCK, GrantKind.REVOKE}
-)
 MOST_HELD = 256
 MOST_REMEMBERED = 4_096
 BEHIND_MS = 5 * 60_000
@@ -235,7 +232,7 @@ def _judged(
     found = granting.check(statement, signers, judge.ground, held=table.kinds)
     if isinstance(found, granting.Refused):
         raise _No(f"refused: {found.reason}")
-    if statement.kind not in APPLIED:
+    if statement.kind not in granting.APPLIED:
         raise _No(f"refused: this version of the agent applies no grants of the kind {statement.kind}")
     if at.believed_ms >= statement.expires_unix_ms:
         raise _No("refused: it had expired before it came")
