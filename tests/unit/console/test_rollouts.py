@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from schoolkeeper_collector.console.access import Role
+from schoolkeeper_collector.console.fleet import Remedy, load_fleet
 from schoolkeeper_collector.rollout.running import Rollouts
 from schoolkeeper_collector.store.tables import access_log, exception_requests
 from schoolkeeper_policies.officer.review import open_whole
@@ -64,13 +65,22 @@ def test_a_rollout_is_shown_ring_by_ring_and_unknown_is_never_fine(school: Schoo
     begin(school, bench.clock.now_ms)
     page = text_of(bench.signed_in(Role.TECHNICIAN).get("/rollouts").text)
     assert f"{GROUP}: version 1 to 2 running" in page
-    assert "Ring Devices fine new, being tried waiting refuses it not heard today unknown" in page
-    assert "pilot open 1 – 1 – – – –" in page
-    assert "all closed 2 – – – – 1 1" in page
+    assert "Ring Devices online now fine new, being tried waiting refuses it not heard today unknown" in page
+    assert "pilot open 1 1 – 1 – – – –" in page
+    assert "all closed 2 – – – – – 1 1" in page
     # Who runs what since when, by hash; of what was not heard nobody claims to know.
     assert "version 2 1 1 today" in page
     assert "version 1 older 1 0 1 not heard today" in page
     assert "not known 1 0" in page
+
+
+def test_who_waits_for_their_ring_needs_no_policy_and_who_has_none_does(school: School, bench: Bench) -> None:
+    begin(school, bench.clock.now_ms)
+    with school.store.read() as connection:
+        fleet = load_fleet(connection, school.school_id, bench.clock.now_ms)
+    need = {d.hostname for d in fleet.devices if Remedy.GIVE_POLICY in d.remedies}
+    assert need == {"lost"}
+    assert {d.hostname for d in fleet.devices if d.behind} == {"old", "lost"}
 
 
 def test_a_technician_pauses_with_a_reason_and_it_is_on_the_record(school: School, bench: Bench) -> None:

@@ -133,7 +133,7 @@ def test_refusals_over_the_forecast_halt_it_alert_and_nobody_new_takes_it(school
     running.write(lambda c: add_events(c, school, number, "application.refused", 1, running.now_ms))
     halted = running.step(HOUR_MS // 4)
     assert halted.state is State.HALTED
-    assert "10 refusals on 1 devices; at most 9" in halted.reason
+    assert "10 refusals on 1 device; at most 9" in halted.reason
     assert (running.told.open_rings, running.told.paused) == (1, True)
     with school.store.read() as connection:
         kinds = connection.execute(select(collector_facts.c.kind)).scalars().all()

@@ -93,7 +93,12 @@ def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.
     options = options_of(
         store, console_key=keys.console_key, secure=secure, fixes=fixes, state_dir=settings.state_dir
     )
-    cases = CaseFile(store, rules_of(pack), opener=IngestKeys(keys.ingest.values()))
+    cases = CaseFile(
+        store,
+        rules_of(pack),
+        opener=IngestKeys(keys.ingest.values()),
+        incident_days=settings.keep_incident_days,
+    )
     config = uvicorn.Config(
         create_app(options, store, cases),
         host=host,

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, RowMapping, select
 
-from schoolkeeper_collector.store.tables import assets, devices, posture
+from schoolkeeper_collector.store.tables import assets, devices, posture, rollouts
 from schoolkeeper_proto.model import PostureResult
 
 ONLINE_MS = 3 * 60_000
@@ -96,6 +96,8 @@ class Device:
     bundle_since_ms: int | None
     behind: bool
     """Another device of its group has a newer policy."""
+    rolling: bool
+    """Its group is in a rollout: an older policy is what it should have until its ring opens."""
     spool_events: int | None
     spool_seconds: int | None
     evicted_events: int
@@ -151,7 +153,7 @@ class Reach:
 
 
 def load_fleet(connection: Connection, school_id: str, now_ms: int) -> Fleet:
-    """Read the whole fleet: three queries, whatever its size."""
+    """Read the whole fleet: four queries, whatever its size."""
     rows = connection.execute(
         select(devices).where(devices.c.school_id == school_id, devices.c.status.in_(("active", "revoked")))
     ).mappings()
@@ -163,11 +165,17 @@ def load_fleet(connection: Connection, school_id: str, now_ms: int) -> Fleet:
         _same(row["serial"]): _asset(row)
         for row in connection.execute(select(assets).where(assets.c.school_id == school_id)).mappings()
     }
+    going = select(rollouts.c.device_group).where(
+        rollouts.c.school_id == school_id, rollouts.c.state.in_(("running", "paused", "halted"))
+    )
+    rolling = frozenset(connection.execute(going).scalars())
     newest: dict[str, int] = {}
     for row in found:
         newest[row["device_group"]] = max(newest.get(row["device_group"], 0), row["bundle_version"])
     enrolled = [
-        _enrolled(row, register, checks.get(row["device_no"], []), newest[row["device_group"]], now_ms)
+        _enrolled(
+            row, register, checks.get(row["device_no"], []), newest[row["device_group"]], rolling, now_ms
+        )
         for row in found
     ]
     present = {_same(device.serial) for device in enrolled if device.contact is not Contact.REVOKED}
@@ -214,7 +222,12 @@ def contact_of(status: str, last_contact_ms: int | None, now_ms: int) -> Contact
 
 
 def _enrolled(
-    row: RowMapping, register: dict[str, Asset], checks: list[Check], newest: int, now_ms: int
+    row: RowMapping,
+    register: dict[str, Asset],
+    checks: list[Check],
+    newest: int,
+    rolling: frozenset[str],
+    now_ms: int,
 ) -> Device:
     contact = contact_of(row["status"], row["last_contact_ms"], now_ms)
     asset = register.get(_same(row["serial"])) if row["serial"] else None
@@ -233,6 +246,7 @@ def _enrolled(
         bundle_version=row["bundle_version"],
         bundle_since_ms=row["bundle_since_ms"],
         behind=row["bundle_version"] < newest,
+        rolling=row["device_group"] in rolling,
         spool_events=row["spool_pending_events"],
         spool_seconds=row["spool_oldest_seconds"],
         evicted_events=row["evicted_events"],
@@ -255,7 +269,7 @@ def _remedies(device: Device, *, registered: bool) -> Iterable[Remedy]:
         Remedy.FIND: stale,
         Remedy.REGISTER: registered and device.asset is None,
         Remedy.FIX_POSTURE: device.posture is PostureResult.FAIL,
-        Remedy.GIVE_POLICY: device.bundle_version == 0 or device.behind,
+        Remedy.GIVE_POLICY: device.bundle_version == 0 or (device.behind and not device.rolling),
         Remedy.EMPTY_SPOOL: (device.spool_seconds or 0) > OLD_SPOOL_SECONDS,
         Remedy.LOST_EVENTS: device.evicted_events + device.set_aside_events > 0,
         Remedy.SET_CLOCK: abs(device.skew_ms or 0) > SKEW_MS,
@@ -280,6 +294,7 @@ def _missing(asset: Asset) -> Device:
         bundle_version=0,
         bundle_since_ms=None,
         behind=False,
+        rolling=False,
         spool_events=None,
         spool_seconds=None,
         evicted_events=0,

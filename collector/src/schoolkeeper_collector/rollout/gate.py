@@ -193,8 +193,9 @@ def decide(rollout: Rollout, now_ms: int, *, may_open: bool, opens_next: str = "
 
 def because_of(ring: Ring, measure: Measure) -> str:
     """Why a rollout halts, in numbers."""
+    devices = f"{measure.devices} device{'' if measure.devices == 1 else 's'}"
     return (
-        f"ring {ring.name}: {measure.observed} {WORDS[measure.sign]} on {measure.devices} devices; "
+        f"ring {ring.name}: {measure.observed} {WORDS[measure.sign]} on {devices}; "
         f"at most {measure.limit} were to be expected"
     )
 

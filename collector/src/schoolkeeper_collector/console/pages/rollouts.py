@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from http import HTTPStatus
 
 from starlette.responses import RedirectResponse, Response
 
 from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.faults import Fault
+from schoolkeeper_collector.console.fleet import Contact, contact_of
 from schoolkeeper_collector.console.running import Version, versions_in_force
 from schoolkeeper_collector.ledger.audit import record_access
 from schoolkeeper_collector.rollout import gate, state
@@ -79,11 +81,21 @@ def _page(call: Call, refused: str = "") -> Response:
         logs=logs,
         newest=newest,
         versions=versions,
+        online={view.plan.rollout_id: _online(view, call.now_ms) for view in views},
         standings=list(gate.Standing),
         words=gate.WORDS,
         actions=_possible,
         fault=fault,
         refused=refused,
+    )
+
+
+def _online(view: View, now_ms: int) -> Counter[int]:
+    """How many devices of each ring are connected now."""
+    return Counter(
+        member.ring
+        for member in view.members
+        if contact_of("active", member.last_contact_ms, now_ms) is Contact.ONLINE
     )
 
 
