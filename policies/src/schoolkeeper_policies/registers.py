@@ -154,7 +154,7 @@ def read_register(path: Path, settings: model.Register) -> Register:
     try:
         data = path.read_bytes()
     except OSError as error:
-        remedy = "export it there, or name the file with --register"
+        remedy = "export it there, or name the right file in the pack: people, register, file"
         raise PolicyError(
             [Problem(position=at, reason=f"the register cannot be read: {error.strerror}", remedy=remedy)]
         ) from error
