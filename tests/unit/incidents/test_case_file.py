@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from schoolkeeper_collector.incidents.case_file import CaseFile
 from schoolkeeper_collector.incidents.cases import CaseFileError
+from schoolkeeper_collector.incidents.holds import HoldBook
+from schoolkeeper_collector.incidents.log import CaseLog
 from schoolkeeper_collector.incidents.model import (
     Audience,
+    HeldBy,
     ItemState,
     ObjectType,
     Verdict,
     Viewer,
 )
 from schoolkeeper_collector.store import tables
+from schoolkeeper_collector.store.retention import DAY_MS, INCIDENT_DAYS
 from schoolkeeper_proto import model, wire
 from schoolkeeper_proto.codec import decode
 from support.detection import DSL, HEAD, NOON_MS, SCHOOL, TECH, Bench, pseudonym, refused, user
@@ -238,3 +242,34 @@ def test_evidence_names_what_a_finding_rests_on(bench: Bench, file: CaseFile) ->
     an_alert(bench, file)
     (finding,) = bench.rows("findings")
     assert json.loads(str(finding["evidence"])) == {"events": [1], "facts": []}
+
+
+def test_an_incidents_page_says_why_its_record_is_held(bench: Bench, file: CaseFile) -> None:
+    alert_id = an_alert(bench, file)
+    raised = file.give_verdict(DSL_VIEW, alert_id, Verdict.RAISE, now_ms=NOON_MS)
+    assert raised.incident_id is not None
+    (held,) = file.incident(DSL_VIEW, raised.incident_id, now_ms=NOON_MS).held
+    assert (held.held_by, held.since_ms, held.until_ms) == (HeldBy.OPEN, NOON_MS, None)
+    book = HoldBook(SCHOOL, CaseLog(SCHOOL, bench.store.keystore))
+    device = raised.device
+    assert device is not None
+    with bench.store.write() as connection:
+        login = connection.execute(
+            select(tables.accounts.c.login).where(tables.accounts.c.account_id == HEAD)
+        ).scalar_one()
+        book.on_incident(connection, 1, reason="Police, 4711", by=login, now_ms=NOON_MS + 1)
+        book.on_device(connection, device.device_id, reason="Court", by=login, now_ms=NOON_MS + 2)
+        closed = {"state": "closed", "closed_ms": NOON_MS + 3}
+        connection.execute(update(tables.incidents).values(closed))
+    detail = file.incident(DSL_VIEW, raised.incident_id, now_ms=NOON_MS + 4)
+    assert [(one.held_by, one.by, one.reason) for one in detail.held] == [
+        (HeldBy.CLOSED, "", ""),
+        (HeldBy.HOLD, HEAD, "Police, 4711"),
+        (HeldBy.DEVICE, HEAD, "Court"),
+    ]
+    assert detail.held[0].until_ms == NOON_MS + 3 + INCIDENT_DAYS * DAY_MS
+    assert [one.action for one in detail.entries][-1] == "hold.placed"
+    with bench.store.write() as connection:
+        for number in (1, 2):
+            book.release(connection, number, reason="Over", by=login, now_ms=NOON_MS + 5)
+    assert file.incident(DSL_VIEW, raised.incident_id, now_ms=NOON_MS + 3000 * DAY_MS).held == ()

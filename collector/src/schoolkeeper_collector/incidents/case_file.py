@@ -16,6 +16,7 @@ from schoolkeeper_collector.detection.reading import store_reader
 from schoolkeeper_collector.detection.source import EventReader
 from schoolkeeper_collector.incidents.cases import CaseFileError, NoSuchItem
 from schoolkeeper_collector.incidents.details import Sources, alert_detail
+from schoolkeeper_collector.incidents.holds import HoldBook
 from schoolkeeper_collector.incidents.listing import (
     AnyRow,
     Labels,
@@ -43,6 +44,7 @@ from schoolkeeper_collector.incidents.verdicts import give, take_back
 from schoolkeeper_collector.incidents.words import OpensWords
 from schoolkeeper_collector.ledger.audit import record_access
 from schoolkeeper_collector.store.database import Store
+from schoolkeeper_collector.store.retention import INCIDENT_DAYS
 from schoolkeeper_collector.store.tables import alerts, incidents
 from schoolkeeper_policies.detection.ruleset import RuleSet
 from schoolkeeper_proto.model import Severity
@@ -61,8 +63,10 @@ class CaseFile:
         *,
         opener: OpensWords | None = None,
         read_events: EventReader | None = None,
+        incident_days: int = INCIDENT_DAYS,
     ) -> None:
         self._store = store
+        self._incident_days = incident_days
         reader = read_events or store_reader(store.keystore)
         self._sources = Sources(read=reader, rules=rules.rules, opener=opener)
 
@@ -113,10 +117,19 @@ class CaseFile:
             for alert_row in alert_rows.values():
                 self._touch(connection, viewer, alert_row, now_ms)
             labels = Labels(connection, viewer, [row, *alert_rows.values()])
+            summary = incident_summary(row, labels, _device_no(row, alert_rows))
+            device = labels.device(_device_no(row, alert_rows))
             return IncidentDetail(
-                summary=incident_summary(row, labels, _device_no(row, alert_rows)),
+                summary=summary,
                 alert=next((self._detail(connection, viewer, alert) for alert in alert_rows.values()), None),
                 entries=self._log(viewer).entries(connection, ObjectType.INCIDENT, incident_id),
+                held=HoldBook(viewer.school_id, self._log(viewer)).why_held(
+                    connection,
+                    row,
+                    device.device_id if device else None,
+                    incident_days=self._incident_days,
+                    now_ms=now_ms,
+                ),
             )
 
     def change_mark(self, viewer: Viewer) -> int:

@@ -15,9 +15,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from schoolkeeper_collector.incidents.log import CaseLog
-from schoolkeeper_collector.incidents.model import ObjectType
+from schoolkeeper_collector.incidents.model import Held, HeldBy, ObjectType
 from schoolkeeper_collector.ledger import queue
 from schoolkeeper_collector.store.holding import DEVICE, INCIDENT
+from schoolkeeper_collector.store.retention import DAY_MS
 from schoolkeeper_collector.store.tables import (
     accounts,
     alerts,
@@ -104,6 +105,35 @@ class HoldBook:
         found = self.listed(connection)
         wanted = {(INCIDENT, incident_id), (DEVICE, device_id or b"")}
         return [hold for hold in found if (hold.object_type, hold.object_id) in wanted]
+
+    def why_held(
+        self,
+        connection: Connection,
+        incident: Row[Any],
+        device_id: bytes | None,
+        *,
+        incident_days: int,
+        now_ms: int,
+    ) -> tuple[Held, ...]:
+        """Every reason why what a row of ``incidents`` rests on is not deleted for its age."""
+        found: list[Held] = []
+        if incident.closed_ms is None:
+            found.append(Held(held_by=HeldBy.OPEN, since_ms=incident.raised_ms))
+        elif incident.closed_ms + incident_days * DAY_MS > now_ms:
+            until_ms = incident.closed_ms + incident_days * DAY_MS
+            found.append(Held(held_by=HeldBy.CLOSED, since_ms=incident.closed_ms, until_ms=until_ms))
+        for hold in self.on(connection, bytes(incident.incident_id), device_id):
+            held_by = HeldBy.HOLD if hold.object_type == INCIDENT else HeldBy.DEVICE
+            found.append(
+                Held(
+                    held_by=held_by,
+                    since_ms=hold.placed_ms,
+                    number=hold.number,
+                    by=hold.placed_by,
+                    reason=hold.reason,
+                )
+            )
+        return tuple(found)
 
     def held_events(self, connection: Connection, hold: Hold) -> int:
         """How many events are there for it to hold."""

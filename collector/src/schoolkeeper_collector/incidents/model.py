@@ -220,8 +220,33 @@ class IncidentSummary:
     alert_id: bytes | None
 
 
+class HeldBy(StrEnum):
+    """What keeps an incident's evidence from being deleted for its age."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    """Its own period after its closing still runs."""
+    HOLD = "hold"
+    DEVICE = "device"
+    """A legal hold on the device that it came from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One reason. ``until_ms`` None: until somebody ends it. ``number``, ``by`` and ``reason``: of a legal hold."""
+
+    held_by: HeldBy
+    since_ms: int
+    until_ms: int | None = None
+    number: int = 0
+    by: str = ""
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentDetail:
     summary: IncidentSummary
     alert: AlertDetail | None
     entries: tuple[CaseEntry, ...]
+    held: tuple[Held, ...] = ()
+    """Empty: what it rests on is kept like everything else."""
