@@ -44,6 +44,7 @@ BENCHES: Final = (
     Bench("console", "the console's pages with 50,000 alerts"),
     Bench("drain", "400 devices come back with 500 events each"),
     Bench("streams", "2,000 idle streams in one process"),
+    Bench("publish", "a publication on its way to 500 connected devices"),
     Bench("start", "cold start of the agent"),
     Bench("stages", "what each stage costs, at full frames and at frames of one"),
     Bench("detection", "detection with 50 rules"),
