@@ -7,9 +7,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from schoolkeeper_policies.checking.advice import advise
 from schoolkeeper_policies.checking.clocks import changes_of
+from schoolkeeper_policies.cli import app as cli
 from schoolkeeper_policies.parse import load_pack
 from schoolkeeper_policies.problems import PolicyError
 from support.language import TABLES_HEAD, app, pack
@@ -123,8 +125,13 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, said: str)
         APPS + app("a.weak", decision="warn") + app("b.strong", name="y"),
         APPS
         + app("a.weak", decision="warn")
-        + app("b.strong", more="exceptions: [{id: e, groups: [ks1], reason: r, approved_by: h, until: 2027-07-20}]"),
-        "media:\n" + medium("m.all", "encrypted-only", ", plain: block") + medium("m.b", "block", ", serials: [S]"),
+        + app(
+            "b.strong",
+            more="exceptions: [{id: e, groups: [ks1], reason: r, approved_by: h, until: 2027-07-20}]",
+        ),
+        "media:\n"
+        + medium("m.all", "encrypted-only", ", plain: block")
+        + medium("m.b", "block", ", serials: [S]"),
         APPS + app(more="when: {times: [{days: [sunday], from: '02:00', to: '24:00'}]}"),
         APPS + app(more="when: {times: [{days: [monday], from: '01:30', to: '05:00'}]}"),
         row("{pupils: at-certain-times, staff: nominated-users}"),
@@ -152,7 +159,9 @@ def test_advice_stops_nothing_and_names_what_is_worth_a_look(tmp_path: Path) -> 
     second = first.replace("T-U1", "T-C8").replace("everybody: unacceptable", "ks2: acceptable")
     third = second.replace("T-C8", "T-C9").replace("ks2: acceptable", "ks1: unacceptable")
     opened = "open_decisions: [{id: D-03, about: messaging, text: two tables, in_force: not allowed}]\n"
-    old = APPS + app(more="exceptions: [{id: e, people: [staff], reason: r, approved_by: h, until: 2026-11-22}]")
+    old = APPS + app(
+        more="exceptions: [{id: e, people: [staff], reason: r, approved_by: h, until: 2026-11-22}]"
+    )
     folder = pack(tmp_path, tables + second + third, opened, old)
     said = advice(folder)
     assert "T-C8 never decides on applications: T-U1 is stricter" in said
@@ -161,6 +170,16 @@ def test_advice_stops_nothing_and_names_what_is_worth_a_look(tmp_path: Path) -> 
     assert "the exception 'e' ended on 2026-11-22" in said
     assert "every term of the pack is over" not in said
     assert "every term of the pack is over" in advice(folder, date(2027, 3, 27))
+
+
+def test_the_tool_says_advice_and_succeeds(tmp_path: Path) -> None:
+    opened = "open_decisions: [{id: D-03, about: messaging, text: two tables, in_force: not allowed}]\n"
+    folder = pack(tmp_path, row("{everybody: unacceptable}"), opened, APPS + app())
+    said = CliRunner().invoke(cli, ["check", str(folder)])
+    assert said.exit_code == 0
+    assert "note: mine/part1.yaml:1:18: open decision D-03: messaging" in said.output
+    assert "mine: 1 rules, 4 groups" in said.output
+    assert "1 types of incident that people report" in said.output
 
 
 def test_a_wireless_network_alone_is_easily_imitated(tmp_path: Path) -> None:

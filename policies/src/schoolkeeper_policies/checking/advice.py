@@ -18,9 +18,14 @@ from schoolkeeper_policies.source import Path, Source
 _REVIEW = timedelta(days=366)
 
 
-def advise(name_or_path: str | FilePath, today: date) -> tuple[Problem, ...]:
-    """Everything worth a look on that day, sorted; raises ``PolicyError`` for a pack with mistakes."""
-    pack = load_pack(name_or_path)
+def advise(
+    name_or_path: str | FilePath, today: date, loaded: model.Pack | None = None
+) -> tuple[Problem, ...]:
+    """Everything worth a look on that day, sorted; raises ``PolicyError`` for a pack with mistakes.
+
+    ``loaded`` is the pack if the caller has read it already.
+    """
+    pack = loaded or load_pack(name_or_path)
     root = pack_folder(name_or_path)
     files = read_files(root)[0]
     found = [

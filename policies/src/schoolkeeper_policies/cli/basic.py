@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
 from schoolkeeper_policies import model
+from schoolkeeper_policies.checking.advice import advise
 from schoolkeeper_policies.cli.shared import Pack, fail
 from schoolkeeper_policies.compile import compile_pack
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.detection.ruleset import RuleSet
+from schoolkeeper_policies.matrices import expand
 from schoolkeeper_policies.parse import load_pack, pack_names
 from schoolkeeper_policies.problems import PolicyError, Problem
 
 
 def check(pack: Pack) -> None:
-    """Say every mistake in the pack, with file, line and column."""
+    """Say every mistake in the pack, with file, line and column; then what is no mistake and worth a look."""
     found, detection = _load(pack)
-    rules = len(found.applications) + len(found.media) + (found.screen is not None)
+    for one in advise(pack, datetime.now(ZoneInfo(found.school.time_zone)).date(), found):
+        typer.echo(f"note: {one}")
+    made = expand(found)
+    rules = len(found.rules()) + len({rule.id for rule in (*made.applications, *made.sites)})
+    by_hand = f", {len(made.incidents)} types of incident that people report" if made.incidents else ""
     typer.echo(
         f"{found.about.name}: {rules} rules, {len(found.groups)} groups, {len(detection.rules)} detection rules"
+        f"{by_hand}"
     )
 
 
