@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from alembic import command
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from schoolkeeper_collector.incidents.holds import HoldBook, HoldError
 from schoolkeeper_collector.incidents.log import CaseLog
@@ -21,10 +22,10 @@ from schoolkeeper_collector.incidents.model import ObjectType
 from schoolkeeper_collector.ledger.fsck import check_store
 from schoolkeeper_collector.ledger.proofs import event_proof
 from schoolkeeper_collector.store import tables
-from schoolkeeper_collector.store.database import Store, open_store
+from schoolkeeper_collector.store.database import Store, open_engine, open_store
 from schoolkeeper_collector.store.expiry import Expiry
 from schoolkeeper_collector.store.keystore import WEEK_MS, Keystore
-from schoolkeeper_collector.store.migrate import migrate
+from schoolkeeper_collector.store.migrate import config_for, migrate
 from schoolkeeper_collector.store.places import erased_of
 from schoolkeeper_collector.store.retention import HELD, Periods, Retention
 from schoolkeeper_proto import model, proof, wire
@@ -410,6 +411,31 @@ def test_a_blob_that_does_not_open_goes_whole_and_what_went_is_still_said(collec
     assert collector.fsck() == []
     (said,) = tombstones(collector)
     assert erased_of(said)[0].spans == (0, 1, 2, 1)
+
+
+def test_an_older_database_learns_what_its_alerts_rest_on(tmp_path: Path) -> None:
+    urls = StoreUrls(store=f"sqlite:///{tmp_path}/a.db", keystore=f"sqlite:///{tmp_path}/k.db")
+    engine = open_engine(urls.store)
+    config = config_for("main")
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO findings (school_id, finding_id, rule_id, rule_version, subject, severity, first_ms,"
+                " last_ms, late, alert_id, created_ms, evidence) VALUES ('s', x'01', 'r', '1', 'school', 4, 1, 1, 0,"
+                """ x'0a', 1, '{"events": [7, 9], "facts": [1]}')"""
+            )
+        )
+        connection.commit()
+    migrate(urls.store, urls.keystore)
+    with engine.connect() as connection:
+        rows = connection.execute(select(tables.evidence)).all()
+    assert [(row.school_id, row.event_no, bytes(row.alert_id)) for row in rows] == [
+        ("s", 7, b"\n"),
+        ("s", 9, b"\n"),
+    ]
+    engine.dispose()
 
 
 # ---- a crash in the middle ---------------------------------------------------------------------------------
