@@ -63,7 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     _enrol_arguments(commands.add_parser("enrol", help="make this device one of the school's"))
     commands.add_parser("policy", help="the rules in force, in plain words")
     notice = commands.add_parser("notice", help="what is monitored on this device")
-    notice.add_argument("--html", action="store_true", help="as a page")
+    notice.add_argument("--html", action="store_true", help="as a page, which prints as a poster")
+    notice.add_argument(
+        "--for", dest="audience", choices=("pupil", "staff", "guest", "parent"), help="for whom"
+    )
+    notice.add_argument(
+        "--level", choices=("early", "junior", "plain"), help="reading level (plain); pupils only"
+    )
+    notice.add_argument("--language", choices=("en", "cy"), help="English (en) or Welsh (cy); English")
     commands.add_parser("settings", help="every setting with its default, as a file to edit")
     return parser
 
@@ -172,15 +179,27 @@ def _policy(args: argparse.Namespace, settings: Settings) -> int:
 def _notice(args: argparse.Namespace, settings: Settings) -> int:
     """The page that the running agent keeps for everybody to read; without it, one made from the policy on the disk."""
     from schoolkeeper_agent import notice
+    from schoolkeeper_proto.notices.facts import Audience
+    from schoolkeeper_proto.notices.words import Language, Level
 
-    kept = settings.run_dir / notice.FOLDER / (notice.PAGE_FILE if args.html else notice.TEXT_FILE)
-    try:
-        page = kept.read_text(encoding="utf-8")
-    except OSError:
+    name = None
+    if args.audience or args.level or args.language:
+        audience, level = Audience(args.audience or "pupil"), Level(args.level or "plain")
+        if audience is not Audience.PUPIL and level is not Level.PLAIN:
+            print(
+                f"error: only pupils have a notice at the level {level}: leave --level out", file=sys.stderr
+            )
+            return 2
+        name = (audience, level, Language(args.language or "en"))
+    page = notice.written_page(settings.run_dir, page=args.html, name=name)
+    if page is None:
         opened = _bundle(settings)
         if opened is None:
             return 1
-        page = notice.monitored_page_html(opened) if args.html else notice.monitored_page(opened)
+        if name is not None:
+            page = notice.edition(opened, None, name, page=args.html)
+        else:
+            page = notice.monitored_page_html(opened) if args.html else notice.monitored_page(opened)
     print(page)
     return 0
 

@@ -36,24 +36,6 @@ NEED_NO_NOTICE = frozenset(
 )
 """The agent's own health, and what a person says to the school: recorded always. All other kinds need a notice text."""
 
-NEVER_MADE = frozenset(
-    {
-        model.MediumWriteRefused.KIND,
-        model.MediumCopy.KIND,
-        model.SiteUsage.KIND,
-        model.SiteRefused.KIND,
-        model.FilterBypass.KIND,
-        model.IsolationChanged.KIND,
-        model.AcceptableUseShown.KIND,
-        model.AcceptableUseAccepted.KIND,
-        model.PersonReport.KIND,
-        model.ExceptionRequested.KIND,
-        model.ImportedAlert.KIND,
-    }
-)
-"""Kinds of the wire that no part of this agent makes yet: no page may say that they are collected, or that a person can
-report something through this device."""
-
 
 def has_notice(kind: str, bundle: OpenBundle) -> bool:
     """Whether the policy in force tells people of this kind, in words."""

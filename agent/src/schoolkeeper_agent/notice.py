@@ -1,7 +1,8 @@
 """'What is monitored on this device': made from the policy in force and from what really runs, so it cannot differ.
 
 Text for a terminal, a standalone accessible page for a browser (no script, no address to load from), and the words
-shown at sign-in (T-41). What has no notice text is not collected, so it is not listed.
+shown at sign-in (T-41). What has no notice text is not collected, so it is not listed. This page quotes the school's
+own words in full; beside it lie the editions for pupils, staff, guests and parents (``schoolkeeper_proto.notices``).
 """
 
 from __future__ import annotations
@@ -11,10 +12,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from schoolkeeper_agent.collection import NEED_NO_NOTICE, NEVER_MADE
+from schoolkeeper_agent.collection import NEED_NO_NOTICE
 from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.notices.reach import NEVER_MADE
 from schoolkeeper_proto.policy import CollectedKind, RuleMode, RuleText
+
+if TYPE_CHECKING:
+    from schoolkeeper_proto.notices.facts import Audience
+    from schoolkeeper_proto.notices.words import Language, Level
+
+    Edition = tuple[Audience, Level, Language]
 
 FOLDER = "notice"
 TEXT_FILE, PAGE_FILE, SIGN_IN_FILE = "monitored.txt", "monitored.html", "sign-in.txt"
@@ -57,12 +66,31 @@ class _Item:
     lines: tuple[str, ...]
 
 
-def written_page(run_dir: Path, *, page: bool) -> str | None:
-    """What the running service wrote for everybody to read; None when there is nothing to be read."""
+def written_page(run_dir: Path, *, page: bool, name: Edition | None = None) -> str | None:
+    """What the running service wrote for everybody to read; None when there is nothing to be read.
+
+    ``name``: one of the editions instead of the page in full.
+    """
+    if name is None:
+        file = PAGE_FILE if page else TEXT_FILE
+    else:
+        from schoolkeeper_proto.notices.render import edition_name
+
+        file = edition_name(*name) + (".html" if page else ".txt")
     try:
-        return (run_dir / FOLDER / (PAGE_FILE if page else TEXT_FILE)).read_text(encoding="utf-8")
+        return (run_dir / FOLDER / file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def edition(bundle: OpenBundle, running: Sequence[Running] | None, name: Edition, *, page: bool) -> str:
+    """The notice for one kind of reader, at a reading level and in a language."""
+    from schoolkeeper_proto.notices.facts import facts_of
+    from schoolkeeper_proto.notices.render import as_page, as_text
+
+    audience, level, language = name
+    facts = facts_of(bundle, audience, stopped=lambda kinds: _stopped(kinds, running))
+    return (as_page if page else as_text)(facts, language, level)
 
 
 def monitored_page(bundle: OpenBundle, running: Sequence[Running] | None = None) -> str:
@@ -104,22 +132,28 @@ def sign_in_notice(bundle: OpenBundle) -> str:
 
 
 def write_notices(state_dir: Path, bundle: OpenBundle, running: Sequence[Running] | None = None) -> Path:
-    """Writes all three where everybody can read them, each whole or not at all; returns the folder.
+    """Writes them all where everybody can read them, each whole or not at all; returns the folder.
 
     The package shows ``sign-in.txt`` at sign-in (packaging/linux/agent/pam-config).
     """
+    from schoolkeeper_proto.notices.render import EDITIONS, edition_name
+
     folder = state_dir / FOLDER
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
-    for name, text in (
-        (TEXT_FILE, monitored_page(bundle, running)),
-        (PAGE_FILE, monitored_page_html(bundle, running)),
-        (SIGN_IN_FILE, sign_in_notice(bundle)),
-    ):
-        beside = folder / f".{name}.new"
+    texts = {
+        TEXT_FILE: monitored_page(bundle, running),
+        PAGE_FILE: monitored_page_html(bundle, running),
+        SIGN_IN_FILE: sign_in_notice(bundle),
+    }
+    for name in EDITIONS:
+        for ending, page in ((".txt", False), (".html", True)):
+            texts[edition_name(*name) + ending] = edition(bundle, running, name, page=page)
+    for file, text in texts.items():
+        beside = folder / f".{file}.new"
         beside.write_text(text, encoding="utf-8")
         os.chmod(beside, 0o644)  # noqa: PTH101 - readable by everybody, whatever the umask
-        beside.replace(folder / name)
+        beside.replace(folder / file)
     return folder
 
 

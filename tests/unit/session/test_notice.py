@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_agent import notice
-from schoolkeeper_agent.collection import NEED_NO_NOTICE, NEVER_MADE, lacks_notice, startable
+from schoolkeeper_agent.collection import NEED_NO_NOTICE, lacks_notice, startable
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.notice import Running
 from schoolkeeper_agent.sensors import load
 from schoolkeeper_proto import model, policy
 from schoolkeeper_proto.bundle import build, open_bundle
+from schoolkeeper_proto.notices.facts import Audience
+from schoolkeeper_proto.notices.reach import ACTED_ON, NEVER_MADE
+from schoolkeeper_proto.notices.render import EDITIONS, edition_name
+from schoolkeeper_proto.notices.words import Language, Level
 
 
 def bundle(*kinds: policy.CollectedKind):  # type: ignore[no-untyped-def]
@@ -129,10 +133,29 @@ def test_the_page_for_browsers_stands_alone_and_is_well_formed() -> None:
     assert "<title>" in text
 
 
+def test_the_editions_say_what_does_not_run_and_are_what_the_service_wrote(tmp_path: Path) -> None:
+    stopped = Running(name="processes", kinds=("application.started",), problem="needs root")
+    notice.write_notices(tmp_path, bundle(STARTS), [stopped])
+    name = (Audience.PUPIL, Level.JUNIOR, Language.WELSH)
+    page = notice.written_page(tmp_path, page=False, name=name)
+    assert page == notice.edition(bundle(STARTS), [stopped], name, page=False)
+    assert "needs root" in page
+    assert "needs root" in (tmp_path / "notice" / "parent.plain.en.html").read_text()
+
+
+def test_the_editions_call_restricted_what_an_enforcer_acts_on() -> None:
+    """What the agent enforces is what its enforcers are named after."""
+    from schoolkeeper_agent import enforcers
+
+    here = Context(bundle=bundle(), run_dir=Path("/nonexistent"))
+    assert {part.name for part in enforcers.load("linux", here, lambda _: None)} == ACTED_ON
+
+
 def test_the_files_are_readable_by_everybody(tmp_path: Path) -> None:
     folder = notice.write_notices(tmp_path, bundle(STARTS))
     names = {path.name: path for path in folder.iterdir()}
-    assert set(names) == {"monitored.txt", "monitored.html", "sign-in.txt"}
+    editions = {edition_name(*name) + ending for name in EDITIONS for ending in (".txt", ".html")}
+    assert set(names) == {"monitored.txt", "monitored.html", "sign-in.txt"} | editions
     assert all(path.stat().st_mode & 0o004 for path in names.values())
     assert notice.written_page(tmp_path, page=False) == names["monitored.txt"].read_text()
     assert notice.written_page(tmp_path, page=True) == names["monitored.html"].read_text()

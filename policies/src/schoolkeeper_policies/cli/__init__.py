@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from schoolkeeper_policies.cli import asking, basic, changes, export, trying, writing
+from schoolkeeper_policies.cli import asking, basic, changes, export, notice, trying, writing
 
 app = typer.Typer(
     help="Write, check, try, compare and compile the school's policy.\n\n"
@@ -25,6 +25,7 @@ for command in (
     writing.fmt,
     export.export,
     export.coverage,
+    notice.notice,
 ):
     app.command(name=command.__name__.rstrip("_"))(command)
 

@@ -1,0 +1,26 @@
+"""What agents of this version make and act on. No page may promise more, nor tell of what never happens."""
+
+from __future__ import annotations
+
+from schoolkeeper_proto import model
+
+NEVER_MADE = frozenset(
+    {
+        model.MediumWriteRefused.KIND,
+        model.MediumCopy.KIND,
+        model.SiteUsage.KIND,
+        model.SiteRefused.KIND,
+        model.FilterBypass.KIND,
+        model.IsolationChanged.KIND,
+        model.AcceptableUseShown.KIND,
+        model.AcceptableUseAccepted.KIND,
+        model.PersonReport.KIND,
+        model.ExceptionRequested.KIND,
+        model.ImportedAlert.KIND,
+    }
+)
+"""Kinds of the wire that no part of the agent makes yet: no page may say that they are collected, or that a person can
+report something through this device."""
+
+ACTED_ON = frozenset({"applications", "media", "screen"})
+"""Sections whose rules the agent enforces on Linux, where kernel, desktop and rights allow it."""
