@@ -306,7 +306,9 @@ def test_real_io_errors_lose_nothing_that_was_accepted_and_it_recovers(
     chance = random.Random(seed)
     path = tmp_path / "spool.db"
     trace = tmp_path / "trace"
-    inject = f"--inject={call}:error=EIO:when={chance.randint(20, 90)}+{chance.randint(12, 60)}"
+    # To make or open a database takes some twenty writes: with fewer between two errors it would never get anywhere.
+    step = chance.randint(30, 80) if call == "pwrite64" else chance.randint(12, 60)
+    inject = f"--inject={call}:error=EIO:when={chance.randint(20, 90)}+{step}"
     process = writer(path, 0, 300, "strace", "-f", "-qq", "-o", str(trace), f"--trace={call}", inject)
     output = process.communicate()[0]
     assert process.returncode == 0, "the writer must survive"
