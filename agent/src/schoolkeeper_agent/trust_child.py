@@ -23,7 +23,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from schoolkeeper_agent import identity
 from schoolkeeper_agent.trust import FOLDER, Place, Trust, group_of, load_place, verify_set
-from schoolkeeper_proto import policy, rollout, trust
+from schoolkeeper_proto import mandatory, policy, rollout, trust
 from schoolkeeper_proto.codec import WireFormatError, decode
 
 _METADATA_URL = "tuf:/metadata/"
@@ -236,6 +236,8 @@ def _check_not_older(new: Trust, held: Path | None, place: Place) -> None:
         new.timestamp_version < old.timestamp_version
     ):
         raise trust.TrustRefused("rollback", "the collector shows an older state than the one in force here")
+    if (lacking := mandatory.missing_in(new.bundle)) and not mandatory.missing_in(old.bundle):
+        raise trust.TrustRefused("mandatory-check", lacking)
 
 
 def _forget_old(folder: Path, keep: set[str]) -> None:

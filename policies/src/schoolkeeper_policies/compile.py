@@ -13,6 +13,7 @@ from schoolkeeper_policies.parse import load_pack, pack_folder
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.registers import Register, read_register
 from schoolkeeper_policies.validate import suggest
+from schoolkeeper_proto import mandatory, policy
 from schoolkeeper_proto.bundle import MAX_BUNDLE_BYTES, build
 
 __all__ = ["capabilities", "compile_pack", "conditions_of", "register_of", "sections"]
@@ -44,6 +45,7 @@ def compile_pack(
         register=register or register_of(pack, pack_folder(name_or_path)),
         today=_day_of(compiled_at_unix_ms, pack.school),
     )
+    _check_mandatory(pack, held)
     data = build(
         school_id=school_id,
         group=group,
@@ -73,6 +75,15 @@ def register_of(pack: model.Pack, folder: Path) -> Register | None:
 
 def _day_of(unix_ms: int, school: model.School) -> date:
     return datetime.fromtimestamp(unix_ms / 1000, UTC).astimezone(ZoneInfo(school.time_zone)).date()
+
+
+def _check_mandatory(pack: model.Pack, held: tuple[policy.Section, ...]) -> None:
+    """Nobody can switch off the check that illegal content is filtered, nor that its result is reported."""
+    posture = next(one for one in held if isinstance(one, policy.PostureSection))
+    collection = next(one for one in held if isinstance(one, policy.CollectionSection))
+    if lacking := mandatory.missing(posture, collection):
+        remedy = "leave the check as it is, and collect the kind 'posture' with a notice"
+        raise PolicyError([Problem(position=Position(file=pack.about.name), reason=lacking, remedy=remedy)])
 
 
 def _check_group(pack: model.Pack, group: str) -> None:

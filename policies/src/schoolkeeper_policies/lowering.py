@@ -12,9 +12,9 @@ from schoolkeeper_policies.applies import Target, applicability, concerns, lifte
 from schoolkeeper_policies.matrices import expand
 from schoolkeeper_policies.people import named_groups, people_section
 from schoolkeeper_policies.registers import Register
-from schoolkeeper_proto import policy
+from schoolkeeper_proto import mandatory, policy
 from schoolkeeper_proto.marks import mark_hash
-from schoolkeeper_proto.model import DecisionKind, SealingScheme
+from schoolkeeper_proto.model import DecisionKind, Posture, SealingScheme
 
 PEOPLE_CAPABILITY = "people/1"
 """Asked of devices whose rules name groups of people: one without it would leave such a rule out."""
@@ -48,7 +48,7 @@ def sections(
             otherwise=DecisionKind.ALLOW,
         ),
         *(_screen(rule, target) for rule in _of((pack.screen,) if pack.screen is not None else (), target)),
-        policy.PostureSection(checks=tuple(_check(check) for check in pack.posture)),
+        policy.PostureSection(checks=_checks(pack)),
         _collection(pack, pseudonym_key),
         _notice(pack.notice),
         *_optional(target, (*pack.sites, *made.sites), (*pack.grants, *made.grants)),
@@ -259,6 +259,15 @@ def _bound(bound: model.GrantBound) -> policy.GrantBound:
     )
 
 
+def _checks(pack: model.Pack) -> tuple[policy.PostureCheck, ...]:
+    """The pack's checks, and the one that no pack can leave out."""
+    checks = tuple(_check(check) for check in pack.posture)
+    if any(check.check == mandatory.FILTER_CHECK for check in checks):
+        return checks
+    added = policy.PostureCheck(check=mandatory.FILTER_CHECK, every_seconds=3_600, fix=mandatory.FIX)
+    return (*checks, added)
+
+
 def _check(check: model.PostureCheck) -> policy.PostureCheck:
     return policy.PostureCheck(
         check=check.check, every_seconds=check.every_seconds, threshold=check.threshold, fix=check.fix
@@ -269,7 +278,7 @@ def _collection(pack: model.Pack, pseudonym_key: bytes) -> policy.CollectionSect
     collection = pack.collection
     shared = [account.account for account in (pack.people.shared if pack.people is not None else ())]
     return policy.CollectionSection(
-        kinds=tuple(
+        kinds=_with_posture(
             policy.CollectedKind(
                 kind=kind,
                 notice=item.notice,
@@ -286,6 +295,12 @@ def _collection(pack: model.Pack, pseudonym_key: bytes) -> policy.CollectionSect
         pseudonym_key=pseudonym_key,
         shared_accounts=tuple(dict.fromkeys((*collection.shared_accounts, *shared))),
     )
+
+
+def _with_posture(collected: Iterable[policy.CollectedKind]) -> tuple[policy.CollectedKind, ...]:
+    """What the pack collects, and the result of the check that no pack can leave out."""
+    kinds = tuple(collected)
+    return kinds if any(kind.kind == Posture.KIND for kind in kinds) else (*kinds, mandatory.COLLECTED)
 
 
 def _notice(notice: model.Notice) -> policy.NoticeSection:

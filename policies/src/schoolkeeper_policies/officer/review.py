@@ -16,7 +16,7 @@ from schoolkeeper_policies.officer import record, statement_words
 from schoolkeeper_policies.officer.memory import Memory
 from schoolkeeper_policies.officer.staged import Staged
 from schoolkeeper_policies.plan import Change, compare
-from schoolkeeper_proto import policy, trust
+from schoolkeeper_proto import mandatory, policy, trust
 from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, open_bundle
 from schoolkeeper_proto.codec import WireFormatError, decode
 
@@ -294,6 +294,8 @@ def _bundles(
         old = _held(staged, held, now_name)
         before = open_whole(old, school_id, group) if old else None
         from_version = before.manifest.version if before else 0
+        if lacking := mandatory.missing(after.posture, after.collection):
+            raise trust.TrustRefused("mandatory-check", f"the bundle of {group!r}: {lacking}")
         if after.manifest.version <= max(from_version, memory.bundles.get(name, 0)):
             raise trust.TrustRefused(
                 "rollback",

@@ -16,6 +16,7 @@ from schoolkeeper_agent.seams import Ability, Emit
 from schoolkeeper_agent.sensors.linux import posture_parsers as parsers
 from schoolkeeper_agent.sensors.linux.posture_parsers import Finding, unknown
 from schoolkeeper_proto import model
+from schoolkeeper_proto.mandatory import FILTER_CHECK
 from schoolkeeper_proto.policy import PostureCheck
 
 _SHORTEST_S = 60
@@ -59,6 +60,7 @@ class PostureSensor:
             "antivirus": self._antivirus,
             "updates": self._updates,
             "lock": self._lock,
+            FILTER_CHECK: self._content_filter,
         }
 
     def ability(self) -> Ability:
@@ -164,6 +166,10 @@ class PostureSensor:
             kept = "\n".join(line for line in simulation.split("\n") if line.startswith("Inst "))
             self._simulated = basis, time.monotonic(), kept
         return simulation
+
+    async def _content_filter(self, _check: PostureCheck) -> Finding:
+        """Never fine by assumption: this version has no test page to ask for, and a setting alone proves nothing."""
+        return unknown("no filter test is set up for this device: what the school's filter blocks was not tried")
 
     async def _lock(self, _check: PostureCheck) -> Finding:
         return unknown("no screen was locked since the agent started: told at the next idle time")
