@@ -2,8 +2,8 @@
 
 These certificates are valid for as long as the CA lives, from 1970 on: a laptop whose clock died must still reach the
 collector to learn the time. What a device believes rests on signatures and proofs, not on this channel: whoever stole a
-listener's key can hold reports up, and can neither open nor acknowledge them. The key statement has room for a second
-CA; the change from one to the next is not built yet.
+listener's key can hold reports up, and can neither open nor acknowledge them. The key statement names a second
+CA while one follows the other (``rotation.py``).
 """
 
 from __future__ import annotations

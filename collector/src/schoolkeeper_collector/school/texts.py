@@ -56,6 +56,9 @@ The new officer makes a key file (`schoolkeeper-officer keys new`) and hands in 
 technician stages the change (`schoolkeeper-collector stage --replace-officer OLD --by FILE`). Two root keys, then one
 technical and one safeguarding officer of the *new* root, sign it (`schoolkeeper-officer sign`), and it is published. From then
 on the old key signs nothing. Devices that were switched off follow the chain of roots when they come back.
+
+What to do when a key is lost or stolen, an officer is ill, or a key is due: policies/docs/key-procedures.md. Write the root
+hash on paper and keep it with the head: a new officer pins it with `schoolkeeper-officer pin`.
 """.encode()
 
 
