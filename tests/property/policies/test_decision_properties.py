@@ -38,11 +38,20 @@ _EDGES = [
     _ms(2028, 2, 29, 12),
     _ms(2026, 11, 23, 9, 30),
 ]
-moments = st.builds(
-    lambda edge, minutes, ms: edge + minutes * 60_000 + ms,
-    st.sampled_from(_EDGES),
-    st.integers(-3000, 3000),
-    st.integers(0, 59_999),
+moments = st.one_of(
+    st.builds(
+        lambda edge, minutes, ms: edge + minutes * 60_000 + ms,
+        st.sampled_from(_EDGES),
+        st.integers(-3000, 3000),
+        st.integers(0, 59_999),
+    ),
+    # The borders of windows, days and exceptions, and a millisecond on either side.
+    st.builds(
+        lambda edge, quarters, ms: edge // 86_400_000 * 86_400_000 + quarters * 900_000 + ms,
+        st.sampled_from(_EDGES),
+        st.integers(-200, 200),
+        st.sampled_from([-1, 0, 1]),
+    ),
 )
 windows = st.builds(
     policy.TimeWindow,
