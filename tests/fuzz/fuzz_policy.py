@@ -1,4 +1,4 @@
-"""Fuzzes what reads a school's own files: YAML, detection rules, patterns.
+"""Fuzzes what reads a school's own files: YAML, pack files, registers, detection rules, patterns.
 
 Run by `make fuzz`, or `python tests/fuzz/fuzz_policy.py -max_total_time=60 CORPUS`.
 """
@@ -15,9 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 with atheris.instrument_imports(include=["schoolkeeper_policies"]):
     from schoolkeeper_policies.detection.load import rules_of_texts
+    from schoolkeeper_policies.model import PackFile, Register
     from schoolkeeper_policies.problems import PolicyError
+    from schoolkeeper_policies.registers import parse_register
     from schoolkeeper_policies.sigma.regex import Pattern, PatternRefused
-    from schoolkeeper_policies.source import read_all
+    from schoolkeeper_policies.source import read, read_all
+    from schoolkeeper_policies.validate import validate
 
 
 def one_input(data: bytes) -> None:
@@ -31,6 +34,12 @@ def one_input(data: bytes) -> None:
         case b"y":
             with contextlib.suppress(PolicyError):
                 read_all(text, file="f.yaml")
+        case b"f":
+            with contextlib.suppress(PolicyError):
+                validate(PackFile, read(text, file="f.yaml"))
+        case b"r":
+            with contextlib.suppress(PolicyError):
+                parse_register(text, Register(file="r.csv"), file="r.csv")
         case _:
             with contextlib.suppress(PolicyError):
                 rules_of_texts({"f.yaml": text})

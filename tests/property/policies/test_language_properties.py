@@ -11,6 +11,7 @@ import pytest
 from schoolkeeper_policies import model
 from schoolkeeper_policies.applies import school_days
 from schoolkeeper_policies.checking.overlaps import covered_rules
+from schoolkeeper_policies.compile import compile_pack
 from schoolkeeper_policies.lowering import sections
 from schoolkeeper_policies.matrices import _other_times
 from schoolkeeper_policies.parse import load_pack
@@ -20,7 +21,7 @@ from schoolkeeper_proto import policy
 from schoolkeeper_proto.conditions import Circumstances
 from schoolkeeper_proto.matching import compile_applications
 from schoolkeeper_proto.model import DecisionKind
-from support.language import MONDAY_10, pack
+from support.language import KEY, MONDAY_10, REGISTER, pack
 
 MINUTE_MS = 60_000
 EPOCH = date(1970, 1, 1)
@@ -189,3 +190,58 @@ def test_a_register_of_any_text_is_read_or_refused_by_line(seed: int) -> None:
         problems = error.problems
     assert all(problem.position.line >= 1 and problem.remedy for problem in problems)
     assert len(set(accounts)) == len(accounts)
+
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "school" / "pack" / "pack.yaml"
+WORDS = ["[]", "{}", "''", "0", "-1", "true", "null", "[1]", "everybody", "2026-02-30", "'24:00'", "a.b", "unspecified",
+         "person:P1", "profile:ks9", "*", "'\\u00e9'", "[a, a]", "monday", "99999999999", "Mars/Base"]  # fmt: skip
+
+
+def spoiled(chance: random.Random, text: str) -> str:
+    """A few values, lines or characters of a good pack are wrong."""
+    lines = text.split("\n")
+    for _ in range(chance.randint(1, 4)):
+        number = chance.randrange(len(lines))
+        match chance.randrange(5):
+            case 0:
+                del lines[number]
+            case 1:
+                lines.insert(number, lines[chance.randrange(len(lines))])
+            case 2:
+                key, colon, _ = lines[number].partition(": ")
+                lines[number] = f"{key}{colon}{chance.choice(WORDS)}"
+            case 3:
+                parts = lines[number].split(", ")
+                parts[chance.randrange(len(parts))] = chance.choice(WORDS)
+                lines[number] = ", ".join(parts)
+            case _:
+                at = chance.randrange(len(lines[number]) + 1)
+                lines[number] = lines[number][:at] + chance.choice("[]{}:,- 'é\t#") + lines[number][at:]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_spoiled_pack_is_refused_with_places_or_compiles(tmp_path: Path, seed: int) -> None:
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    (tmp_path / "register.csv").write_text(REGISTER)
+    refusals: list[tuple[Problem, ...]] = []
+    for number in range(12):
+        text = spoiled(random.Random(seed * 1_000 + number), GOLDEN.read_text())
+        (folder / "pack.yaml").write_text(text)
+        try:
+            load_pack(folder)
+            compile_pack(
+                folder,
+                school_id="s",
+                group="ks1",
+                version=1,
+                compiled_at_unix_ms=MONDAY_10,
+                pseudonym_key=KEY,
+            )
+        except PolicyError as error:
+            refusals.append(error.problems)
+    assert len(refusals) > 3
+    assert all(
+        problems and all(one.reason and one.position.file for one in problems) for problems in refusals
+    )
