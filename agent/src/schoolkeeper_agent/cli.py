@@ -71,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
         "--level", choices=("early", "junior", "plain"), help="reading level (plain); pupils only"
     )
     notice.add_argument("--language", choices=("en", "cy"), help="English (en) or Welsh (cy); English")
+    ask = commands.add_parser("ask", help="ask for an exception from a rule that refused you")
+    ask.add_argument("rule", help="the rule, as the notice named it")
+    ask.add_argument("--reason", choices=("lesson", "accessibility", "mistake", "other"), default="other")
+    ask.add_argument("--words", default="", help="in your own words, at most 300 characters")
     commands.add_parser("settings", help="every setting with its default, as a file to edit")
     return parser
 
@@ -102,6 +106,19 @@ def _run(args: argparse.Namespace, settings: Settings) -> int:
     except StartRefused as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _ask(args: argparse.Namespace, settings: Settings) -> int:
+    """For everybody who uses this device; no rights are needed."""
+    from schoolkeeper_agent.asking import AskingRefused, ask
+
+    try:
+        number = ask(settings.run_dir, args.rule, args.reason, args.words)
+    except AskingRefused as refused:
+        print(f"error: {refused}", file=sys.stderr)
+        return 1
+    print(f"Asked. Your number is {number}: give it when you ask what came of it.")
+    return 0
 
 
 def _status(args: argparse.Namespace, settings: Settings) -> int:
@@ -237,5 +254,6 @@ _COMMANDS = {
     "enrol": _enrol,
     "policy": _policy,
     "notice": _notice,
+    "ask": _ask,
     "settings": _settings,
 }

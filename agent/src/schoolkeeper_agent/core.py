@@ -69,7 +69,7 @@ def _wanted(state: CoreState, effect: Effect) -> bool:
 def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, Effects]:  # noqa: C901 - one per kind
     match seen:
         case observations.Noted():
-            return state, (record(seen.body, seen.severity),)
+            return state, (record(seen.body, seen.severity, seen.user),)
         case observations.Tick():
             return _tick(state, now)
         case observations.PolicySwapped():

@@ -20,6 +20,7 @@ class Noted:
 
     body: model.Body
     severity: model.Severity = model.Severity.INFORMATIONAL
+    user: model.UserRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

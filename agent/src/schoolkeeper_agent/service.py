@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schoolkeeper_agent import clock, core, describe, enforcers
+from schoolkeeper_agent.accounts import Accounts
+from schoolkeeper_agent.asking import Asking, serve
 from schoolkeeper_agent.budget import BudgetWatch
 from schoolkeeper_agent.clock import Moment, SystemClock
 from schoolkeeper_agent.config import Settings
@@ -24,6 +26,7 @@ from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.identity import Identity
 from schoolkeeper_agent.observations import Noted, PolicyRejected, PolicySwapped
 from schoolkeeper_agent.parts import Parts
+from schoolkeeper_agent.people import user_of
 from schoolkeeper_agent.policy_file import PolicyInForce
 from schoolkeeper_agent.pulse import Pulse
 from schoolkeeper_agent.reporting import Running, report_of
@@ -90,6 +93,7 @@ class Service:
             await self.teller.start()
         except OSError as error:
             _log.warning("nobody at the screen can be told anything: %s", error)
+        asking = await self._take_requests()
         keeper = PolicyKeeper(self.parts, self._watching, self._grants)
         renewals = Renewals(self.parts)
         contact = Contact(self.parts, self._watching, keeper, renewals, self._grants)
@@ -109,7 +113,24 @@ class Service:
             await self._stopping.wait()
             for task in tasks:
                 task.cancel()
+        if asking is not None:
+            asking.close()
         await self._end()
+
+    async def _take_requests(self) -> asyncio.Server | None:
+        """People who were refused something can ask for an exception."""
+
+        def emit(asked: model.ExceptionRequested, user_id: int) -> None:
+            account = Accounts().name(user_id)
+            user = user_of(account, user_id, self.parts.policy.bundle.collection)
+            self.heart.emit(Noted(body=asked, severity=model.Severity.LOW, user=user))
+
+        taking = Asking(lambda: self.parts.policy.bundle, emit, lambda: self.clock.now().monotonic_ms)
+        try:
+            return await serve(self.settings.run_dir, taking)
+        except OSError as error:
+            _log.warning("nobody can ask for an exception: %s", error)
+            return None
 
     def stop(self, reason: str) -> None:
         """Begins an orderly end."""

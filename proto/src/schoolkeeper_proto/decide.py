@@ -62,7 +62,8 @@ def medium_words(verdict: MediaVerdict, text: RuleText | None) -> Words | None:
 def _words(title: str, text: RuleText | None) -> Words:
     if text is None:
         return Words(title=title, text=ASK)
-    parts = (text.description, text.why and f"Why: {text.why}", text.resolution or ASK)
+    asking = text.rule_id and f"To ask for an exception: schoolkeeper-agent ask {text.rule_id}"
+    parts = (text.description, text.why and f"Why: {text.why}", text.resolution or ASK, asking)
     return Words(title=title, text="\n".join(part for part in parts if part))
 
 

@@ -15,7 +15,6 @@ NEVER_MADE = frozenset(
         model.AcceptableUseShown.KIND,
         model.AcceptableUseAccepted.KIND,
         model.PersonReport.KIND,
-        model.ExceptionRequested.KIND,
         model.ImportedAlert.KIND,
     }
 )
