@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 
 from schoolkeeper_collector.school import staging
-from schoolkeeper_policies.officer import keyfile, memory
+from schoolkeeper_policies.officer import grants, keyfile, memory
+from schoolkeeper_policies.officer import school as officer_school
 from schoolkeeper_policies.officer.page.desk import Desk
 from schoolkeeper_policies.officer.page.serve import OfficerServer
 from schoolkeeper_policies.officer.staged import pack, read_folder
+from schoolkeeper_proto import policy
+from schoolkeeper_proto.codec import encode
+from schoolkeeper_proto.wire import GrantKind
 from support.browser import accessibility_faults, chromium, visitor
 from support.officers import pack_with, publish, reasons, stage_pack
-from support.school import School, wall_ms
+from support.school import GROUP, School, wall_ms
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 PASSPHRASE = "four quiet words here"
@@ -81,6 +85,41 @@ def test_its_pages_have_no_accessibility_faults(
         page.get_by_label("The file from the console").set_input_files(change)
         page.get_by_role("button", name="Open and verify").click()
         assert accessibility_faults(page) == []
+
+
+def test_an_emergency_block_is_signed_on_the_page(
+    school: School, server: OfficerServer, tmp_path: Path
+) -> None:
+    """One signature of one officer; the file that comes back is what the collector publishes."""
+    file = tmp_path / "it.skschool"
+    file.write_bytes(staging.school_file(school.folder))
+    head = keyfile.read_head(school.folder / "offline" / "technician" / "technician.key")
+    found = officer_school.keep(head, file)
+    wish = grants.Wish(
+        kind=GrantKind.EMERGENCY_BLOCK,
+        reason="A new VPN since nine.",
+        seconds=86_400,
+        groups=(GROUP,),
+        blocks=(policy.ApplicationMatch(by=policy.MatchBy.FILE_NAME, text="newvpn"),),
+    )
+    grant = tmp_path / "vpn.skgrant"
+    grant.write_bytes(encode(grants.make(wish, found, wall_ms())))
+    with chromium() as browser, visitor(browser, f"http://{server.guard.host}") as page:
+        page.goto(server.address)
+        for each in (file, grant):
+            page.get_by_label("The file from the console").set_input_files(each)
+            page.get_by_role("button", name="Open and verify").click()
+        assert "stricter" in page.get_by_role("main").inner_text()
+        assert accessibility_faults(page) == []
+        _keep(page, "officer-grant")
+        page.get_by_role("checkbox").check()
+        page.get_by_label("Passphrase of your key").fill(PASSPHRASE)
+        page.get_by_role("button", name="Sign this grant").click()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Save the grant").click()
+        signed = Path(download.value.path()).read_bytes()
+    looked = grants.look(signed, found, wall_ms())
+    assert (looked.signed_by, looked.refused) == (("head",), "")
 
 
 def _keep(page: Any, name: str) -> None:

@@ -84,7 +84,15 @@ def read_school(found: Staged, held: Memory) -> School:
 
 def keep(head: KeyHead, path: Path) -> School:
     """Verifies a file and keeps it as this officer's newest knowledge of the school."""
-    found = staged.read_staged(path)
+    return _keep(head, staged.read_staged(path))
+
+
+def keep_bytes(head: KeyHead, name: str, data: bytes) -> School:
+    """As ``keep``, of a file that came over the page."""
+    return _keep(head, staged.unpack(data, name))
+
+
+def _keep(head: KeyHead, found: Staged) -> School:
     school = read_school(found, memory.load(memory.home(), head.key_id, head.root_sha256))
     memory.save(memory.home(), head.key_id, school.seen)
     kept = _path(head)

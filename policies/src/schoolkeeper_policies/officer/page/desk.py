@@ -7,9 +7,11 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from schoolkeeper_policies.officer import keyfile, memory, signing, staged
+from schoolkeeper_policies.officer import grants, keyfile, memory, signing, staged
+from schoolkeeper_policies.officer import school as schools
 from schoolkeeper_policies.officer.review import Review, review
 from schoolkeeper_proto import trust
+from schoolkeeper_proto.codec import encode
 
 MAX_WRONG = 5
 MAX_OPEN = 20
@@ -31,8 +33,17 @@ class Opened:
     """What goes back, once it was signed here."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenGrant:
+    """A grant on the desk; ``signed`` once it was signed here, and then its file goes back."""
+
+    name: str
+    review: grants.GrantReview
+    signed: bool = False
+
+
 class Desk:
-    """One officer, one key file, any number of changes. The passphrase is never kept: each signature asks for it."""
+    """One officer, one key file, what was opened. The passphrase is never kept: each signature asks for it."""
 
     def __init__(self, key: Path) -> None:
         self.key = key
@@ -43,6 +54,7 @@ class Desk:
                 f"`schoolkeeper-officer keys passphrase {key} --to NEW` writes one of today's"
             )
         self._opened: list[Opened] = []
+        self._grants: list[OpenGrant] = []
         self._wrong = 0
         self._lock = threading.Lock()
 
@@ -65,6 +77,46 @@ class Desk:
         except IndexError as error:
             raise DeskError("there is no such change on the desk: open its file again") from error
 
+    @property
+    def grants(self) -> list[OpenGrant]:
+        return list(self._grants)
+
+    def grant(self, number: int) -> OpenGrant:
+        """Raises ``DeskError``."""
+        try:
+            return self._grants[number]
+        except IndexError as error:
+            raise DeskError("there is no such grant on the desk: open its file again") from error
+
+    @property
+    def school(self) -> schools.School:
+        """What is in force, as the officer's program knows it. Raises ``MemoryFault`` or ``TrustRefused``."""
+        return schools.known(self.head)
+
+    def open_any(self, name: str, data: bytes) -> str:
+        """Opens a change, a grant or the school's file; returns the page to show."""
+        if name.endswith(schools.SUFFIX):
+            schools.keep_bytes(self.head, name, data)
+            return ""
+        if name.endswith(grants.SUFFIX):
+            looked = grants.look(data, self.school, _now())
+            with self._lock:
+                if len(self._grants) >= MAX_OPEN:
+                    raise DeskError(f"{MAX_OPEN} grants are open already: end this program and start it anew")
+                self._grants.append(OpenGrant(name=name, review=looked))
+                return f"grant-{len(self._grants) - 1}"
+        return f"change-{self.open_bytes(name, data)}"
+
+    def sign_grant(self, number: int, passphrase: str) -> OpenGrant:
+        """Signs a grant after the passphrase. Raises ``DeskError``, ``KeyFileError`` or ``GrantError``."""
+        with self._lock:
+            keys = self._keys(passphrase)
+            found = self.grant(number)
+            looked = grants.look(encode(found.review.grant), self.school, _now())
+            signed = grants.sign(looked, keys, self.school, _now())
+            self._grants[number] = OpenGrant(name=found.name, review=signed, signed=True)
+            return self._grants[number]
+
     def open_path(self, path: Path) -> int:
         found = staged.read_staged(path)
         return self._put(Opened(name=path.name, staged=found, review=self._looked(found), source=path))
@@ -76,14 +128,7 @@ class Desk:
     def sign(self, number: int, passphrase: str) -> Opened:
         """Signs a change after the passphrase. Raises ``DeskError``, ``KeyFileError`` or what signing refuses."""
         with self._lock:
-            if self.is_locked:
-                raise DeskError("too many wrong passphrases: end this program and start it anew")
-            try:
-                keys = keyfile.load_keys(self.key, passphrase if self.is_protected else None)
-            except keyfile.KeyFileError:
-                self._wrong += 1
-                raise
-            self._wrong = 0
+            keys = self._keys(passphrase)
             found = self.change(number)
             # Looked at again: what was shown is what is signed, and the memory may have moved on.
             seen = self._looked(found.staged)
@@ -100,9 +145,20 @@ class Desk:
             self._opened[number] = signed
             return signed
 
+    def _keys(self, passphrase: str) -> keyfile.OfficerKeys:
+        if self.is_locked:
+            raise DeskError("too many wrong passphrases: end this program and start it anew")
+        try:
+            keys = keyfile.load_keys(self.key, passphrase if self.is_protected else None)
+        except keyfile.KeyFileError:
+            self._wrong += 1
+            raise
+        self._wrong = 0
+        return keys
+
     def _looked(self, found: staged.Staged) -> Review:
         held = memory.load(memory.home(), self.head.key_id, self.head.root_sha256)
-        return review(found, held, time.time_ns() // 1_000_000)
+        return review(found, held, _now())
 
     def _put(self, opened: Opened) -> int:
         with self._lock:
@@ -114,3 +170,7 @@ class Desk:
                 raise DeskError(f"{MAX_OPEN} changes are open already: end this program and start it anew")
             self._opened.append(opened)
             return len(self._opened) - 1
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from schoolkeeper_policies.officer import words
-from schoolkeeper_policies.officer.page.desk import Desk, Opened
+from schoolkeeper_policies.officer import grants, words
+from schoolkeeper_policies.officer.page.desk import Desk, Opened, OpenGrant
 from schoolkeeper_policies.officer.review import BundleChange, Review, when
 from schoolkeeper_policies.plan import Change, Direction
+from schoolkeeper_proto import granting
 
 
 def page(title: str, body: str) -> str:
@@ -36,15 +37,20 @@ Your key and your passphrase never leave it.</p></footer>
 def front(desk: Desk) -> str:
     who = f"{escape(desk.head.officer)} ({escape(str(desk.head.duty or 'root of trust'))})"
     items = "".join(_item(number, opened) for number, opened in enumerate(desk.opened))
+    items += "".join(
+        f'<li><a href="grant-{number}">Grant: {escape(grant.review.statement.kind.value)}</a>, {escape(grant.name)}: '
+        f"<em>{'signed here' if grant.signed else 'waits'}</em></li>"
+        for number, grant in enumerate(desk.grants)
+    )
     listed = f'<ul class="changes">{items}</ul>' if items else "<p>Nothing is open yet.</p>"
     return page(
         "What waits for your signature",
         f"""<p>Key file of <strong>{who}</strong>: <code>{escape(str(desk.key))}</code></p>
 {listed}
-<h2>Open a change</h2>
+<h2>Open a file</h2>
 <form method="post" action="open" enctype="multipart/form-data">
-<label for="file">The file from the console’s page “Changes that wait” (.skchange)</label>
-<input type="file" id="file" name="file" accept=".skchange" required>
+<label for="file">The file from the console: a change (.skchange), a grant (.skgrant) or the school (.skschool)</label>
+<input type="file" id="file" name="file" accept=".skchange,.skgrant,.skschool" required>
 <button>Open and verify</button>
 </form>
 <h2>End</h2>
@@ -70,6 +76,23 @@ def change_page(number: int, opened: Opened, desk: Desk, fault: str = "") -> str
         _sign(number, seen, desk),
     ]
     return page(f"Change {seen.version}", "\n".join(part for part in parts if part))
+
+
+def grant_page(number: int, opened: OpenGrant, desk: Desk, fault: str = "") -> str:
+    seen = opened.review
+    stricter = seen.statement.kind in granting.STRICTER
+    note = "It can only make things stricter." if stricter else "It makes things looser for a while."
+    done = f"""<section class="done" role="status"><h2>Signed</h2>
+<p><a href="grantfile-{number}" download>Save the grant</a> and hand it in, or give it to the next officer to sign.
+<code>schoolkeeper-collector grant publish FILE</code> hands it to the devices.</p></section>"""
+    parts = [
+        _fault(fault),
+        f"<p><strong>{escape(note)}</strong></p>",
+        _list("What it does", tuple(grants.text(seen, desk.school))),
+        done if opened.signed else "",
+        _sign_form(f"signgrant-{number}", "grant", desk),
+    ]
+    return page(f"Grant: {seen.statement.kind.value}", "\n".join(part for part in parts if part))
 
 
 def fault_page(title: str, message: str) -> str:
@@ -174,20 +197,22 @@ def _answer(number: int, opened: Opened) -> str:
 
 
 def _sign(number: int, seen: Review, desk: Desk) -> str:
+    return "" if seen.lacks and desk.head.duty is not None else _sign_form(f"sign-{number}", "change", desk)
+
+
+def _sign_form(action: str, what: str, desk: Desk) -> str:
     if desk.is_locked:
         return _fault("Too many wrong passphrases: end this program and start it anew.")
-    if seen.lacks and desk.head.duty is not None:
-        return ""
     word = (
         """<label for="passphrase">Passphrase of your key</label>
 <input type="password" id="passphrase" name="passphrase" autocomplete="off" required>"""
         if desk.is_protected
         else '<p class="fault">This key file has no passphrase: it belongs to a demonstration.</p>'
     )
-    return f"""<section><h2>Sign</h2><form method="post" action="sign-{number}">
-<p><label><input type="checkbox" name="read" value="yes" required> I have read what this change does,
+    return f"""<section><h2>Sign</h2><form method="post" action="{action}">
+<p><label><input type="checkbox" name="read" value="yes" required> I have read what this {what} does,
 and I answer for it as {escape(desk.head.officer)}.</label></p>
-{word}<button>Sign this change</button></form></section>"""
+{word}<button>Sign this {what}</button></form></section>"""
 
 
 def _fault(message: str) -> str:

@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 from schoolkeeper_policies.officer.asking import FAULTS
 from schoolkeeper_policies.officer.page import html
-from schoolkeeper_policies.officer.page.desk import Desk, DeskError
+from schoolkeeper_policies.officer.page.desk import Desk, DeskError, OpenGrant
 from schoolkeeper_policies.officer.page.forms import Form, FormError, read_form
 from schoolkeeper_policies.officer.page.guard import COOKIE, HEADERS, Guard
 from schoolkeeper_policies.officer.staged import ANSWER_SUFFIX, MAX_BYTES
+from schoolkeeper_proto.codec import encode
 
 _MAX_UPLOAD = MAX_BYTES + (1 << 16)
 _MAX_FORM = 1 << 16
@@ -141,9 +142,13 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if action == "change":
                 return self._page(html.change_page(number, desk.change(number), desk))
+            if action == "grant":
+                return self._page(html.grant_page(number, desk.grant(number), desk))
+            if action == "grantfile" and desk.grant(number).signed:
+                return self._grant_file(desk.grant(number))
             if action == "answer" and desk.change(number).answer:
                 return self._answer(number)
-        except DeskError as error:
+        except (DeskError, *FAULTS) as error:
             return self._page(html.fault_page("Not here", str(error)), HTTPStatus.NOT_FOUND)
         return self._page(html.fault_page("Not here", "There is no such page."), HTTPStatus.NOT_FOUND)
 
@@ -155,9 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if path == "open":
             if "file" not in form.files:
-                raise FormError("choose a .skchange file first")
-            return self._go(f"change-{desk.open_bytes(*form.files['file'])}")
+                raise FormError("choose a file first")
+            return self._go(desk.open_any(*form.files["file"]))
         action, number = _change_of(path)
+        if action == "signgrant":
+            return self._sign_grant(number, form)
         if action != "sign":
             return self._page(html.fault_page("Not here", "There is no such page."), HTTPStatus.NOT_FOUND)
         try:
@@ -170,6 +177,26 @@ class _Handler(BaseHTTPRequestHandler):
             shown = html.change_page(number, desk.change(number), desk, str(error))
             return self._page(shown, HTTPStatus.CONFLICT)
         return self._go(f"change-{number}")
+
+    def _sign_grant(self, number: int, form: Form) -> None:
+        desk = self.server.desk
+        try:
+            if form.fields.get("read") != "yes":
+                raise DeskError(
+                    "say that you have read what the grant does: tick the box above your passphrase"
+                )
+            desk.sign_grant(number, form.fields.get("passphrase", ""))
+        except (DeskError, *FAULTS) as error:
+            shown = html.grant_page(number, desk.grant(number), desk, str(error))
+            return self._page(shown, HTTPStatus.CONFLICT)
+        return self._go(f"grant-{number}")
+
+    def _grant_file(self, found: OpenGrant) -> None:
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.name)}",
+        }
+        self._send(HTTPStatus.OK, encode(found.review.grant), headers)
 
     def _answer(self, number: int) -> None:
         found = self.server.desk.change(number)
