@@ -12,7 +12,7 @@ from schoolkeeper_policies.parse import pack_folder, read_file
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.sigma import model as sigma
 from schoolkeeper_policies.sigma.compile import compile_expression
-from schoolkeeper_policies.sigma.parse import parse_rules
+from schoolkeeper_policies.sigma.parse import rules_of_documents
 from schoolkeeper_policies.source import Source, read_all
 from schoolkeeper_policies.validate import suggest, validate
 
@@ -46,7 +46,10 @@ def load_rules(name_or_path: str | Path) -> RuleSet:
 
 
 def _other_pack(folder: Path, problems: list[Problem]) -> Path | None:
+    """The pack that this one takes rules from. Only files that may hold the key ``pack`` are read: that is slow."""
     for path in sorted(folder.glob("*.yaml")):
+        if b"pack" not in path.read_bytes():
+            continue
         try:
             about = validate(PackFile, read_file(path, folder)).pack
             if about is not None:
@@ -63,7 +66,7 @@ def rules_of_texts(files: dict[str, str]) -> RuleSet:
     for file, text in files.items():
         try:
             documents = read_all(text, file=file)
-            for rule in parse_rules(text, file=file):
+            for rule in rules_of_documents(documents):
                 try:
                     read.append((rule, _meta(rule, documents[rule.about.document])))
                 except PolicyError as error:

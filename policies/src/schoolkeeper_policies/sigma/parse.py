@@ -45,9 +45,14 @@ MAX_COUNT: Final = 200
 
 def parse_rules(text: str, *, file: str) -> list[model.AnyRule]:
     """Every rule of a file; raises ``PolicyError`` with all mistakes of all its documents."""
+    return rules_of_documents(read_all(text, file=file))
+
+
+def rules_of_documents(documents: list[Source]) -> list[model.AnyRule]:
+    """The same from a file that was read already: reading YAML is most of what it costs."""
     rules: list[model.AnyRule] = []
     problems: list[Problem] = []
-    for number, source in enumerate(read_all(text, file=file)):
+    for number, source in enumerate(documents):
         reader = _Document(source, number)
         rule = reader.rule()
         problems.extend(reader.problems)
