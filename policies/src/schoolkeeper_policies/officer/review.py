@@ -105,8 +105,8 @@ def review(staged: Staged, memory: Memory, now_ms: int, *, draft: bool = False) 
         raise trust.TrustRefused("wrong-school", f"the change is of the school {statement.school_id!r}")
     bundles, opened = _bundles(staged, files, view, held, statement.school_id, memory)
     other = (
-        *_officers(in_force_root, root),
-        *_keys_of_root(in_force_root, root),
+        *statement_words.officer_changes(in_force_root, root),
+        *statement_words.root_key_changes(in_force_root, root),
         *statement_words.statement_changes(before, statement),
         *_other_targets(view, held),
     )
@@ -363,34 +363,6 @@ def _record(
             "the change-log entry says something else than the bundles do: stage anew, or update this program",
         )
     return entry
-
-
-def _officers(before: trust.RootView, after: trust.RootView) -> tuple[str, ...]:
-    def people(root: trust.RootView) -> set[tuple[str, trust.Duty, bytes]]:
-        return {(duty.officer, duty.duty, root.keys[key_id]) for key_id, duty in root.duties.items()}
-
-    gone, come = people(before) - people(after), people(after) - people(before)
-    return (
-        *(
-            f"officer {name} ({duty}) leaves: that key signs nothing any more"
-            for name, duty, _ in sorted(gone)
-        ),
-        *(f"officer {name} ({duty}) comes, with key {key.hex()[:16]}" for name, duty, key in sorted(come)),
-    )
-
-
-def _keys_of_root(before: trust.RootView, after: trust.RootView) -> tuple[str, ...]:
-    found = []
-    for role, what in (
-        ("root", "root key"),
-        ("timestamp", "online key"),
-        ("snapshot", "online key (snapshot)"),
-    ):
-        was = {before.keys[k] for k in before.roles[role].key_ids}
-        now = {after.keys[k] for k in after.roles[role].key_ids}
-        found += [f"{what} {key.hex()[:16]} is added" for key in sorted(now - was)]
-        found += [f"{what} {key.hex()[:16]} is removed" for key in sorted(was - now)]
-    return tuple(found)
 
 
 def _other_targets(view: trust.TargetsView, held: trust.TargetsView) -> tuple[str, ...]:

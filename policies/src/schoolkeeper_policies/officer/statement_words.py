@@ -1,11 +1,11 @@
-"""What differs between two key statements, in words an officer can judge."""
+"""What differs between two key statements and two roots, in words an officer can judge."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
 
-from schoolkeeper_proto import policy
+from schoolkeeper_proto import policy, trust
 
 
 def statement_changes(before: policy.KeyStatement | None, after: policy.KeyStatement) -> tuple[str, ...]:
@@ -40,6 +40,37 @@ def statement_changes(before: policy.KeyStatement | None, after: policy.KeyState
     found += [
         f"officer {o.officer_id} no longer may" for key, o in was_officers.items() if key not in now_officers
     ]
+    return tuple(found)
+
+
+def officer_changes(before: trust.RootView, after: trust.RootView) -> tuple[str, ...]:
+    """Whose keys a new root takes out and lets in."""
+
+    def people(root: trust.RootView) -> set[tuple[str, trust.Duty, bytes]]:
+        return {(duty.officer, duty.duty, root.keys[key_id]) for key_id, duty in root.duties.items()}
+
+    gone, come = people(before) - people(after), people(after) - people(before)
+    return (
+        *(
+            f"officer {name} ({duty}) leaves: that key signs nothing any more"
+            for name, duty, _ in sorted(gone)
+        ),
+        *(f"officer {name} ({duty}) comes, with key {key.hex()[:16]}" for name, duty, key in sorted(come)),
+    )
+
+
+def root_key_changes(before: trust.RootView, after: trust.RootView) -> tuple[str, ...]:
+    """Root and online keys that differ between two roots."""
+    found = []
+    for role, what in (
+        ("root", "root key"),
+        ("timestamp", "online key"),
+        ("snapshot", "online key (snapshot)"),
+    ):
+        was = {before.keys[k] for k in before.roles[role].key_ids}
+        now = {after.keys[k] for k in after.roles[role].key_ids}
+        found += [f"{what} {key.hex()[:16]} is added" for key in sorted(now - was)]
+        found += [f"{what} {key.hex()[:16]} is removed" for key in sorted(was - now)]
     return tuple(found)
 
 
