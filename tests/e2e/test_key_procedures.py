@@ -12,13 +12,16 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner, Result
 
+from schoolkeeper_collector.ledger import queue
+from schoolkeeper_collector.ledger.fsck import check_store
+from schoolkeeper_collector.ledger.sequencer import Sequencer
 from schoolkeeper_collector.school import roots, rotation
 from schoolkeeper_collector.school.commands import register
 from schoolkeeper_collector.school.keys import load_keys
 from schoolkeeper_collector.school.repository import Repository, RepositoryError
 from schoolkeeper_policies.officer import cli, keyfile, signing
-from schoolkeeper_proto import checkpoint, policy, trust
-from schoolkeeper_proto.codec import decode
+from schoolkeeper_proto import checkpoint, policy, trust, wire
+from schoolkeeper_proto.codec import decode, encode
 from schoolkeeper_proto.trust import Duty
 from support.laptop import Laptop
 from support.school import GROUP, School, wall_ms
@@ -280,3 +283,28 @@ def test_the_ingest_key_changes_and_the_old_one_still_opens(office: Office) -> N
     assert set(load_keys(office.school.folder).ingest) == {before.key_id, after.key_id}
     old = next(key for key in office.statement.ingest_keys if key.key_id == before.key_id)
     assert old.advertised_until_unix_ms <= wall_ms() + 30 * 86_400_000
+
+
+def test_a_ledger_with_checkpoints_of_two_keys_is_sound(tmp_path: Path) -> None:
+    """What the old key signed stays checkable; without its public key `fsck` says that it is not."""
+    school = School(tmp_path / "collector")
+    first, second = school.keys.ledger, Ed25519PrivateKey.generate()
+    for key in (first, second):
+        sequencer = Sequencer(school.store, school.school_id, key, "test")
+        sequencer.take_office(wall_ms())
+        said = wire.KeyStatementEntry(
+            school_id=school.school_id,
+            key_statement_hash=key.public_key().public_bytes_raw(),
+            at_unix_ms=wall_ms(),
+        )
+        entry = wire.LedgerEntry(type=wire.StatementType.KEY, statement=encode(said))
+        with school.store.write() as connection:
+            queue.submit(connection, school.school_id, entry, wall_ms())
+            sequencer.begin(connection)
+            sequencer.finish(connection, wall_ms())
+        sequencer.committed()
+        sequencer.leave_office()
+    raw = tuple(key.public_key().public_bytes_raw() for key in (second, first))
+    assert [f for f in check_store(school.store, school.school_id, raw) if f.fatal] == []
+    assert [f for f in check_store(school.store, school.school_id, raw[:1]) if f.fatal]
+    school.close()
