@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schoolkeeper_proto import policy
@@ -146,7 +146,6 @@ def _among(wanted: tuple[str, ...], held: frozenset[str] | None) -> bool | None:
     return None if any(one.startswith("person:") for one in wanted) and not persons else False
 
 
-@settings(max_examples=400)
 @given(whens, circumstances)
 def test_a_condition_holds_as_its_documentation_says(when: policy.Applicability, now: Circumstances) -> None:
     clock = ZoneClock()
@@ -247,7 +246,6 @@ def oracle(
     return best
 
 
-@settings(max_examples=400)
 @given(sections, st.lists(st.tuples(programs, circumstances), min_size=1, max_size=6))
 def test_a_program_is_decided_as_the_documentation_says(
     section: policy.ApplicationsSection, asked: list[tuple[tuple[str, str, str], Circumstances]]
@@ -386,7 +384,6 @@ def _given(rule: policy.MediaRule, medium: Medium) -> str:
     return str(rule.plain if medium.encryption is MediumEncryption.NONE else rule.unknown)
 
 
-@settings(max_examples=300)
 @given(
     st.lists(media_rules, max_size=3, unique_by=lambda rule: rule.text.rule_id),
     st.sampled_from([DecisionKind.ALLOW, DecisionKind.WARN, DecisionKind.READ_ONLY, DecisionKind.BLOCK]),
