@@ -830,3 +830,34 @@ erasures = Table(
     Column("positions", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
 )
+
+inventory_sources = Table(
+    "inventory_sources",
+    SCHEMA,
+    _school(),
+    # What the import calls it: "Intune".
+    Column("source", String(64), nullable=False),
+    Column("told_ms", BigInteger, nullable=False),
+    Column("imported_ms", BigInteger, nullable=False),
+    Column("imported_by", String(64), nullable=False),
+    Column("devices", BigInteger, nullable=False),
+    PrimaryKeyConstraint("school_id", "source"),
+)
+
+# As told by the source: never checked by us, never shown as fine.
+inventory_devices = Table(
+    "inventory_devices",
+    SCHEMA,
+    _school(),
+    Column("source", String(64), nullable=False),
+    # The source's own id of the device, else the serial number.
+    Column("device_key", Text, nullable=False),
+    Column("serial", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("operating_system", Text, nullable=False),
+    # Absent: never, or the source does not say.
+    Column("last_sync_ms", BigInteger),
+    Column("encryption", String(16), nullable=False),
+    Column("compliance", Text, nullable=False),
+    PrimaryKeyConstraint("school_id", "source", "device_key"),
+)
