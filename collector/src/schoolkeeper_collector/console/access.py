@@ -154,7 +154,7 @@ RIGHTS: tuple[Right, ...] = (
     Right(name="rollouts", path="/rollouts", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
     Right(
         name="rollout-act",
-        path="/rollouts/{group}",
+        path="/rollouts/{item}",
         methods=_POST,
         stages=_IN,
         roles=_TECHNICAL,

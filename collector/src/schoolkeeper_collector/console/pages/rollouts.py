@@ -30,7 +30,7 @@ def rollouts(call: Call) -> Response:
 
 def act(call: Call) -> Response:
     """Pause, resume, halt or open the next ring, with a reason; the collector tells devices within seconds."""
-    action, group = call.form.get("action", ""), call.request.path_params["group"]
+    action, group = call.form.get("action", ""), call.request.path_params["item"]
     reason = call.form.get("reason", "").strip()[:500]
     if action not in ACTIONS:
         raise Fault(HTTPStatus.NOT_FOUND, "nothing-here")
