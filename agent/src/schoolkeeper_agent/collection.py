@@ -5,6 +5,16 @@ from __future__ import annotations
 from schoolkeeper_agent.seams import Sensor
 from schoolkeeper_proto import model
 from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.conditions import (
+    Circumstances,
+    Condition,
+    ConditionMistake,
+    ZoneClock,
+    compile_condition,
+    holds,
+)
+from schoolkeeper_proto.matching import TableMistake
+from schoolkeeper_proto.policy import CollectionSection
 
 NEED_NO_NOTICE = frozenset(
     {
@@ -44,14 +54,35 @@ def has_notice(kind: str, bundle: OpenBundle) -> bool:
     )
 
 
-def may_record(kind: str, bundle: OpenBundle, place: model.Place) -> bool:
-    """Whether an event of this kind is written down here. A place that cannot be told counts as off site."""
-    if kind in NEED_NO_NOTICE:
-        return True
-    for held in bundle.collection.kinds:
-        if held.kind == kind and held.notice.strip():
-            return held.off_site or place is model.Place.ON_SITE
-    return False
+class CollectionTable:
+    """What may be written down, where and when, by kind; compiled once per policy."""
+
+    __slots__ = ("_clock", "_kinds")
+
+    def __init__(self, collection: CollectionSection) -> None:
+        """Raises ``TableMistake`` for hours that cannot be used."""
+        self._clock = ZoneClock()
+        self._kinds: dict[str, tuple[bool, Condition | None]] = {}
+        for held in collection.kinds:
+            if not held.notice.strip():
+                continue
+            try:
+                hours = compile_condition(held.when)
+            except ConditionMistake as error:
+                raise TableMistake(f"the hours in which {held.kind} is collected: {error}") from error
+            self._kinds.setdefault(held.kind, (held.off_site, hours))
+
+    def may_record(self, kind: str, place: model.Place, now_ms: int) -> bool:
+        """Whether an event of this kind is written down here and now (believed Unix time in milliseconds).
+
+        A place that cannot be told counts as off site.
+        """
+        if kind in NEED_NO_NOTICE:
+            return True
+        found = self._kinds.get(kind)
+        if found is None or not (found[0] or place is model.Place.ON_SITE):
+            return False
+        return holds(found[1], Circumstances(now_ms=now_ms, place=str(place)), self._clock) is True
 
 
 def lacks_notice(sensor: Sensor, bundle: OpenBundle) -> tuple[str, ...]:

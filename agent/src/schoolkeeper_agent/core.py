@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import assert_never
 
 from schoolkeeper_agent import applications, media, observations, screen, usage
-from schoolkeeper_agent.collection import may_record
 from schoolkeeper_agent.decisions import Effects, lane_of, record
 from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
 from schoolkeeper_agent.observations import Observation
@@ -45,7 +44,7 @@ def handle(state: CoreState, observation: Observation, now: int) -> tuple[CoreSt
     """One step. Events that nobody was told of, and those kept for the school's own network, are left out here."""
     state, effects = _handle(state, observation, now)
     state, effects = _keep_time(state, effects)
-    return state, tuple(effect for effect in effects if _wanted(state, effect))
+    return state, tuple(effect for effect in effects if _wanted(state, effect, now))
 
 
 def _keep_time(state: CoreState, effects: Effects) -> tuple[CoreState, Effects]:
@@ -62,8 +61,8 @@ def _keep_time(state: CoreState, effects: Effects) -> tuple[CoreState, Effects]:
     return replace(state, guard_base_ms=state.time.base_ms), effects
 
 
-def _wanted(state: CoreState, effect: Effect) -> bool:
-    return not isinstance(effect, Record) or may_record(effect.body.KIND, state.policy, state.place)
+def _wanted(state: CoreState, effect: Effect, now: int) -> bool:
+    return not isinstance(effect, Record) or state.may_record(effect.body.KIND, now)
 
 
 def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, Effects]:  # noqa: C901 - one per kind
@@ -82,11 +81,11 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
         case observations.GrantsChanged():
             return _grants(state, seen, now)
         case observations.PlaceSeen():
-            return _place(state, seen)
+            return _place(state, seen, now)
         case observations.ProcessStarted():
             return applications.started(state, seen, now)
         case observations.ProcessEnded():
-            return replace(state, usage=usage.ended(state.usage, seen.process_id, now)), ()
+            return replace(state, usage=usage.ended(_heeded(state, now), seen.process_id, now)), ()
         case observations.ExecutionJudged():
             return applications.judged(state, seen)
         case observations.GuardUp() | observations.GuardDown():
@@ -126,8 +125,16 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
 
 
 def _tick(state: CoreState, now: int) -> tuple[CoreState, Effects]:
-    counted, told = usage.hand_over(state.usage, state.run_id, now)
+    heeded = _heeded(state, now)
+    if not heeded.counting:
+        return replace(state, usage=heeded), ()
+    counted, told = usage.hand_over(heeded, state.run_id, now)
     return replace(state, usage=counted), tuple(record(body, user=user) for body, user in told)
+
+
+def _heeded(state: CoreState, now: int) -> usage.Usage:
+    """Use is counted only where and when it may be written down: what lies outside never reaches a count."""
+    return usage.heed(state.usage, counting=state.may_record(model.ApplicationUsage.KIND, now), now=now)
 
 
 def _swap(state: CoreState, seen: observations.PolicySwapped, now: int) -> tuple[CoreState, Effects]:
@@ -168,9 +175,10 @@ def _decide_anew(state: CoreState, now: int) -> tuple[CoreState, Effects]:
     return state, tuple(effects)
 
 
-def _place(state: CoreState, seen: observations.PlaceSeen) -> tuple[CoreState, Effects]:
+def _place(state: CoreState, seen: observations.PlaceSeen, now: int) -> tuple[CoreState, Effects]:
     moved = seen.place is not state.place
     state = replace(state, place=seen.place)
+    state = replace(state, usage=_heeded(state, now))
     effects: list[Effect] = [
         record(model.NetworkChanged(medium=seen.medium, network_hash=seen.network_hash, place=seen.place))
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schoolkeeper_agent.collection import NEED_NO_NOTICE
+from schoolkeeper_agent.policy_words import hours_of
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.notices.reach import NEVER_MADE
 from schoolkeeper_proto.policy import CollectedKind, RuleMode, RuleText
@@ -201,6 +202,8 @@ def _collected(kinds: Sequence[CollectedKind], running: Sequence[Running] | None
     )
     if not said.off_site:
         lines.append("Only on the school's own network.")
+    if said.when is not None and said.when.times:
+        lines.append(f"Only in school hours: {hours_of(said.when)}.")
     stopped = _stopped(frozenset(kind.kind for kind in kinds), running)
     if stopped:
         lines.append(f"Not collected at the moment: {stopped}")

@@ -37,6 +37,7 @@ def describe(bundle: OpenBundle) -> str:
     told: dict[str, list[str]] = {}
     for kind in bundle.collection.kinds:
         where = "" if kind.off_site else ", at school only"
+        where += f", {hours_of(kind.when)}" if kind.when is not None and kind.when.times else ""
         notice = kind.notice.strip() or "NO NOTICE TEXT: this is not collected"
         told.setdefault(notice, []).append(f"{kind.kind} ({kind.retention_days} days{where})")
     for notice, kinds in told.items():
@@ -68,6 +69,14 @@ def _text(text: RuleText) -> Iterator[str]:
 def _when(when: Applicability | None) -> str:
     if when is None:
         return ""
+    parts = [hours_of(when)] if when.times else []
+    parts += [place.value for place in when.places]
+    parts += [f"for {group}" for group in when.user_groups]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def hours_of(when: Applicability) -> str:
+    """The windows of time, as "Mon Tue 08:30-15:45; ..."."""
     parts = []
     for window in when.times:
         days = " ".join(day for bit, day in enumerate(_DAYS) if window.weekdays >> bit & 1)
@@ -75,6 +84,4 @@ def _when(when: Applicability | None) -> str:
             f"{minute // 60:02}:{minute % 60:02}" for minute in (window.from_minute, window.to_minute)
         )
         parts.append(f"{days} {hours}")
-    parts += [place.value for place in when.places]
-    parts += [f"for {group}" for group in when.user_groups]
-    return f" ({'; '.join(parts)})" if parts else ""
+    return "; ".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
+from schoolkeeper_agent.collection import CollectionTable
 from schoolkeeper_agent.people import FIRST_PERSON_UID
 from schoolkeeper_agent.usage import Usage, empty
 from schoolkeeper_proto import model
@@ -84,6 +85,7 @@ class CoreState:
     applications: ApplicationTable
     media_table: MediaTable
     people: PeopleTable
+    collection: CollectionTable
     texts: dict[str, RuleText]
     run_id: bytes
     grants: tuple[InForce, ...] = ()
@@ -116,6 +118,7 @@ class CoreState:
             applications=compile_applications(policy.applications),
             media_table=MediaTable(policy.media),
             people=PeopleTable(policy.people, policy.collection.pseudonym_key),
+            collection=CollectionTable(policy.collection),
             texts=texts_of(policy),
             run_id=run_id,
             able=able,
@@ -133,6 +136,7 @@ class CoreState:
             applications=new.applications,
             media_table=new.media_table,
             people=new.people,
+            collection=new.collection,
             texts=new.texts,
         )
 
@@ -140,6 +144,10 @@ class CoreState:
         """``now`` is wall time; rules are judged by the time that is believed (a clock that is set opens nothing)."""
         now_ms = now + self.time.ahead_ms
         return Circumstances(now_ms=now_ms, place=str(self.place), groups=self.groups_of(seen))
+
+    def may_record(self, kind: str, now: int) -> bool:
+        """Whether events of this kind are written down; ``now`` is wall time, the time that is believed decides."""
+        return self.collection.may_record(kind, self.place, now + self.time.ahead_ms)
 
     def groups_of(self, seen: Account) -> frozenset[str] | None:
         """Of the operating system and of the school's register; None when they cannot be told."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from schoolkeeper_proto import model
 
 HOUR_MS = 3_600_000
+ASLEEP_MS = 5 * 60_000
+"""Looks are a minute apart. After a longer silence the machine slept, and nobody used anything on it."""
 MAX_ENTRIES = 2000
 """Programs per hour that are counted one by one; beyond it they are counted together as 'other'."""
 
@@ -36,8 +38,13 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """The hour that runs. The dictionaries are never changed in place."""
+    """The hour that runs. The dictionaries are never changed in place.
 
+    ``counting``: whether it may be counted at this moment (place and hours). What runs is known all the time, so that
+    a program that was started at home counts from the moment at which school begins, and from then only.
+    """
+
+    counting: bool = True
     hour_start_unix_ms: int = 0
     entries: dict[Key, Entry]
     running: dict[int, Running]
@@ -47,6 +54,18 @@ def empty() -> Usage:
     return Usage(entries={}, running={})
 
 
+def heed(usage: Usage, *, counting: bool, now: int) -> Usage:
+    """Says whether it may be counted from now on. Time that is not surely inside is not counted, up to a tick."""
+    if counting is usage.counting:
+        return usage
+    running = {pid: replace(run, since_unix_ms=now) for pid, run in usage.running.items()}
+    usage = replace(usage, counting=counting, running=running)
+    if counting and hour_of(now) != usage.hour_start_unix_ms:
+        # What the last minute before the end had counted and nobody was told is given up with its hour.
+        return _next_hour(usage, usage.entries, running, now)
+    return usage
+
+
 def started(
     usage: Usage, process_id: int, application: model.Application, user: model.UserRef, now: int
 ) -> Usage:
@@ -54,6 +73,14 @@ def started(
     if key not in usage.entries and len(usage.entries) >= MAX_ENTRIES:
         application = model.Application(path="other")
         key = (user.pseudonym, application.path)
+    if not usage.counting:
+        # Known as running, so that it counts when it may; its start is nobody's business.
+        entry = usage.entries.get(key) or Entry(application=application, user=user, changed=False)
+        return replace(
+            usage,
+            entries={**usage.entries, key: entry},
+            running={**usage.running, process_id: Running(key=key, since_unix_ms=now)},
+        )
     entry = usage.entries.get(key) or Entry(application=application, user=user, first_start_unix_ms=now)
     counted = replace(entry, starts=entry.starts + 1, changed=True)
     return replace(
@@ -70,7 +97,8 @@ def ended(usage: Usage, process_id: int, now: int) -> Usage:
     if run is None:
         return usage
     running = {pid: other for pid, other in usage.running.items() if pid != process_id}
-    return replace(usage, entries=_with_time(usage.entries, run, now), running=running)
+    entries = _with_time(usage.entries, run, now) if usage.counting else usage.entries
+    return replace(usage, entries=entries, running=running)
 
 
 def hand_over(
@@ -88,15 +116,19 @@ def hand_over(
         if entry.changed
     )
     if hour_of(now) != usage.hour_start_unix_ms:
-        kept = {run.key for run in running.values()}
-        entries = {
-            key: replace(entry, starts=0, running_ms=0, first_start_unix_ms=0, changed=False)
-            for key, entry in entries.items()
-            if key in kept
-        }
-        return Usage(hour_start_unix_ms=hour_of(now), entries=entries, running=running), told
+        return _next_hour(usage, entries, running, now), told
     entries = {key: replace(entry, changed=False) for key, entry in entries.items()}
     return replace(usage, entries=entries, running=running), told
+
+
+def _next_hour(usage: Usage, entries: dict[Key, Entry], running: dict[int, Running], now: int) -> Usage:
+    kept = {run.key for run in running.values()}
+    begun = {
+        key: replace(entry, starts=0, running_ms=0, first_start_unix_ms=0, changed=False)
+        for key, entry in entries.items()
+        if key in kept
+    }
+    return replace(usage, hour_start_unix_ms=hour_of(now), entries=begun, running=running)
 
 
 def hour_of(now: int) -> int:
@@ -106,7 +138,7 @@ def hour_of(now: int) -> int:
 def _with_time(entries: dict[Key, Entry], run: Running, now: int) -> dict[Key, Entry]:
     entry = entries.get(run.key)
     passed = max(0, now - run.since_unix_ms)
-    if entry is None or passed == 0:
+    if entry is None or passed == 0 or passed > ASLEEP_MS:
         return entries
     return {**entries, run.key: replace(entry, running_ms=entry.running_ms + passed, changed=True)}
 

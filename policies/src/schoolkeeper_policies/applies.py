@@ -95,6 +95,15 @@ def applicability(rule: model.Rule, target: Target) -> policy.Applicability | No
     )
 
 
+def school_hours(school: model.School) -> policy.Applicability:
+    """While school is: its hours on the days of its terms."""
+    return policy.Applicability(
+        times=tuple(_windows(model.When(school_hours=True), school)),
+        time_zone=school.time_zone,
+        days=school_days(school),
+    )
+
+
 def _windows(when: model.When, school: model.School) -> Iterator[policy.TimeWindow]:
     hours: list[model.Hours] = [*when.times, *(school.hours if when.school_hours else ())]
     hours += [period for period in school.timetable if in_periods(period, when.periods)]

@@ -183,7 +183,7 @@ QUESTIONS: Final = (
     ),
     Asked(
         key="usage_off_site",
-        question="Is the use of programs counted away from school, too?",
+        question="Is the use of programs counted away from school and out of school hours, too?",
         help="Protections stay everywhere; counting at home is the school's decision, and people are told of it.",
         default="no",
         read=_yes,
@@ -292,9 +292,9 @@ def _changed(text: str, values: Mapping[str, Any]) -> str:
                 rule["description"] = "A stick or disk can be used only if it is encrypted."
     for item in held.get("collection", {}).get("collected", ()):
         if "application.usage" in item["kinds"]:
-            item["off_site"] = values["usage_off_site"]
+            item["off_site"] = item["out_of_hours"] = values["usage_off_site"]
             if values["usage_off_site"]:
-                item["notice"] = "Which programs were open, in school and away from it, by the hour."
+                item["notice"] = "Which programs were open, in school and away from it, at any time, by the hour."
     if "notice" in held:
         held["notice"]["contacts"] = [values["contact"]]
     out = StringIO()

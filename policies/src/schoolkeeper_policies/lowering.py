@@ -8,7 +8,7 @@ from datetime import date
 from typing import TypeVar
 
 from schoolkeeper_policies import model
-from schoolkeeper_policies.applies import Target, applicability, concerns, lifted_rules
+from schoolkeeper_policies.applies import Target, applicability, concerns, lifted_rules, school_hours
 from schoolkeeper_policies.matrices import expand
 from schoolkeeper_policies.people import named_groups, people_section
 from schoolkeeper_policies.registers import Register
@@ -197,6 +197,7 @@ def _browser(
                 categories=rule.categories,
                 sites=rule.sites,
                 when=applicability(rule, target),
+                allowed=tuple(dict.fromkeys(_left_out(rule, target.pack))),
             )
             for rule in rules
         ),
@@ -208,6 +209,14 @@ def _browser(
         ),
         settings=tuple(_browser_rule(rule, target) for rule in settings),
     )
+
+
+def _left_out(rule: model.SiteRule, pack: model.Pack) -> Iterator[str]:
+    """The sites that a rule is not about; a category is what the pack lists under it."""
+    yield from rule.allowed
+    for one in pack.categories:
+        if one.name in rule.allowed_categories:
+            yield from one.sites
 
 
 def _browser_rule(rule: model.BrowserRule, target: Target) -> policy.BrowserRule:
@@ -285,8 +294,9 @@ def _collection(pack: model.Pack, pseudonym_key: bytes) -> policy.CollectionSect
                 purpose=item.purpose,
                 retention_days=item.retention_days,
                 readers=item.readers,
-                off_site=item.off_site,
+                off_site=kind not in model.COUNTS_OF_USE if item.off_site is None else item.off_site,
                 sealing=item.seal or SealingScheme.UNSPECIFIED,
+                when=None if _out_of_hours(item, kind) else school_hours(pack.school),
             )
             for item in collection.collected
             for kind in item.kinds
@@ -295,6 +305,10 @@ def _collection(pack: model.Pack, pseudonym_key: bytes) -> policy.CollectionSect
         pseudonym_key=pseudonym_key,
         shared_accounts=tuple(dict.fromkeys((*collection.shared_accounts, *shared))),
     )
+
+
+def _out_of_hours(item: model.Collected, kind: str) -> bool:
+    return kind not in model.COUNTS_OF_USE if item.out_of_hours is None else item.out_of_hours
 
 
 def _with_posture(collected: Iterable[policy.CollectedKind]) -> tuple[policy.CollectedKind, ...]:

@@ -241,7 +241,7 @@ class PostureSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectedKind:
-    """One kind that is collected; without a ``notice`` its sensor does not start (T-41)."""
+    """One kind that is collected; without a ``notice`` its sensor does not start (T-41). ``when``: times and days."""
 
     kind: str
     notice: str
@@ -250,6 +250,7 @@ class CollectedKind:
     readers: tuple[str, ...] = ()
     off_site: bool = True
     sealing: SealingScheme = SealingScheme.UNSPECIFIED
+    when: Applicability | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,13 +311,17 @@ class PeopleSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRule:
-    """``sites``: "example.org" with everything below, "example.org/path" with paths that begin so, "*" for all."""
+    """``sites``: "example.org" with everything below, "example.org/path" with paths that begin so, "*" for all.
+
+    ``allowed`` are sites, written so, that the rule is not about.
+    """
 
     text: RuleText
     decision: DecisionKind
     categories: tuple[str, ...] = ()
     sites: tuple[str, ...] = ()
     when: Applicability | None = None
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,6 +173,8 @@ def _kind_aspects(old: CollectedKind, new: CollectedKind, guarded: bool) -> Iter
             direction = Direction.DIFFERENT
         elif name in ("retention_days", "off_site") and guarded:
             direction = Direction.STRICTER if after > before else Direction.WEAKER
+        elif name == "when" and guarded and None in (before, after):
+            direction = Direction.STRICTER if after is None else Direction.WEAKER
         yield Aspect(
             direction=direction, before=f"{name} {before}", after=f"{name} {after}", why=f"{name} changed"
         )
@@ -180,6 +182,7 @@ def _kind_aspects(old: CollectedKind, new: CollectedKind, guarded: bool) -> Iter
 
 def _kind(kind: CollectedKind) -> str:
     where = "" if kind.off_site else ", at school only"
+    where += ", in certain hours only" if kind.when is not None else ""
     return f"kept {kind.retention_days} days, read by {', '.join(kind.readers)}{where}"
 
 

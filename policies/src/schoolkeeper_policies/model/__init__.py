@@ -18,7 +18,14 @@ from schoolkeeper_policies.model.base import (
     Weekday,
     minute_of,
 )
-from schoolkeeper_policies.model.collect import KINDS, Collected, Collection, Notice, PostureCheck
+from schoolkeeper_policies.model.collect import (
+    COUNTS_OF_USE,
+    KINDS,
+    Collected,
+    Collection,
+    Notice,
+    PostureCheck,
+)
 from schoolkeeper_policies.model.matrices import Answer, Category, Matrix, OpenDecision, Permission, Row
 from schoolkeeper_policies.model.pack import About, GrantBound, Pack, PackFile
 from schoolkeeper_policies.model.people import (
@@ -53,6 +60,7 @@ from schoolkeeper_policies.model.testing import PolicyTest, TestedMedium
 __all__ = [
     "AUDIENCES_OF",
     "BUILT_IN",
+    "COUNTS_OF_USE",
     "EVERYBODY",
     "KINDS",
     "WEEKDAYS",

@@ -7,9 +7,11 @@ from typing import Literal
 from pydantic import Field
 
 from schoolkeeper_policies.model.base import Strict, Text
-from schoolkeeper_proto.model import BODY_CLASSES, SealingScheme
+from schoolkeeper_proto.model import BODY_CLASSES, ApplicationUsage, SealingScheme, SiteUsage
 
 KINDS = frozenset(cls.KIND for cls in BODY_CLASSES)
+COUNTS_OF_USE = frozenset({ApplicationUsage.KIND, SiteUsage.KIND})
+"""What people do where no rule is about it: off away from school and out of its hours, unless the school decides."""
 
 
 class PostureCheck(Strict):
@@ -38,8 +40,10 @@ class Collected(Strict):
     """How long it is kept."""
     readers: tuple[Literal["dsl", "head", "technician", "pupil", "staff"], ...] = Field(min_length=1)
     """Who can look."""
-    off_site: bool = True
-    """Also away from school."""
+    off_site: bool | None = None
+    """Also away from school; without it everything but counts of use."""
+    out_of_hours: bool | None = None
+    """Also out of school hours; without it everything but counts of use."""
     seal: Literal[SealingScheme.COLLECTOR, SealingScheme.ANY_ONE, SealingScheme.ANY_TWO] | None = None
     """Who opens personal words in it: the collector, any one named officer, any two; without it as the kind does."""
 

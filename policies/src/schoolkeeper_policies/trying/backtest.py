@@ -191,6 +191,8 @@ class Backtest:
             )
         if any(side.sleeps_off_site for side in self._sides.values()):
             yield "off site the school collects no aggregates: only programs that a rule was about are known there"
+        if any(side.sleeps_out_of_hours for side in self._sides.values()):
+            yield "out of school hours no aggregates are collected: only programs that a rule was about are known then"
         if any(side.without_usage for side in self._sides.values()):
             yield "some groups collect no aggregates: only programs that a rule was about are known"
         if any(side.names_system_groups for side in self._sides.values()):
@@ -220,6 +222,7 @@ class _Side:
         usage = [kind for kind in bundles[0].collection.kinds if kind.kind == "application.usage"]
         self.without_usage = not usage
         self.sleeps_off_site = any(not kind.off_site for kind in usage)
+        self.sleeps_out_of_hours = any(kind.when is not None for kind in usage)
         self.names_system_groups = any(not group.startswith((PREFIX, PERSON)) for group in self._named)
 
     def ask(

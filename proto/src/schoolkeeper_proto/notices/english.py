@@ -192,6 +192,7 @@ PLAIN = Words(
     kept=_kept,
     some_kept=_some_kept,
     at_school_only="Only in school, not at home.",
+    at_times_only="Only in school hours: {hours}.",
     stopped="Not collected at the moment: {why}.",
     days=("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
     times=lambda said: f" ({said})",

@@ -120,6 +120,7 @@ class Collected:
     days: tuple[int, ...]
     readers: tuple[str, ...]
     off_site: bool
+    hours: When = When()
     stopped: str = ""
 
 
@@ -294,12 +295,12 @@ def _when(when: policy.Applicability | None) -> When:
 
 def _collected(bundle: OpenBundle, stopped: Stopped | None) -> Iterable[Collected]:
     """One thing per family and readers; a kind without a notice text is not collected, nor told of."""
-    together: dict[tuple[Family, tuple[str, ...], bool], list[policy.CollectedKind]] = {}
+    together: dict[tuple[Family, tuple[str, ...], bool, When], list[policy.CollectedKind]] = {}
     for kind in bundle.collection.kinds:
         if kind.notice.strip() and kind.kind not in reach.NEVER_MADE:
-            key = (family_of(kind.kind), tuple(sorted(kind.readers)), kind.off_site)
+            key = (family_of(kind.kind), tuple(sorted(kind.readers)), kind.off_site, _when(kind.when))
             together.setdefault(key, []).append(kind)
-    for (family, readers, off_site), held in together.items():
+    for (family, readers, off_site, hours), held in together.items():
         kinds = tuple(kind.kind for kind in held)
         yield Collected(
             family=family,
@@ -307,5 +308,6 @@ def _collected(bundle: OpenBundle, stopped: Stopped | None) -> Iterable[Collecte
             days=tuple(sorted({kind.retention_days for kind in held})),
             readers=readers,
             off_site=off_site,
+            hours=hours,
             stopped=stopped(frozenset(kinds)) if stopped is not None else "",
         )

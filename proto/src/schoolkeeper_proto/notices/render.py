@@ -179,6 +179,9 @@ def _collected(said: Collected, words: Words) -> Item:
         lines.append(words.some_kept(said.days[-1]))
     if not said.off_site:
         lines.append(words.at_school_only)
+    if said.hours.windows:
+        hours = ", ".join(_window(window, words) for window in said.hours.windows)
+        lines.append(words.at_times_only.format(hours=hours))
     if said.stopped:
         lines.append(words.stopped.format(why=said.stopped))
     return Item(heading=words.families[said.family], lines=tuple(lines))

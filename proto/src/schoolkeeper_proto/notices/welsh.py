@@ -209,6 +209,7 @@ PLAIN = Words(
     kept=_kept,
     some_kept=_some_kept,
     at_school_only="Dim ond yn yr ysgol, nid gartref.",
+    at_times_only="Dim ond yn ystod oriau ysgol: {hours}.",
     stopped="Ddim yn cael ei gasglu ar hyn o bryd: {why}.",
     days=("Llun", "Mawrth", "Mercher", "Iau", "Gwener", "Sadwrn", "Sul"),
     times=lambda said: f" ({said})",

@@ -55,6 +55,7 @@ class Words:
     kept: Callable[[int], str]
     some_kept: Callable[[int], str]
     at_school_only: str
+    at_times_only: str
     stopped: str
     days: tuple[str, str, str, str, str, str, str]
     times: Callable[[str], str]

@@ -790,6 +790,7 @@ class CollectedKind(_message.Message):
     READERS_FIELD_NUMBER: _builtins.int
     OFF_SITE_FIELD_NUMBER: _builtins.int
     SEALING_FIELD_NUMBER: _builtins.int
+    WHEN_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """Stable kind name, e.g. "application.started"."""
     notice: _builtins.str
@@ -803,6 +804,10 @@ class CollectedKind(_message.Message):
     def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who can look, by role."""
 
+    @_builtins.property
+    def when(self) -> Global___Applicability:
+        """When it is collected; only times and days count. Absent means at all times."""
+
     def __init__(
         self,
         *,
@@ -813,10 +818,11 @@ class CollectedKind(_message.Message):
         readers: _abc.Iterable[_builtins.str] | None = ...,
         off_site: _builtins.bool = ...,
         sealing: _event_pb2.SealingScheme.ValueType = ...,
+        when: Global___Applicability | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["when", b"when"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "notice", b"notice", "off_site", b"off_site", "purpose", b"purpose", "readers", b"readers", "retention_days", b"retention_days", "sealing", b"sealing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "notice", b"notice", "off_site", b"off_site", "purpose", b"purpose", "readers", b"readers", "retention_days", b"retention_days", "sealing", b"sealing", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1029,6 +1035,7 @@ class SiteRule(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
     SITES_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
     decision: _event_pb2.DecisionKind.ValueType
     @_builtins.property
     def text(self) -> Global___RuleText: ...
@@ -1040,6 +1047,10 @@ class SiteRule(_message.Message):
     def sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"example.org" with everything below it, "example.org/path" with every path that begins so, "*" for every site."""
 
+    @_builtins.property
+    def allowed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sites that the rule is not about, written as above: what is left open where everything else is closed."""
+
     def __init__(
         self,
         *,
@@ -1048,10 +1059,11 @@ class SiteRule(_message.Message):
         decision: _event_pb2.DecisionKind.ValueType = ...,
         categories: _abc.Iterable[_builtins.str] | None = ...,
         sites: _abc.Iterable[_builtins.str] | None = ...,
+        allowed: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "when", b"when"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "decision", b"decision", "sites", b"sites", "text", b"text", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "categories", b"categories", "decision", b"decision", "sites", b"sites", "text", b"text", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
