@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from schoolkeeper_collector.devices.inventory import STALE_DAYS
 from schoolkeeper_collector.store.retention import INCIDENT_DAYS
 
 DEFAULT_CONFIG = Path("/etc/schoolkeeper/collector.toml")
@@ -59,6 +60,9 @@ class Settings(BaseSettings):
     keep_safeguarding_days: int | None = Field(default=None, ge=30, le=36_500)
     # What an incident rests on, from its closing on.
     keep_incident_days: int = Field(default=INCIDENT_DAYS, ge=366, le=36_500)
+
+    # After so many days what a device management told of a device is shown as old.
+    inventory_stale_days: int = Field(default=STALE_DAYS, ge=1, le=366)
 
     max_batch_bytes: int = Field(default=1 << 20, ge=1 << 16, le=4 << 20)
     max_frames: int = Field(default=512, ge=1, le=4096)

@@ -91,7 +91,12 @@ def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.
     pack = pack_in_force(settings.state_dir)
     fixes = {check.check: check.fix for check in load_pack(pack).posture}
     options = options_of(
-        store, console_key=keys.console_key, secure=secure, fixes=fixes, state_dir=settings.state_dir
+        store,
+        console_key=keys.console_key,
+        secure=secure,
+        fixes=fixes,
+        state_dir=settings.state_dir,
+        inventory_stale_days=settings.inventory_stale_days,
     )
     cases = CaseFile(
         store,

@@ -35,6 +35,7 @@ from schoolkeeper_collector.console.pages import (
 )
 from schoolkeeper_collector.console.pages.rendering import STATIC, Renderer
 from schoolkeeper_collector.console.security import SecurityHeaders
+from schoolkeeper_collector.devices.inventory import STALE_DAYS
 from schoolkeeper_collector.incidents.cases import Cases
 from schoolkeeper_collector.store.database import Store
 from schoolkeeper_collector.store.tables import schools
@@ -80,6 +81,7 @@ def options_of(
     secure: bool,
     fixes: Mapping[str, str],
     state_dir: Path | None = None,
+    inventory_stale_days: int = STALE_DAYS,
 ) -> Options:
     """Read the school's name and time zone; raises NoSchool."""
     with store.read() as connection:
@@ -94,6 +96,7 @@ def options_of(
         secure=secure,
         fixes=fixes,
         state_dir=state_dir,
+        inventory_stale_days=inventory_stale_days,
     )
 
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from schoolkeeper_collector.console.access import AUDIENCE, Stage
 from schoolkeeper_collector.console.accounts import Account
 from schoolkeeper_collector.console.words import Language
+from schoolkeeper_collector.devices.inventory import STALE_DAYS
 from schoolkeeper_collector.incidents.cases import Cases
 from schoolkeeper_collector.incidents.model import Viewer
 
@@ -36,6 +37,8 @@ class Options:
     fixes: Mapping[str, str] = field(default_factory=dict)
     state_dir: Path | None = None
     """Where the collector's files lie; None where there are none to show."""
+    inventory_stale_days: int = STALE_DAYS
+    """After how many days what another system told of a device is old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,14 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, RowMapping, select
 
+from schoolkeeper_collector.devices.inventory import (
+    STALE_DAYS,
+    Tale,
+    Told,
+    load_inventory,
+    same_serial,
+    told_serials,
+)
 from schoolkeeper_collector.store.tables import assets, devices, posture, rollouts
 from schoolkeeper_proto.model import PostureResult
 
@@ -34,6 +42,8 @@ class Contact(StrEnum):
     SILENT = "silent"
     NEVER = "never"
     NO_AGENT = "no-agent"
+    TOLD = "told"
+    """Without our agent; another system tells of it. Nothing of that is known to us."""
     REVOKED = "revoked"
 
 
@@ -46,11 +56,13 @@ class Remedy(StrEnum):
     FIND = "find"
     REGISTER = "register"
     FIX_POSTURE = "fix-posture"
+    TOLD_OPEN = "told-open"
     GIVE_POLICY = "give-policy"
     EMPTY_SPOOL = "empty-spool"
     LOST_EVENTS = "lost-events"
     SET_CLOCK = "set-clock"
     LEARN_POSTURE = "learn-posture"
+    TOLD_OLD = "told-old"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +91,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """One line of the fleet: an enrolled device, an asset without an agent, or both joined by the serial number."""
+    """One line of the fleet: an enrolled device, an asset, what other systems tell, joined by the serial number."""
 
     device_id: bytes | None
     device_no: int | None
@@ -108,11 +120,14 @@ class Device:
     """Another device of the same serial number is enrolled."""
     checks: tuple[Check, ...]
     remedies: tuple[Remedy, ...]
+    told: tuple[Tale, ...] = ()
+    """What other systems say of it. Shown with its source and age, and counted for nothing."""
 
     @property
     def name(self) -> str:
-        """What to call it: host name, else asset tag, else serial number."""
-        return self.hostname or (self.asset.tag if self.asset else "") or self.serial
+        """What to call it: host name, else the name that another system tells, else asset tag, else serial number."""
+        told = self.told[0].device.name if self.told else ""
+        return self.hostname or told or (self.asset.tag if self.asset else "") or self.serial
 
     @property
     def posture(self) -> PostureResult:
@@ -152,8 +167,8 @@ class Reach:
     registered: bool
 
 
-def load_fleet(connection: Connection, school_id: str, now_ms: int) -> Fleet:
-    """Read the whole fleet: four queries, whatever its size."""
+def load_fleet(connection: Connection, school_id: str, now_ms: int, stale_days: int = STALE_DAYS) -> Fleet:
+    """Read the whole fleet: six queries, whatever its size. ``stale_days``: after how many days a tale is old."""
     rows = connection.execute(
         select(devices).where(devices.c.school_id == school_id, devices.c.status.in_(("active", "revoked")))
     ).mappings()
@@ -162,7 +177,7 @@ def load_fleet(connection: Connection, school_id: str, now_ms: int) -> Fleet:
     for row in connection.execute(select(posture).where(posture.c.school_id == school_id)).mappings():
         checks.setdefault(row["device_no"], []).append(_check(row, now_ms))
     register = {
-        _same(row["serial"]): _asset(row)
+        same_serial(row["serial"]): _asset(row)
         for row in connection.execute(select(assets).where(assets.c.school_id == school_id)).mappings()
     }
     going = select(rollouts.c.device_group).where(
@@ -172,27 +187,43 @@ def load_fleet(connection: Connection, school_id: str, now_ms: int) -> Fleet:
     newest: dict[str, int] = {}
     for row in found:
         newest[row["device_group"]] = max(newest.get(row["device_group"], 0), row["bundle_version"])
+    inventory = load_inventory(connection, school_id, now_ms, stale_days)
+    told = inventory.by_serial()
     enrolled = [
         _enrolled(
             row, register, checks.get(row["device_no"], []), newest[row["device_group"]], rolling, now_ms
         )
         for row in found
     ]
-    present = {_same(device.serial) for device in enrolled if device.contact is not Contact.REVOKED}
-    missing = [_missing(asset) for serial, asset in register.items() if serial not in present]
-    lines = sorted([*enrolled, *missing], key=lambda device: device.name.casefold())
+    enrolled = [replace(device, told=told.get(same_serial(device.serial), ())) for device in enrolled]
+    present = {same_serial(device.serial) for device in enrolled if device.contact is not Contact.REVOKED}
+    others = {
+        serial: (register.get(serial), told.get(serial, ())) for serial in register.keys() | told.keys()
+    }
+    without = [
+        _without_agent(asset, tales, registered=bool(register))
+        for serial, (asset, tales) in others.items()
+        if serial not in present
+    ]
+    without += [
+        _without_agent(None, (tale,), registered=bool(register))
+        for tale in inventory.tales
+        if not tale.device.serial
+    ]
+    lines = sorted([*enrolled, *without], key=lambda device: (device.name.casefold(), device.serial))
     return Fleet(devices=tuple(lines), registered=bool(register))
 
 
 def reach(connection: Connection, school_id: str, now_ms: int) -> Reach:
-    """Count what ``Fleet`` lists, in two narrow queries: for the one line above the queue."""
+    """Count what ``Fleet`` lists, in three narrow queries: for the one line above the queue."""
     columns = devices.c.serial, devices.c.last_contact_ms, devices.c.proof_failure
     active = devices.c.school_id == school_id, devices.c.status == "active"
     rows = connection.execute(select(*columns).where(*active)).all()
     serials = connection.execute(select(assets.c.serial).where(assets.c.school_id == school_id)).scalars()
-    register = {_same(serial) for serial in serials}
-    present = {_same(row.serial) for row in rows}
-    no_agent = len(register - present)
+    register = {same_serial(serial) for serial in serials}
+    present = {same_serial(row.serial) for row in rows}
+    told, nameless = told_serials(connection, school_id)
+    no_agent = len((register | told) - present) + nameless
     fresh = [row for row in rows if row.last_contact_ms and row.last_contact_ms > now_ms - TODAY_MS]
     return Reach(
         reached=len(fresh),
@@ -230,7 +261,7 @@ def _enrolled(
     now_ms: int,
 ) -> Device:
     contact = contact_of(row["status"], row["last_contact_ms"], now_ms)
-    asset = register.get(_same(row["serial"])) if row["serial"] else None
+    asset = register.get(same_serial(row["serial"])) if row["serial"] else None
     device = Device(
         device_id=row["device_id"],
         device_no=row["device_no"],
@@ -278,18 +309,25 @@ def _remedies(device: Device, *, registered: bool) -> Iterable[Remedy]:
     return (remedy for remedy in Remedy if needs.get(remedy, False))
 
 
-def _missing(asset: Asset) -> Device:
+def _without_agent(asset: Asset | None, told: tuple[Tale, ...], *, registered: bool) -> Device:
+    system = next((tale.device.operating_system for tale in told if tale.device.operating_system), "")
+    needs = {
+        Remedy.INSTALL: not told or _takes_agent(system, asset),
+        Remedy.REGISTER: registered and asset is None,
+        Remedy.TOLD_OPEN: any(tale.device.encryption is Told.NO for tale in told),
+        Remedy.TOLD_OLD: bool(told) and all(tale.stale for tale in told),
+    }
     return Device(
         device_id=None,
         device_no=None,
         hostname="",
         group="",
-        serial=asset.serial,
-        operating_system="",
+        serial=asset.serial if asset else told[0].device.serial,
+        operating_system=system,
         agent_version="",
         simulated=False,
         asset=asset,
-        contact=Contact.NO_AGENT,
+        contact=Contact.TOLD if told else Contact.NO_AGENT,
         last_contact_ms=None,
         bundle_version=0,
         bundle_since_ms=None,
@@ -303,8 +341,14 @@ def _missing(asset: Asset) -> Device:
         proof_failure="",
         twin=False,
         checks=(),
-        remedies=(Remedy.INSTALL,),
+        remedies=tuple(remedy for remedy in Remedy if needs.get(remedy, False)),
+        told=told,
     )
+
+
+def _takes_agent(system: str, asset: Asset | None) -> bool:
+    """Whether our agent runs there: a device management that carries a Linux device is no reason to go without."""
+    return "linux" in f"{system} {asset.platform if asset else ''}".casefold()
 
 
 def _check(row: RowMapping, now_ms: int) -> Check:
@@ -328,7 +372,3 @@ def _asset(row: RowMapping) -> Asset:
         platform=row["platform"],
         assigned_to=row["assigned_to"],
     )
-
-
-def _same(serial: str) -> str:
-    return serial.strip().casefold()

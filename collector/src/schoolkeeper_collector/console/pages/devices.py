@@ -17,7 +17,8 @@ from schoolkeeper_collector.store.tables import certificates, gaps
 def load(call: Call) -> Fleet:
     """Read the fleet as of now."""
     with call.console.store.read() as connection:
-        return load_fleet(connection, call.console.options.school_id, call.now_ms)
+        options = call.console.options
+        return load_fleet(connection, options.school_id, call.now_ms, options.inventory_stale_days)
 
 
 def fleet(call: Call) -> Response:
