@@ -4,6 +4,7 @@
 |---|---|
 | acceptable | allow |
 | at-certain-times | block outside the times and places of ``when`` (the same hours in holidays) |
+| at-certain-times with ``permission`` and no ``when`` | block, and staff set the times by opening a lesson |
 | nominated-users | block, except for the groups ``nominated`` |
 | with-staff-permission | block, and a lesson may be opened (a bound of the section ``grants``) |
 | unacceptable | block |
@@ -187,13 +188,12 @@ def _clock(minute: int) -> str:
 
 
 def _bound(matrix: model.Matrix, row: model.Row, audience: str, answer: Answer) -> Iterator[model.GrantBound]:
-    if answer is Answer.WITH_STAFF_PERMISSION:
+    timed = answer is Answer.AT_CERTAIN_TIMES and row.permission is not None
+    if answer is Answer.WITH_STAFF_PERMISSION or timed:
         given = row.permission or model.Permission()
+        made = (rule_id(matrix, row, audience),) if row.applications or row.sites else row.rules
         yield model.GrantBound(
-            kind="lesson",
-            rules=(rule_id(matrix, row, audience),),
-            max_minutes=given.max_minutes,
-            duties=given.duties,
+            kind="lesson", rules=made, max_minutes=given.max_minutes, duties=given.duties
         )
 
 

@@ -32,6 +32,7 @@ class SiteTable:
         self._by_category: dict[str, list[int]] = {}
         self._by_host: dict[str, list[tuple[str, int]]] = {}
         self._everywhere: list[int] = []
+        self._left_out: dict[int, dict[str, list[str]]] = {}
         self._categories: dict[str, list[tuple[str, str]]] = {}
         for category in section.categories:
             for site in category.sites:
@@ -42,6 +43,9 @@ class SiteTable:
 
     def _add(self, number: int, rule: SiteRule) -> None:
         self._rows.append(compiled_row(rule))
+        for site in rule.allowed:
+            host, _, path = site.lower().partition("/")
+            self._left_out.setdefault(number, {}).setdefault(host, []).append(path)
         for category in rule.categories:
             self._by_category.setdefault(category, []).append(number)
         for site in rule.sites:
@@ -83,7 +87,13 @@ class SiteTable:
             )
         for category in categories | (self.categories_of(site) if host else frozenset()):
             numbers.update(self._by_category.get(category, ()))
-        return [self._rows[number] for number in sorted(numbers)]
+        return [self._rows[number] for number in sorted(numbers) if not self._leaves_out(number, host, path)]
+
+    def _leaves_out(self, number: int, host: str, path: str) -> bool:
+        held = self._left_out.get(number)
+        return held is not None and any(
+            _below(above, allowed, host, path) for above in _above(host) for allowed in held.get(above, ())
+        )
 
 
 def concerns(

@@ -30,6 +30,7 @@ def advise(
     files = read_files(root)[0]
     found = [
         *_covered(files, pack),
+        *_review(files, today),
         *(one for source, file in files for one in _school(source, file, today)),
         *_exceptions(files, today),
         *_open(files),
@@ -59,6 +60,14 @@ def _covered(files: list[File], pack: model.Pack) -> Iterator[Problem]:
         else:
             reason = f"{row} never decides on {pair.section}: {other} is stricter"
         yield source.problem(path, reason, "the stricter holds; let the school decide which of them it means")
+
+
+def _review(files: list[File], today: date) -> Iterator[Problem]:
+    for source, file in files:
+        review = file.pack.review if file.pack is not None else None
+        if review is not None and review < today:
+            reason = f"the policy was to be looked at again by {review}"
+            yield source.problem(("pack", "review"), reason, "review it, and set the next day")
 
 
 def _school(source: Source, file: model.PackFile, today: date) -> Iterator[Problem]:

@@ -145,6 +145,7 @@ def _itself(source: Source, path: Path, rule: model.Rule, names: Names) -> Itera
             yield source.problem((*path, "access"), "'unspecified' is no access", remedy)
         case model.SiteRule():
             yield from check_categories(source, (*path, "categories"), rule.categories, names)
+            yield from check_categories(source, (*path, "allowed_categories"), rule.allowed_categories, names)
             if not rule.categories and not rule.sites:
                 yield source.problem(
                     path, f"the rule {rule.id!r} names no site", "add 'categories:' or 'sites:'"

@@ -68,11 +68,13 @@ def _row(source: Source, path: Path, matrix: model.Matrix, row: model.Row, names
 
 def _answer(source: Source, path: Path, row: model.Row, audience: str, answer: Answer) -> Iterator[Problem]:
     at = (*path, "answers", audience)
-    if answer is Answer.AT_CERTAIN_TIMES and (row.when is None or not _says_when(row.when)):
+    said = row.permission is not None if row.when is None else _says_when(row.when)
+    if answer is Answer.AT_CERTAIN_TIMES and not said:
         yield source.problem(
             at,
             f"{row.id} is acceptable at certain times for {audience}, and says not when",
-            "add 'when:' with times, periods, school_hours or places; until the school decides: unacceptable",
+            "add 'when:' with times, periods, school_hours or places, or 'permission:' if staff set them by opening a "
+            "lesson; until the school decides: unacceptable",
         )
     if answer is Answer.NOMINATED_USERS and not row.nominated:
         yield source.problem(

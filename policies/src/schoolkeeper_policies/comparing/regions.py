@@ -257,7 +257,7 @@ def rule_extent(before: Rule | BrowserRule, after: Rule | BrowserRule) -> Extent
         case MediaRule(), MediaRule():
             return both((when, media_extent(before, after)))
         case SiteRule(), SiteRule():
-            return both((when, sites_extent(before, after)))
+            return both((when, sites_extent(before, after), _left_out(before.allowed, after.allowed)))
         case NetworkRule(), NetworkRule():
             use = Extent.SAME if before.use is after.use else Extent.UNCLEAR
             return both((when, use, _left_out(before.allowed, after.allowed)))

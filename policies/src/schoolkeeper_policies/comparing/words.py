@@ -39,7 +39,8 @@ def _about(rule: Rule) -> tuple[str, str]:
                 what += f" (plain {rule.plain}, unknown {rule.unknown})"
             return what, few([*rule.serials, *rule.vendor_products, *rule.buses]) or "every medium"
         case SiteRule():
-            return str(rule.decision), few([*(f"category {name}" for name in rule.categories), *rule.sites])
+            named = few([*(f"category {name}" for name in rule.categories), *rule.sites])
+            return str(rule.decision), named + _but(rule.allowed)
         case NetworkRule():
             return str(rule.decision), f"{rule.use}{_but(rule.allowed)}"
         case PeripheralRule():

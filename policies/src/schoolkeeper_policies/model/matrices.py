@@ -57,7 +57,7 @@ class Row(Strict):
     nominated: tuple[PeopleName, ...] = ()
     """Groups of people for whom it is acceptable, where the answer is nominated-users."""
     permission: Permission | None = None
-    """How permission is given, where the answer is with-staff-permission."""
+    """How permission is given, where the answer is with-staff-permission, or at-certain-times that staff set."""
     safeguarding: bool = False
     """It protects children."""
     severity: Severity | None = None

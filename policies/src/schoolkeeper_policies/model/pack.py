@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -56,6 +57,8 @@ class About(Strict):
     """Whether a group of devices that it does not name gets the rules for all."""
     detection_from: GroupName | None = None
     """Detection rules of another pack that hold here, too."""
+    review: date | None = None
+    """By when the school looks at the whole policy again (T-01); ``check`` says when that day is over."""
 
 
 class PackFile(Strict):

@@ -202,6 +202,10 @@ class SiteRule(Rule):
     """Every site of these categories."""
     sites: tuple[SitePattern, ...] = ()
     """These sites."""
+    allowed: tuple[SitePattern, ...] = ()
+    """Sites that the rule is not about: with ``sites: ["*"]``, what is left open."""
+    allowed_categories: tuple[PeopleName, ...] = ()
+    """Categories whose listed sites the rule is not about."""
 
 
 class BrowserRule(Rule):

@@ -35,10 +35,12 @@ def lists(held: Policy, notes: Notes) -> Lists:
     if section is None:
         return found
     categories = {category.name: category for category in section.categories}
+    left_out: list[str] = []
     for rule in portable(section.rules, notes):
         sites = [*rule.sites, *(site for name in rule.categories for site in _sites(categories, name))]
         if rule.decision in FORBIDS:
             found.block += [site for site in sites if site not in found.allow]
+            left_out += rule.allowed
         elif rule.decision is DecisionKind.ALLOW:
             found.allow += [site for site in sites if site not in found.block]
         else:
@@ -54,8 +56,17 @@ def lists(held: Policy, notes: Notes) -> Lists:
             )
     if section.otherwise in FORBIDS and "*" not in found.block:
         found.block.append("*")
+    # A browser's list of allowed sites goes before its other one: what another rule refuses is not put on it.
+    found.allow += [site for site in left_out if not _refused(site, found.block)]
     found.block, found.allow = list(dict.fromkeys(found.block)), list(dict.fromkeys(found.allow))
     return found
+
+
+def _refused(site: str, block: list[str]) -> bool:
+    """Whether a rule refuses the site, or something that begins as it does, by name and not with all others."""
+    host = site.partition("/")[0]
+    hosts = [other.partition("/")[0] for other in block if other != "*"]
+    return any(host == other or host.endswith(f".{other}") or other.endswith(f".{host}") for other in hosts)
 
 
 def _sites(categories: dict[str, policy.SiteCategory], name: str) -> tuple[str, ...]:
