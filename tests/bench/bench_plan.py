@@ -23,6 +23,7 @@ from harness import Report, Row, scratch
 
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.parse import load_pack, pack_names
+from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_policies.subject import LoadedPack
 from schoolkeeper_policies.trying.backtest import Backtest, Pair
 from schoolkeeper_policies.trying.report import make_plan, plan_json, plan_text
@@ -138,7 +139,12 @@ def measure(report: Report, arguments: argparse.Namespace) -> None:
             )
             report.detail[name] = {"seconds": seconds, "effects": found, "questions": questions}
     for name in pack_names():
-        seconds = min(checked(name) for _ in range(3))
+        try:
+            seconds = min(checked(name) for _ in range(3))
+        except PolicyError as error:
+            note = f"not measured: the pack has {len(error.problems)} mistakes"
+            report.add(Row(goal="", what=f"check of the pack {name}", note=note))
+            continue
         report.add(
             Row(
                 goal="",

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schoolkeeper_proto import policy
@@ -19,6 +19,7 @@ from schoolkeeper_proto.conditions import Circumstances, ZoneClock, compile_cond
 from schoolkeeper_proto.matching import STRICTNESS, ApplicationTable, compile_applications
 from schoolkeeper_proto.media_matching import MediaTable
 from schoolkeeper_proto.model import DecisionKind, Medium, MediumEncryption, Place
+from schoolkeeper_proto.patterns import PatternTree, matches_part
 from schoolkeeper_proto.policy import MatchBy, MediaAccess, RuleMode
 
 _DECISIONS = [DecisionKind(word) for word in ("allow", "observe", "warn", "block", "block-and-raise")]
@@ -331,6 +332,32 @@ def test_an_explanation_names_every_rule_that_is_about_it(
         assert concerned[rule_id].told is (answer is not None)
         stricter = STRICTNESS[str(rule.decision)] > STRICTNESS[str(section.otherwise)]
         assert concerned[rule_id].holds is (stricter if answer is None else answer)
+
+
+# ---- patterns ---------------------------------------------------------------------------------------------
+
+wild_parts = st.just("**") | st.text(alphabet="ab*?", min_size=1, max_size=5).filter(
+    lambda part: "**" not in part
+)
+plain_parts = st.text(alphabet="ab", min_size=1, max_size=5)
+
+
+@given(st.text(alphabet="ab*?", max_size=8), st.text(alphabet="abc", max_size=8))
+def test_one_part_matches_as_fnmatch_says(wild: str, part: str) -> None:
+    assert matches_part(wild, part) is fnmatch.fnmatchcase(part, wild)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.lists(wild_parts, min_size=1, max_size=4), min_size=1, max_size=6),
+    st.lists(plain_parts, min_size=1, max_size=4),
+)
+def test_a_tree_of_patterns_finds_what_each_pattern_alone_would(
+    patterns: list[list[str]], path: list[str]
+) -> None:
+    tree = PatternTree([("/" + "/".join(parts), number) for number, parts in enumerate(patterns)])
+    expected = {number for number, parts in enumerate(patterns) if _parts(parts, path)}
+    assert tree.find("/" + "/".join(path)) == expected
 
 
 # ---- media ------------------------------------------------------------------------------------------------
