@@ -294,7 +294,9 @@ def _changed(text: str, values: Mapping[str, Any]) -> str:
         if "application.usage" in item["kinds"]:
             item["off_site"] = item["out_of_hours"] = values["usage_off_site"]
             if values["usage_off_site"]:
-                item["notice"] = "Which programs were open, in school and away from it, at any time, by the hour."
+                item["notice"] = (
+                    "Which programs were open, in school and away from it, at any time, by the hour."
+                )
     if "notice" in held:
         held["notice"]["contacts"] = [values["contact"]]
     out = StringIO()
