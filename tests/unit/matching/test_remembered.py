@@ -42,7 +42,7 @@ def said(both: tuple[ApplicationTable, MediaTable], now: Circumstances) -> str:
     return program
 
 
-@pytest.mark.parametrize("bound", [17, 60_000, 61_000])
+@pytest.mark.parametrize("bound", [1, 17, 60_000, 60_001])
 def test_an_exception_ends_at_its_millisecond(bound: int) -> None:
     ends = tables(
         policy.Applicability(
