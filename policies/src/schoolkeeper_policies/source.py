@@ -1,21 +1,23 @@
 """YAML into plain values that remember where each of them stood.
 
 A subset of YAML 1.2 on purpose: no anchors and aliases (they hide what a rule says, and can blow up), no tags, every
-key a text and only once. What is left can be read aloud. The graph of nodes is built by ruamel.yaml.
+key a text and only once. What is left can be read aloud. The graph of nodes is built by ruamel.yaml, or more quickly
+by libyaml with the same outcome (``libyaml.py``).
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Final
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from schoolkeeper_policies import libyaml
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
@@ -69,12 +71,13 @@ def read_all(text: str, *, file: str) -> list[Source]:
         raise _refused(
             Position(file=file, line=line, column=column), "an invisible control character", "remove it"
         )
-    documents = []
+    if (nodes := libyaml.compose_all(text)) is not None:
+        try:
+            return _documents(nodes, file)
+        except (PolicyError, ValueError, RecursionError):
+            pass  # what is wrong is found again below, and said as always
     try:
-        for node in YAML(typ="safe", pure=True).compose_all(StringIO(text)):
-            source = Source(file=file)
-            source.value = _Reader(source).value(node, ())
-            documents.append(source)
+        return _documents(YAML(typ="safe", pure=True).compose_all(StringIO(text)), file)
     except MarkedYAMLError as error:
         raise _refused(
             _of_mark(file, error.problem_mark), error.problem or "no YAML", _hint(error)
@@ -83,36 +86,46 @@ def read_all(text: str, *, file: str) -> list[Source]:
         raise
     except (YAMLError, ValueError, RecursionError) as error:
         raise _refused(Position(file=file), f"no YAML: {error}", "check the file's indentation") from error
+
+
+def _documents(nodes: Iterable[Any], file: str) -> list[Source]:
+    documents = []
+    for node in nodes:
+        source = Source(file=file)
+        source.value = _Reader(source).value(node, ())
+        documents.append(source)
     return documents
 
 
 class _Reader:
+    """Nodes of either builder: they are alike, and their classes are not."""
+
     def __init__(self, source: Source) -> None:
         self._source = source
         self._seen: set[int] = set()
 
-    def value(self, node: Node, path: Path) -> Value:
+    def value(self, node: Any, path: Path) -> Value:
         position = _of_mark(self._source.file, node.start_mark)
         self._source.values[path] = position
         if len(path) > MAX_DEPTH:
             raise _refused(position, f"nested deeper than {MAX_DEPTH} levels", "write it flatter")
-        if node.anchor is not None or id(node) in self._seen:
+        if getattr(node, "anchor", None) is not None or id(node) in self._seen:
             raise _refused(position, "anchors and aliases are not used here", "write the value out")
         self._seen.add(id(node))
         tag = str(node.tag or "")
-        if isinstance(node, MappingNode) and tag == _TAG + "map":
+        if node.id == "mapping" and tag == _TAG + "map":
             return self._mapping(node, path)
-        if isinstance(node, SequenceNode) and tag == _TAG + "seq":
+        if node.id == "sequence" and tag == _TAG + "seq":
             return [self.value(item, (*path, number)) for number, item in enumerate(node.value)]
-        if isinstance(node, ScalarNode):
+        if node.id == "scalar":
             return self._scalar(node, tag, position)
         raise _refused(position, f"the tag {tag.removeprefix(_TAG)!r} is not used here", "remove it")
 
-    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Value]:
+    def _mapping(self, node: Any, path: Path) -> dict[str, Value]:
         found: dict[str, Value] = {}
         for key_node, item in node.value:
             place = _of_mark(self._source.file, key_node.start_mark)
-            if not isinstance(key_node, ScalarNode) or key_node.anchor is not None:
+            if key_node.id != "scalar" or getattr(key_node, "anchor", None) is not None:
                 raise _refused(place, "a key must be a plain word", "write it as text")
             key = str(key_node.value)
             if key == "<<" and key_node.style is None:
@@ -126,7 +139,7 @@ class _Reader:
             found[key] = self.value(item, (*path, key))
         return found
 
-    def _scalar(self, node: ScalarNode, tag: str, position: Position) -> Value:
+    def _scalar(self, node: Any, tag: str, position: Position) -> Value:
         text = str(node.value)
         match tag.removeprefix(_TAG):
             case "null":

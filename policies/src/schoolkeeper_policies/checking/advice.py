@@ -49,7 +49,7 @@ def _covered(files: list[File], pack: model.Pack) -> Iterator[Problem]:
     }
     made = expand(pack)
     of_row = {rule.id: rule.source[0] for rule in (*made.applications, *made.sites)}
-    for pair in covered_rules(pack):
+    for pair in covered_rules(pack) if of_row else ():
         row = of_row.get(pair.weaker)
         if row is None:
             continue
