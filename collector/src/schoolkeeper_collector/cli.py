@@ -18,7 +18,7 @@ from schoolkeeper_collector.config import ConfigError, config_file, load_setting
 from schoolkeeper_collector.console import commands as console_commands
 from schoolkeeper_collector.detection import commands as rule_commands
 from schoolkeeper_collector.devices import commands as device_commands
-from schoolkeeper_collector.devices import grants_commands
+from schoolkeeper_collector.devices import grants_commands, inventory_commands
 from schoolkeeper_collector.incidents import hold_commands
 from schoolkeeper_collector.ledger.fsck import check_store
 from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
@@ -58,6 +58,7 @@ def make_app() -> typer.Typer:
         school_commands,
         device_commands,
         grants_commands,
+        inventory_commands,
         rollout_commands,
         rehearsal_commands,
         console_commands,

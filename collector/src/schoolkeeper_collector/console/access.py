@@ -59,7 +59,9 @@ class Right:
     roles: frozenset[Role] = frozenset()
     sees: Sees
     takes_file: bool = False
-    """Its form may carry one small text file, which arrives as the field of its name."""
+    """Its form may carry one text file, which arrives as the field of its name."""
+    largest_form: int = 64 * 1024
+    """In bytes; for a larger file, bytes that are no UTF-8 arrive as surrogates, for the handler to name."""
     live: bool = False
     """Asked for by the page and not by the person: does not keep a session alive."""
 
@@ -168,6 +170,21 @@ RIGHTS: tuple[Right, ...] = (
         stages=_IN,
         roles=_ALL,
         sees=Sees.REQUESTS,
+    ),
+    # The policy in force for devices without our agent, and what other systems tell of those.
+    Right(name="platforms", path="/platforms", stages=_IN, roles=_TECHNICAL, sees=Sees.POLICY),
+    Right(name="platform-files", path="/platforms/{item}", stages=_IN, roles=_TECHNICAL, sees=Sees.POLICY),
+    Right(name="notices", path="/notices", stages=_IN, roles=_ALL, sees=Sees.POLICY),
+    Right(name="notice", path="/notices/{item}", stages=_IN, roles=_ALL, sees=Sees.POLICY),
+    Right(
+        name="inventory",
+        path="/inventory",
+        methods=_BOTH,
+        stages=_IN,
+        roles=_TECHNICAL,
+        sees=Sees.FLEET,
+        takes_file=True,
+        largest_form=8 << 20,
     ),
     Right(name="health", path="/collector", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
 )

@@ -23,7 +23,7 @@ from schoolkeeper_policies.officer.page.forms import read_form
 
 Handler = Callable[[Call], Response]
 
-_LARGEST_FORM = 64 * 1024
+_SMALL = 64 * 1024
 _MOST_FIELDS = 50
 _WHERE_TO = {Stage.ANONYMOUS: "/sign-in", Stage.CODE: "/sign-in/code", Stage.PASSWORD: "/password"}
 
@@ -100,13 +100,13 @@ async def _form(request: Request, right: Right) -> Mapping[str, str]:
     Where the row of the access table says so, a text file is one of the fields.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    body = b""
+    body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > _LARGEST_FORM:
+        if len(body) > right.largest_form:
             raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large")
     if right.takes_file and kind == "multipart/form-data":
-        return _with_file(request.headers.get("content-type", ""), body)
+        return _with_file(request.headers.get("content-type", ""), bytes(body), right)
     if body and kind != "application/x-www-form-urlencoded":
         raise Fault(HTTPStatus.BAD_REQUEST, "bad-request")
     try:
@@ -118,9 +118,10 @@ async def _form(request: Request, right: Right) -> Mapping[str, str]:
     return dict(fields)
 
 
-def _with_file(content_type: str, body: bytes) -> Mapping[str, str]:
+def _with_file(content_type: str, body: bytes, right: Right) -> Mapping[str, str]:
+    errors = "surrogateescape" if right.largest_form > _SMALL else "strict"
     try:
         sent = read_form(content_type, body)
-        return sent.fields | {name: data.decode("utf-8") for name, (_, data) in sent.files.items()}
+        return sent.fields | {name: data.decode("utf-8", errors) for name, (_, data) in sent.files.items()}
     except ValueError as error:
         raise Fault(HTTPStatus.BAD_REQUEST, "bad-request") from error

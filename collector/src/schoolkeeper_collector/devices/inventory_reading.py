@@ -48,7 +48,7 @@ class Read:
     left: int
     """Columns that are not taken."""
     older: int
-    """Lines about a serial number of which a later line tells: counted, and not taken."""
+    """Lines about a serial number that another line heard of later: counted, and not taken."""
     odd_words: tuple[str, ...]
     """Answers about encryption in words that we do not know; taken as unknown."""
 

@@ -63,7 +63,7 @@ def as_text(facts: Facts, language: Language, level: Level) -> str:
             lines.append(f"  * {item.heading}")
             lines += [f"    {line}" for line in item.lines]
         lines.append("")
-    lines.append(_source(facts, words))
+    lines.append(source_line(facts, language, level))
     return "\n".join(lines) + "\n"
 
 
@@ -83,7 +83,8 @@ def as_page(facts: Facts, language: Language, level: Level) -> str:
         page.append(f"<h2>{html.escape(part.heading)}</h2>\n<ul>\n")
         page += [_item(item) for item in part.items]
         page.append("</ul>\n")
-    page.append(f'<p class="more">{html.escape(_source(facts, words))}</p>\n</main>\n</body>\n</html>\n')
+    source = html.escape(source_line(facts, language, level))
+    page.append(f'<p class="more">{source}</p>\n</main>\n</body>\n</html>\n')
     return "".join(page)
 
 
@@ -93,6 +94,9 @@ def parts(facts: Facts, language: Language, level: Level) -> tuple[Part, ...]:
     checked = [_restriction(r, words) for r in facts.restrictions if r.checked]
     # A setting that nobody fixes is nothing that a person could keep to.
     unchecked = [_unchecked(r, words) for r in facts.restrictions if not r.checked and r.act is not Act.SET]
+    if level is Level.PLAIN:
+        # In whichever language the school wrote it: a rule that is left unsaid is worse.
+        unchecked += [Item(heading=said) for said in facts.also]
     # The school's own words are in one language, and plain.
     own = facts.not_watched if level is Level.PLAIN and facts.language == language else ()
     unwatched = [Item(heading=said) for said in dict.fromkeys((*words.never, *own))]
@@ -117,7 +121,9 @@ def _once(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(dict.fromkeys(items))
 
 
-def _source(facts: Facts, words: Words) -> str:
+def source_line(facts: Facts, language: Language, level: Level) -> str:
+    """Which policy it was made from."""
+    words = WORDS[language, level]
     return words.source.format(version=facts.version, hash=facts.bundle_hash.hex()[:16], school=facts.school)
 
 
