@@ -325,4 +325,5 @@ def _notice(notice: model.Notice) -> policy.NoticeSection:
         contacts=notice.contacts,
         sign_in_notice=notice.sign_in_notice,
         language=notice.language,
+        also=tuple(policy.NoticeLine(said=line.text, audiences=line.audience) for line in notice.also),
     )

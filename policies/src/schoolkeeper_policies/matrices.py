@@ -192,9 +192,7 @@ def _bound(matrix: model.Matrix, row: model.Row, audience: str, answer: Answer) 
     if answer is Answer.WITH_STAFF_PERMISSION or timed:
         given = row.permission or model.Permission()
         made = (rule_id(matrix, row, audience),) if row.applications or row.sites else row.rules
-        yield model.GrantBound(
-            kind="lesson", rules=made, max_minutes=given.max_minutes, duties=given.duties
-        )
+        yield model.GrantBound(kind="lesson", rules=made, max_minutes=given.max_minutes, duties=given.duties)
 
 
 def _incident(matrix: model.Matrix, row: model.Row, audience: str, answer: Answer) -> Iterator[IncidentType]:

@@ -262,6 +262,14 @@ class CollectionSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeLine:
+    """A rule of the school that no device checks. ``audiences``: pupils, staff, guests; empty for everybody."""
+
+    said: str
+    audiences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeSection:
     title: str = ""
     introduction: str = ""
@@ -269,6 +277,7 @@ class NoticeSection:
     contacts: tuple[str, ...] = ()
     sign_in_notice: str = ""
     language: str = "en"
+    also: tuple[NoticeLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

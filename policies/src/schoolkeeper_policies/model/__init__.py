@@ -85,6 +85,7 @@ __all__ = [
     "MediaRule",
     "NetworkRule",
     "Notice",
+    "NoticeLine",
     "OpenDecision",
     "Override",
     "Pack",

@@ -59,6 +59,17 @@ class Collection(Strict):
     """What, why, how long, who."""
 
 
+class NoticeLine(Strict):
+    """A rule of the school that no device checks, as people are told of it."""
+
+    text: Text
+    """One sentence."""
+    audience: tuple[Literal["pupils", "staff", "guests"], ...] = ()
+    """Who is told; without any, everybody. Parents are told what pupils are."""
+    source: tuple[Text, ...] = ()
+    """Rows of the school's policy that it carries out."""
+
+
 class Notice(Strict):
     """What people read about the device."""
 
@@ -74,3 +85,5 @@ class Notice(Strict):
     """One sentence at sign-in."""
     language: Literal["en", "cy"] = "en"
     """Of these words."""
+    also: tuple[NoticeLine, ...] = ()
+    """Rules of the school that no device checks."""

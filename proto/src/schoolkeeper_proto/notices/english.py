@@ -66,6 +66,10 @@ _NAMES = {
     "file-sharing": "file sharing",
     "artificial-intelligence": "artificial intelligence",
     "self-harm": "self-harm and suicide",
+    "webmail": "personal e-mail",
+    "video-calls": "video calls",
+    "other-sites": "websites that are not on the school's list",
+    "every-site": "websites",
 }
 _NOT_FOR_CHILDREN = dict.fromkeys(
     (

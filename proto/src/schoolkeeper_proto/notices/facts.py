@@ -135,7 +135,9 @@ class Facts:
     contacts: tuple[str, ...]
     not_watched: tuple[str, ...]
     language: str
-    """Of the school's own words in here: ``contacts`` and ``not_watched``."""
+    """Of the school's own words in here: ``contacts``, ``not_watched`` and ``also``."""
+    also: tuple[str, ...] = ()
+    """Rules of the school that no device checks."""
 
 
 Stopped = Callable[[frozenset[str]], str]
@@ -167,6 +169,7 @@ def facts_of(
         contacts=bundle.notice.contacts,
         not_watched=bundle.notice.not_watched,
         language=bundle.notice.language or "en",
+        also=tuple(line.said for line in bundle.notice.also if _told(line, audience)),
     )
 
 
@@ -187,6 +190,8 @@ _GROUPS = {
 _EVERYBODY = frozenset(group for groups in _GROUPS.values() for group in groups)
 
 
+OTHER_SITES, EVERY_SITE = "other-sites", "every-site"
+"""How a rule on all sites is called; the first where it leaves some open."""
 _SECTION = {
     Thing.PROGRAM: "applications",
     Thing.MEDIUM: "media",
@@ -204,6 +209,10 @@ def _concerns(when: policy.Applicability | None, audience: Audience) -> bool:
         return True
     named = frozenset(when.user_groups)
     return bool(named & _GROUPS[audience]) or not named <= _EVERYBODY
+
+
+def _told(line: policy.NoticeLine, audience: Audience) -> bool:
+    return not line.audiences or any(f"people:{name}" in _GROUPS[audience] for name in line.audiences)
 
 
 def _restrictions(
@@ -248,7 +257,8 @@ def _restrictions(
         seconds = bundle.screen.idle_lock_seconds
         add(bundle.screen.text, bundle.screen.when, Thing.SCREEN, Act.LOCK, seconds=seconds)
     for site in bundle.browser.rules:
-        what = (*site.categories, *site.sites)
+        everything = OTHER_SITES if site.allowed else EVERY_SITE
+        what = (*site.categories, *(everything if name == "*" else name for name in site.sites))
         add(site.text, site.when, Thing.SITE, _act(site.decision), what)
     for setting in bundle.browser.settings:
         add(setting.text, setting.when, Thing.BROWSER, Act.SET)

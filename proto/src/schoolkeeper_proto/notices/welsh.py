@@ -77,6 +77,10 @@ _NAMES = {
     "shopping": "siopa",
     "file-sharing": "rhannu ffeiliau",
     "artificial-intelligence": "deallusrwydd artiffisial",
+    "webmail": "e-bost personol",
+    "video-calls": "galwadau fideo",
+    "other-sites": "gwefannau nad ydynt ar restr yr ysgol",
+    "every-site": "gwefannau",
 }
 _NOT_FOR_CHILDREN = dict.fromkeys(
     (

@@ -840,6 +840,7 @@ class NoticeSection(_message.Message):
     CONTACTS_FIELD_NUMBER: _builtins.int
     SIGN_IN_NOTICE_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    ALSO_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     introduction: _builtins.str
     sign_in_notice: _builtins.str
@@ -848,6 +849,10 @@ class NoticeSection(_message.Message):
     def not_watched(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def contacts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def also(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoticeLine]:
+        """Rules of the school that no device checks, in its own words."""
+
     def __init__(
         self,
         *,
@@ -857,14 +862,40 @@ class NoticeSection(_message.Message):
         contacts: _abc.Iterable[_builtins.str] | None = ...,
         sign_in_notice: _builtins.str = ...,
         language: _builtins.str = ...,
+        also: _abc.Iterable[Global___NoticeLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts", "introduction", b"introduction", "language", b"language", "not_watched", b"not_watched", "sign_in_notice", b"sign_in_notice", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "contacts", b"contacts", "introduction", b"introduction", "language", b"language", "not_watched", b"not_watched", "sign_in_notice", b"sign_in_notice", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NoticeSection: _TypeAlias = NoticeSection  # noqa: Y015
+
+@_typing.final
+class NoticeLine(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAID_FIELD_NUMBER: _builtins.int
+    AUDIENCES_FIELD_NUMBER: _builtins.int
+    said: _builtins.str
+    @_builtins.property
+    def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who is told: pupils, staff, guests; empty for everybody."""
+
+    def __init__(
+        self,
+        *,
+        said: _builtins.str = ...,
+        audiences: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "said", b"said"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticeLine: _TypeAlias = NoticeLine  # noqa: Y015
 
 @_typing.final
 class SitesSection(_message.Message):
