@@ -69,7 +69,7 @@ def test_a_device_is_shown_once_as_told_and_never_as_fine(bench: Bench) -> None:
     answer = send(client, INTUNE.encode())
     assert answer.status_code == 200
     assert "Intune tells of 3 devices: 3 added, 0 changed, 0 no longer told of" in answer.text
-    assert "1 columns were not taken" in answer.text
+    assert "1 column not taken" in answer.text
     found = lines(bench.store)
     assert set(found) == {"laptop-1", "DESK-1", "iPad 7", "W3"}
     assert found["laptop-1"].contact is Contact.ONLINE
@@ -160,7 +160,7 @@ def test_the_command_line_takes_the_same_file(tmp_path: Path, monkeypatch: pytes
     assert "no other system" in run("list").output
     file.write_text("serial,name,last_sync\nS1,one,2026-01-02\n")
     taken = run("import", str(file), "--from", "GLPI")
-    assert "GLPI tells of 1 devices: 1 added" in taken.output
+    assert "GLPI tells of 1 device: 1 added" in taken.output
     assert "no column for the operating system, its version, encryption" in taken.output
     assert "1 devices, 1 of them old" in run("list").output
     assert run("forget", "Intune").exit_code == 1

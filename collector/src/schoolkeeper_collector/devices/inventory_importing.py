@@ -89,10 +89,10 @@ def sentences(done: Imported) -> list[str]:
     """What was taken, and each thing that was not."""
     read, stored = done.read, done.stored
     changed = f"{stored.added} added, {stored.changed} changed, {stored.gone} no longer told of"
-    said = [f"{done.source} tells of {len(read.devices)} devices: {changed}"]
+    said = [f"{done.source} tells of {_number(len(read.devices), 'device')}: {changed}"]
     if read.older:
         said.append(
-            f"{read.older} lines left out: another line tells of the same serial number with a later contact"
+            f"{_number(read.older, 'line')} left out: another line tells of the same serial number with a later contact"
         )
     if read.without:
         things = ", ".join(_THINGS[name] for name in read.without)
@@ -100,8 +100,13 @@ def sentences(done: Imported) -> list[str]:
     if read.odd_words:
         words = ", ".join(repr(word) for word in read.odd_words[:5])
         said.append(f"what was said of encryption in other words is taken as unknown: {words}")
-    said.append(f"{read.left} columns were not taken: nobody's name or address is kept")
+    if read.left:
+        said.append(f"{_number(read.left, 'column')} not taken: nobody's name or address is kept")
     return said
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def _name(text: str) -> str:
