@@ -11,7 +11,7 @@ from schoolkeeper_policies import model
 from schoolkeeper_policies.lowering import capabilities, conditions_of, sections
 from schoolkeeper_policies.parse import load_pack, pack_folder
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
-from schoolkeeper_policies.registers import Register, read_register
+from schoolkeeper_policies.registers import KEPT, Register, read_register
 from schoolkeeper_policies.validate import suggest
 from schoolkeeper_proto import mandatory, policy
 from schoolkeeper_proto.bundle import MAX_BUNDLE_BYTES, build
@@ -67,10 +67,33 @@ def compile_pack(
     return data
 
 
-def register_of(pack: model.Pack, folder: Path) -> Register | None:
-    """The register that the pack names, from its file; None where it names none. Raises ``PolicyError``."""
+def register_of(
+    pack: model.Pack, folder: Path, *, given: Path | None = None, imported: Path | None = None
+) -> Register | None:
+    """The register that the pack names; None where it names none. Raises ``PolicyError``.
+
+    ``given`` is the file that somebody named, else it is where the pack says; ``imported`` is the collector's own copy
+    (``registers.write_register``), for a pack whose register stayed on another machine.
+    """
     settings = pack.people.register_ if pack.people is not None else None
-    return read_register(folder / settings.file, settings) if settings is not None else None
+    at = Position(file=pack.about.name)
+    if settings is None:
+        if given is not None:
+            reason = "a register was named, and the pack does not use one"
+            raise PolicyError(
+                [Problem(position=at, reason=reason, remedy="add to the pack: people: register: {file: ...}")]
+            )
+        return None
+    if given is not None:
+        return read_register(given, settings)
+    named = folder / settings.file
+    if named.is_file() or imported is None:
+        return read_register(named, settings)
+    if imported.is_file():
+        return read_register(imported, KEPT)
+    reason = f"the pack's register {settings.file!r} is not beside it, and none was imported here"
+    remedy = "name the file with --register, or import it first: `schoolkeeper-collector people import FILE`"
+    raise PolicyError([Problem(position=at, reason=reason, remedy=remedy)])
 
 
 def _day_of(unix_ms: int, school: model.School) -> date:

@@ -39,8 +39,18 @@ _HEADINGS: Final[dict[Format, dict[str, str]]] = {
         "networkusername": "account",
         "loginname": "account",
         "account": "account",
+        "accountname": "account",
         "login": "account",
+        "displayname": "name",
+        "fullname": "name",
+        "name": "name",
+        "forename": "forename",
+        "firstname": "forename",
+        "givenname": "forename",
+        "surname": "surname",
+        "lastname": "surname",
         "persontype": "kind",
+        "kind": "kind",
         "role": "kind",
         "type": "kind",
         "yeargroup": "year",
@@ -66,6 +76,9 @@ _HEADINGS: Final[dict[Format, dict[str, str]]] = {
         "id": "id",
         "objectid": "id",
         "userprincipalname": "account",
+        "displayname": "name",
+        "givenname": "forename",
+        "surname": "surname",
         "jobtitle": "kind",
         "usertype": "usertype",
         "department": "year",
@@ -80,6 +93,10 @@ _HEADINGS: Final[dict[Format, dict[str, str]]] = {
         "employeeid": "id",
         "emailaddressrequired": "account",
         "emailaddress": "account",
+        "firstnamerequired": "forename",
+        "firstname": "forename",
+        "lastnamerequired": "surname",
+        "lastname": "surname",
         "orgunitpathrequired": "orgunit",
         "orgunitpath": "orgunit",
         "employeetype": "kind",
@@ -93,7 +110,7 @@ _HEADINGS: Final[dict[Format, dict[str, str]]] = {
 _TELLS: Final[dict[Format, frozenset[str]]] = {
     "entra": frozenset({"userprincipalname"}),
     "google": frozenset({"emailaddressrequired", "orgunitpathrequired", "orgunitpath"}),
-    "mis": frozenset({"username", "networkusername", "loginname", "account", "login"}),
+    "mis": frozenset({"username", "networkusername", "loginname", "account", "accountname", "login"}),
 }
 _KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(("pupil", "pupils", "student", "students", "learner", "child"), "pupils"),
@@ -104,6 +121,7 @@ _KINDS: Final[dict[str, Kind]] = {
         ("guest", "guests", "visitor", "governor", "supply", "volunteer", "contractor"), "guests"
     ),
 }
+_SHARED: Final = "shared"
 _STAGES: Final = {
     **dict.fromkeys(
         ("n", "n1", "n2", "nursery", "r", "reception", "eyfs", "-1", "-2", "0"), model.KeyStage.EYFS
@@ -127,6 +145,10 @@ class Person:
     key_stage: model.KeyStage | None = None
     joined: date | None = None
     left: date | None = None
+    name: str = ""
+    """What to call the person; for the collector's pages, never for a bundle."""
+    shared: bool = False
+    """An account that several young pupils use: never one child."""
 
     def here_on(self, day: date) -> bool:
         return (self.joined is None or self.joined <= day) and (self.left is None or day <= self.left)
@@ -148,8 +170,34 @@ class Register:
         return tuple(sorted(accounts - {person.account for person in self.persons}))
 
 
-def read_register(path: Path, settings: model.Register) -> Register:
-    """The whole register; raises ``PolicyError`` with every row that cannot be used."""
+def is_export(headings: list[str]) -> bool:
+    """Whether a file with these headings is one that this module can tell the account from."""
+    plain = {re.sub(r"[^a-z0-9]", "", heading.lower()) for heading in headings}
+    return any(not plain.isdisjoint(tell) for tell in _TELLS.values())
+
+
+def write_register(register: Register) -> str:
+    """The register as a CSV file of its own, with all that rules need and nobody's name; ``KEPT`` reads it."""
+    out = io.StringIO()
+    lines = csv.writer(out, lineterminator="\n")
+    lines.writerow(("id", "account", "kind", "year", "class", "joined", "left"))
+    for person in register.persons:
+        joined = person.joined if person.left is None or person.left >= (person.joined or date.min) else None
+        days = (day.isoformat() if day is not None else "" for day in (joined, person.left))
+        kind = _SHARED if person.shared else person.kind
+        lines.writerow((person.id, person.account, kind, person.year, person.class_, *days))
+    return out.getvalue()
+
+
+KEPT: Final = model.Register(file="people.csv", format="mis", local_part=False)
+"""How a file of ``write_register`` is read."""
+
+
+def read_register(path: Path, settings: model.Register, *, years: bool = True) -> Register:
+    """The whole register; raises ``PolicyError`` with every row that cannot be used.
+
+    ``years``: a pupil without a year is a mistake, since rules for a key stage would not hold.
+    """
     at = Position(file=str(path))
     try:
         data = path.read_bytes()
@@ -166,12 +214,12 @@ def read_register(path: Path, settings: model.Register) -> Register:
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 at byte {error.start}"
         raise PolicyError([Problem(position=at, reason=reason, remedy="export it as 'CSV UTF-8'")]) from error
-    return parse_register(text, settings, file=str(path))
+    return parse_register(text, settings, file=str(path), years=years)
 
 
-def parse_register(text: str, settings: model.Register, *, file: str) -> Register:
+def parse_register(text: str, settings: model.Register, *, file: str, years: bool = True) -> Register:
     """As ``read_register``, from the text of the file."""
-    reader = _Reader(settings, file)
+    reader = _Reader(settings, file, years)
     rows = list(reader.rows(text))
     if reader.problems:
         raise PolicyError(reader.problems)
@@ -179,8 +227,9 @@ def parse_register(text: str, settings: model.Register, *, file: str) -> Registe
 
 
 class _Reader:
-    def __init__(self, settings: model.Register, file: str) -> None:
+    def __init__(self, settings: model.Register, file: str, years: bool) -> None:
         self._settings = settings
+        self._years = years
         self._file = file
         self.problems: list[Problem] = []
         self.format: Format = "mis"
@@ -241,8 +290,9 @@ class _Reader:
                 self._say(
                     line, f"the {what} {value!r} is already in line {first}", "give each person one row"
                 )
-        kind = self._kind(cell, line)
-        year, stage = self._stage(cell, kind, line)
+        shared = cell.get("kind", "").lower() == _SHARED
+        kind = "pupils" if shared else self._kind(cell, line)
+        year, stage = self._stage(cell, kind, line, needed=self._years and not shared)
         joined, left = self._date(cell, "joined", line), self._date(cell, "left", line)
         if joined and left and left < joined:
             self._say(
@@ -262,6 +312,8 @@ class _Reader:
             key_stage=stage,
             joined=joined,
             left=left,
+            name=cell.get("name") or f"{cell.get('forename', '')} {cell.get('surname', '')}".strip(),
+            shared=shared,
         )
 
     def _account(self, text: str, line: int) -> str:
@@ -290,13 +342,17 @@ class _Reader:
         )
         return None
 
-    def _stage(self, cell: dict[str, str], kind: Kind | None, line: int) -> tuple[str, model.KeyStage | None]:
+    def _stage(
+        self, cell: dict[str, str], kind: Kind | None, line: int, *, needed: bool
+    ) -> tuple[str, model.KeyStage | None]:
         if kind != "pupils":
             return "", None
         years = [cell.get("year", ""), *reversed(cell.get("orgunit", "").split("/"))]
         for text in years:
             if (year := _year(text)) in _STAGES:
                 return year, _STAGES[year]
+        if not needed:
+            return "", None
         self._say(
             line, f"{years[0] or 'nothing'!r} is no year of a pupil", "write it as 'Year 4' or 'Reception'"
         )

@@ -43,7 +43,12 @@ class Subject:
 
 
 def open_subject(
-    name_or_path: str, *, group: str = "", now_ms: int, pseudonym_key: bytes = TRIAL_KEY
+    name_or_path: str,
+    *,
+    group: str = "",
+    now_ms: int,
+    pseudonym_key: bytes = TRIAL_KEY,
+    register: Path | None = None,
 ) -> Subject:
     """A pack's folder or name, or the file of a compiled bundle. Raises ``PolicyError``.
 
@@ -52,7 +57,9 @@ def open_subject(
     path = Path(name_or_path)
     if path.is_file():
         return _of_bundle(name_or_path, path.read_bytes(), group)
-    return LoadedPack.read(name_or_path).subject(group, now_ms=now_ms, pseudonym_key=pseudonym_key)
+    return LoadedPack.read(name_or_path, register=register).subject(
+        group, now_ms=now_ms, pseudonym_key=pseudonym_key
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +72,14 @@ class LoadedPack:
     positions: dict[str, Position]
 
     @classmethod
-    def read(cls, name_or_path: str) -> Self:
-        """Raises ``PolicyError``."""
+    def read(cls, name_or_path: str, *, register: Path | None = None, imported: Path | None = None) -> Self:
+        """``register``, ``imported``: as ``register_of`` takes them. Raises ``PolicyError``."""
         folder = pack_folder(name_or_path)
         pack = load_pack(name_or_path)
         return cls(
             name=name_or_path,
             pack=pack,
-            register=register_of(pack, folder),
+            register=register_of(pack, folder, given=register, imported=imported),
             positions=dict(_positions(folder)),
         )
 

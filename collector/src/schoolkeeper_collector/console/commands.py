@@ -8,19 +8,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
+from zoneinfo import ZoneInfo
 
 import typer
+from sqlalchemy import select
 
 from schoolkeeper_collector.config import ConfigError, load_settings
 from schoolkeeper_collector.console import accounts, registers
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.incidents.log import CaseLog
 from schoolkeeper_collector.incidents.rerouting import reroute_all
+from schoolkeeper_collector.school.files import SchoolPaths, write_file
 from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
+from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force
 from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_collector.store.tables import schools
+from schoolkeeper_policies.model import Register
+from schoolkeeper_policies.parse import load_pack
+from schoolkeeper_policies.problems import PolicyError
+from schoolkeeper_policies.registers import write_register
 
 T = TypeVar("T")
 PSEUDONYM_BYTES = 16
@@ -31,6 +41,8 @@ _FAULTS = (
     StoreUrlError,
     accounts.AccountError,
     registers.RegisterError,
+    PackInForceError,
+    PolicyError,
     OSError,
 )
 
@@ -45,6 +57,7 @@ asset_app = typer.Typer(
 class _School:
     store: Store
     keys: ServiceKeys
+    state_dir: Path
 
     @property
     def school_id(self) -> str:
@@ -147,29 +160,50 @@ def account_reset(login: Annotated[str, typer.Argument(help="The name to sign in
 def people_import(
     file: Annotated[
         Path,
-        typer.Argument(help="CSV with account_name,kind,display_name. Kinds: pupil, staff, guest, shared."),
+        typer.Argument(
+            help="CSV with account_name,kind,display_name (kinds: pupil, staff, guest, shared), or the export of a "
+            "management system, Entra or Google Workspace."
+        ),
     ],
 ) -> None:
-    """Make the register of people equal to a file; nothing is changed if a line is wrong."""
+    """Make the register of people equal to a file; nothing is changed if a line is wrong.
+
+    Rules for people take who is in which year and class from it when a policy is staged next.
+    """
 
     def work(school: _School) -> tuple[registers.Taken, int]:
-        rows = registers.read_people(file.read_bytes(), file.name)
+        today = datetime.now(_zone(school.store)).date()
+        found = registers.read_register(file.read_bytes(), file.name, _settings(school.state_dir), today)
         now = _now_ms()
         with school.store.write() as connection:
             taken = registers.store_people(
                 connection,
                 school.school_id,
-                rows,
+                found.rows,
                 pseudonym_of=lambda account: pseudonym_of(school.keys.pseudonym_key, account),
                 now_ms=now,
             )
             log = CaseLog(school.school_id, school.store.keystore)
-            return taken, reroute_all(connection, log, school.school_id, _actor(), now)
+            moved = reroute_all(connection, log, school.school_id, _actor(), now)
+            kept = write_register(found.register).encode()
+            write_file(SchoolPaths(school.state_dir).register, kept, private=True)
+            return taken, moved
 
     taken, moved = _guarded(work)
     typer.echo(f"people: {taken.added} added, {taken.changed} changed, {taken.gone} marked as left")
     if moved:
         typer.echo(f"{moved} open items wait for another role now, as the register says whom they are about")
+
+
+def _zone(store: Store) -> ZoneInfo:
+    with store.read() as connection:
+        return ZoneInfo(connection.execute(select(schools.c.time_zone)).scalar_one())
+
+
+def _settings(state_dir: Path) -> Register:
+    """How the pack in force says that the register is to be read."""
+    people = load_pack(pack_in_force(state_dir)).people
+    return (people.register_ if people is not None else None) or Register(file="-")
 
 
 @asset_app.command("import")
@@ -212,7 +246,7 @@ def _school() -> Iterator[_School]:
     store = open_store(settings.store_url, settings.keys_url)
     try:
         check_schema(store)
-        yield _School(store, keys)
+        yield _School(store, keys, settings.state_dir)
     finally:
         store.close()
 

@@ -2,20 +2,28 @@
 
 The first line names the columns, in any order; what is not listed is refused by name, so that a column with a
 spelling mistake is not silently left out. A file may carry a byte-order mark, as spreadsheets write it.
+
+People come from such a small file of our own, or from an export of a management system, Entra or Google Workspace:
+that is read by the policy language's own reader (``schoolkeeper_policies.registers``), as the pack says.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, delete, insert, select
 
 from schoolkeeper_collector.store.tables import assets, people
+from schoolkeeper_policies import model
+from schoolkeeper_policies import registers as sources
+from schoolkeeper_policies.problems import PolicyError
 
 LARGEST = 20 * 1024 * 1024
 
@@ -34,6 +42,13 @@ class PersonKind(StrEnum):
     GUEST = "guest"
     SHARED = "shared"
     """An account that several young pupils use: never one child."""
+
+
+_KIND_OF: Final[dict[sources.Kind, PersonKind]] = {
+    "pupils": PersonKind.PUPIL,
+    "staff": PersonKind.STAFF,
+    "guests": PersonKind.GUEST,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +79,55 @@ class Taken:
     changed: int
     gone: int
     """Present before, and not in the file: people are marked as left, assets are removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleFile:
+    """``rows`` for the console's pages; ``register`` with years and classes, for the rules of a pack."""
+
+    rows: list[Person]
+    register: sources.Register
+
+
+def read_register(data: bytes, name: str, settings: model.Register, today: date) -> PeopleFile:
+    """An export as ``settings`` say it is to be read, or our own three columns; raises RegisterError.
+
+    Who left before ``today`` is in neither: for the console they have left.
+    """
+    if not _is_export(data):
+        rows = read_people(data, name)
+        persons = tuple(_of_row(row, line) for line, row in enumerate(rows, 2))
+        return PeopleFile(rows=rows, register=sources.Register(format="mis", persons=persons))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise RegisterError([f"{name}:{line}: not UTF-8; save the sheet as 'CSV UTF-8'"]) from error
+    try:
+        found = sources.parse_register(text, settings, file=name, years=False)
+    except PolicyError as error:
+        raise RegisterError([str(problem) for problem in error.problems]) from error
+    here = tuple(person for person in found.persons if person.left is None or today <= person.left)
+    rows = _all_or_nothing([_of_person(person) for person in here], [], name)
+    return PeopleFile(rows=rows, register=sources.Register(format=found.format, persons=here))
+
+
+def _is_export(data: bytes) -> bool:
+    """Our own form has ``account_name``; a heading that nobody knows is left to it, which says what it needs."""
+    heading = data.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].decode("utf-8", "replace")
+    columns = [column.strip(' "\r').lower() for column in re.split("[,;\t]", heading)]
+    return "account_name" not in columns and sources.is_export(columns)
+
+
+def _of_person(person: sources.Person) -> Person:
+    kind = PersonKind.SHARED if person.shared else _KIND_OF[person.kind]
+    return Person(account_name=person.account, kind=kind, display_name=person.name or person.account)
+
+
+def _of_row(row: Person, line: int) -> sources.Person:
+    shared = row.kind is PersonKind.SHARED
+    kind: sources.Kind = next((name for name, one in _KIND_OF.items() if one is row.kind), "pupils")
+    return sources.Person(id=row.account_name, account=row.account_name, kind=kind, line=line, shared=shared)
 
 
 def read_people(data: bytes, name: str) -> list[Person]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from schoolkeeper_collector.rehearsal.reading import StoredSightings, devices_per_group
+from schoolkeeper_collector.school.files import SchoolPaths
 from schoolkeeper_collector.school.repository import NotPublished, Repository
 from schoolkeeper_collector.school.staging import read_waiting
 from schoolkeeper_collector.store.database import Store
@@ -55,7 +56,9 @@ def pairs_of(state_dir: Path, pack: str, now_ms: int) -> dict[str, Pair]:
     Raises ``NothingToPlan``, ``PolicyError``, ``RepositoryError``.
     """
     if pack:
-        return _pairs_of_pack(LoadedPack.read(pack), in_force(state_dir), now_ms)
+        return _pairs_of_pack(
+            LoadedPack.read(pack, imported=SchoolPaths(state_dir).register), in_force(state_dir), now_ms
+        )
     pairs = pairs_of_waiting(state_dir, now_ms)
     if not pairs:
         raise NothingToPlan(

@@ -19,7 +19,7 @@ from schoolkeeper_collector.rollout import planning
 from schoolkeeper_collector.rollout.options import RolloutOptions, staged_rollout
 from schoolkeeper_collector.rollout.rings import RingsError
 from schoolkeeper_collector.school import key_changes, rotation, staging
-from schoolkeeper_collector.school.bundles import compile_bundle
+from schoolkeeper_collector.school.bundles import compile_bundle, register_for
 from schoolkeeper_collector.school.init import FOUR_OFFICERS, InitError, InitOptions, InitResult, init_school
 from schoolkeeper_collector.school.keys import (
     KeysError,
@@ -100,6 +100,10 @@ def init(
     time_zone: Annotated[str, typer.Option(help="IANA name of the school's time zone.")] = "Europe/London",
     uplink_port: Annotated[int, typer.Option(min=1, max=65535)] = 7444,
     enrol_port: Annotated[int, typer.Option(min=1, max=65535)] = 7443,
+    people: Annotated[
+        Path | None,
+        typer.Option("--register", help="The pack's register of people, if it does not lie beside the pack."),
+    ] = None,
     passphrase_file: Annotated[
         Path | None, typer.Option(help="File with the first passphrase of the offline keys.")
     ] = None,
@@ -122,6 +126,7 @@ def init(
             enrol_port=enrol_port,
             groups=tuple(group),
             pack=pack,
+            register=people,
             passphrase=None if demo else _passphrase(passphrase_file),
         )
         if demo:
@@ -179,6 +184,10 @@ def stage(
         bool,
         typer.Option("--previous-content", help="The rules before the newest ones, as a new version."),
     ] = False,
+    register: Annotated[
+        Path | None,
+        typer.Option(help="The pack's register of people, if it lies elsewhere; it is read and not copied."),
+    ] = None,
 ) -> None:
     """Prepare a change of policy, addresses or officers for the officers to sign.
 
@@ -193,6 +202,9 @@ def stage(
         changed: dict[str, bytes] = {}
         used: str | Path = pack or pack_in_force(settings.state_dir)
         removed: frozenset[str] = frozenset()
+        if register is not None and (previous_content or not group):
+            raise RepositoryError("--register goes with a --group, whose bundle is compiled anew")
+        people = register_for(settings.state_dir, used, register) if group and not previous_content else None
         if previous_content and pack:
             raise RepositoryError(
                 "--previous-content takes no --pack: the rules come from what was published"
@@ -205,7 +217,7 @@ def stage(
             bundle = (
                 planning.previous_content(repository, held, each, now)
                 if previous_content
-                else compile_bundle(used, keys, group=each, version=version, now_ms=now)
+                else compile_bundle(used, keys, group=each, version=version, now_ms=now, register=people)
             )
             part = staged_rollout(settings, keys.school_id, repository, held, each, bundle, options, now)
             changed |= {trust.bundle_target(each): bundle} | part.changed

@@ -40,6 +40,11 @@ class SchoolPaths:
         return self.state_dir / "policy"
 
     @property
+    def register(self) -> Path:
+        """Who has which account, as last imported: years and classes for rules, no names. Private, never published."""
+        return self.state_dir / "register" / "people.csv"
+
+    @property
     def lock(self) -> Path:
         return self.state_dir / "trust" / "lock"
 

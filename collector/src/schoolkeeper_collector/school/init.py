@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select
 
 from schoolkeeper_collector.school import roots, texts
-from schoolkeeper_collector.school.bundles import compile_bundle
+from schoolkeeper_collector.school.bundles import compile_bundle, register_for
 from schoolkeeper_collector.school.escrow import put_in_escrow
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys, make_keys
@@ -70,6 +70,8 @@ class InitOptions:
     enrol_port: int = 7443
     groups: tuple[str, ...] = ("ks2-laptops", "staff-laptops")
     pack: str = "default"
+    register: Path | None = None
+    """The pack's register of people, where it does not lie beside the pack."""
     officers: tuple[OfficerSpec, ...] = FOUR_OFFICERS
     passphrase: str | None = None
 
@@ -203,9 +205,10 @@ def _build(folder: Path, options: InitOptions) -> bytes:
         now_ms=options.now_ms,
     )
     files = {trust.KEYS_TARGET: encode(statement)}
+    people = register_for(folder, options.pack, options.register)
     for group in options.groups:
         files[trust.bundle_target(group)] = compile_bundle(
-            options.pack, keys, group=group, version=1, now_ms=options.now_ms
+            options.pack, keys, group=group, version=1, now_ms=options.now_ms, register=people
         )
     targets = roots.make_targets(version=1, files=files, online_key=online, now_ms=options.now_ms)
     signed = roots.sign(targets, *(k.signing for k in _one_of_each_duty(officers)))

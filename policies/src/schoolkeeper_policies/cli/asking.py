@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from schoolkeeper_policies.cli.shared import AsJson, Group, Subject, fail, now_ms, wrong_use
+from schoolkeeper_policies.cli.shared import AsJson, Group, RegisterFile, Subject, fail, now_ms, wrong_use
 from schoolkeeper_policies.devices import DeviceList, read_devices
 from schoolkeeper_policies.explain import (
     Answer,
@@ -59,6 +59,7 @@ def explain(
     on_site: Annotated[
         bool, typer.Option("--on-site", help="At school; without both the place is unknown.")
     ] = False,
+    register: RegisterFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what the policy decides, by which rule, why, and what the person will read. Exit 0 whatever it decides."""
@@ -71,7 +72,7 @@ def explain(
         held = read_devices(devices) if devices else DeviceList()
         if device:
             group = _group_of(device, held, group)
-        subject = open_subject(policy, group=group, now_ms=now_ms())
+        subject = open_subject(policy, group=group, now_ms=now_ms(), register=register)
         at_ms = read_moment(at, zone=subject.time_zone, now_ms=now_ms())
     except PolicyError as error:
         fail(error)

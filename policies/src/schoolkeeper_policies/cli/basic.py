@@ -13,12 +13,12 @@ import typer
 
 from schoolkeeper_policies import model
 from schoolkeeper_policies.checking.advice import advise
-from schoolkeeper_policies.cli.shared import Pack, fail
-from schoolkeeper_policies.compile import compile_pack
+from schoolkeeper_policies.cli.shared import Pack, RegisterFile, fail
+from schoolkeeper_policies.compile import compile_pack, register_of
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.detection.ruleset import RuleSet
 from schoolkeeper_policies.matrices import expand
-from schoolkeeper_policies.parse import load_pack, pack_names
+from schoolkeeper_policies.parse import load_pack, pack_folder, pack_names
 from schoolkeeper_policies.problems import PolicyError, Problem
 
 
@@ -42,9 +42,11 @@ def compile_(
     school: Annotated[str, typer.Option(help="The school's id.")],
     out: Annotated[Path, typer.Option(help="Where to write the bundle.")],
     version: Annotated[int, typer.Option(help="The bundle's version; devices take only higher ones.", min=1)],
+    register: RegisterFile = None,
 ) -> None:
     """Compile one group's bundle, with a new pseudonym key, to look at it; publishing is not done here."""
     try:
+        people = register_of(load_pack(pack), pack_folder(pack), given=register)
         data = compile_pack(
             pack,
             school_id=school,
@@ -52,6 +54,7 @@ def compile_(
             version=version,
             compiled_at_unix_ms=time.time_ns() // 1_000_000,
             pseudonym_key=secrets.token_bytes(32),
+            register=people,
         )
     except PolicyError as error:
         fail(error)

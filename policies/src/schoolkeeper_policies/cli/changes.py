@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from schoolkeeper_policies.cli.shared import AsJson, Pack, Subject, fail, now_ms, wrong_use
+from schoolkeeper_policies.cli.shared import AsJson, Pack, RegisterFile, Subject, fail, now_ms, wrong_use
 from schoolkeeper_policies.devices import read_devices
 from schoolkeeper_policies.moments import MomentMistake, read_moment
 from schoolkeeper_policies.plan import Direction
@@ -53,6 +53,7 @@ def plan(
         FailOn,
         typer.Option(help="End with exit status 3 for such a change (safeguarding: one that weakens it)."),
     ] = FailOn.NEVER,
+    register: RegisterFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what would change if this pack were published: rule by rule, stricter or weaker, and tried against events.
@@ -60,7 +61,7 @@ def plan(
     Exit status: 0 planned; 1 mistakes; 2 wrong use; 3 a change of the sort that --fail-on names.
     """
     try:
-        held = LoadedPack.read(pack)
+        held = LoadedPack.read(pack, register=register)
         groups = group or [one.name for one in held.pack.groups]
         before = _in_force(against or [], groups)
         pairs = {name: _pair(held, name, before.get(name)) for name in groups}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,6 +13,10 @@ from schoolkeeper_policies.problems import PolicyError
 Pack = Annotated[str, typer.Argument(help="A folder, or the name of a pack that comes with the product.")]
 Subject = Annotated[str, typer.Argument(help="A pack's folder or name, or the file of a compiled bundle.")]
 Group = Annotated[str, typer.Option(help="The group of devices; a pack's first one by default.")]
+RegisterFile = Annotated[
+    Path | None,
+    typer.Option("--register", help="The pack's register of people, if it does not lie where the pack says."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON object, its form is stable.")]
 
 

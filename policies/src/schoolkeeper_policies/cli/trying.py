@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from schoolkeeper_policies.cli.shared import Pack, fail, now_ms
+from schoolkeeper_policies.cli.shared import Pack, RegisterFile, fail, now_ms
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.detection.trial import run_tests
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
@@ -21,14 +21,14 @@ from schoolkeeper_policies.testing import run_policy_tests
 MAX_EVENT_BYTES = 64 << 20
 
 
-def test(pack: Pack) -> None:
+def test(pack: Pack, register: RegisterFile = None) -> None:  # noqa: PT028 - a command, not a test
     """Run the tests inside the pack: of its rules, of the whole policy, of its detection rules.
 
     Exit status: 0 all hold; 1 one failed, or the pack has mistakes; 2 wrong use.
     """
     try:
         detection, failures = run_tests(load_rules(pack))
-        count, more = run_policy_tests(LoadedPack.read(pack), now_ms=now_ms())
+        count, more = run_policy_tests(LoadedPack.read(pack, register=register), now_ms=now_ms())
     except PolicyError as error:
         fail(error)
     failures += more
