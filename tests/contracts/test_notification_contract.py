@@ -14,7 +14,7 @@ from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 from fakes.notification_daemon import NAME, PATH, NotificationDaemon
-from schoolkeeper_agent.session import show
+from schoolkeeper_agent.session.desktop import Desktop
 from schoolkeeper_agent.session.lines import Words
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -149,4 +149,7 @@ async def test_closing_one_is_told_to_all(bus: str) -> None:
 
 
 async def test_what_the_helper_sends_is_taken(bus: str) -> None:
-    assert await show.on_desktop(Words(title="game is not allowed here", text="Ask Mr Lee."), bus)
+    desktop = Desktop(bus, lambda _: None)
+    assert await desktop.show(Words(title="game is not allowed here", text="Ask Mr Lee."))
+    assert await desktop.show(Words(title="game is not allowed here", text="Ask Mr Lee.", ask="games"))
+    desktop.close()

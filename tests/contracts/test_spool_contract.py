@@ -12,6 +12,7 @@ import pytest
 from fakes.memory_spool import MemorySpool
 from schoolkeeper_agent.spool import schema
 from schoolkeeper_agent.spool.contract import (
+    FrameState,
     Settlement,
     Spool,
     SpoolError,
@@ -242,6 +243,21 @@ def test_cursors_say_where_each_lane_is(rig: Rig) -> None:
     drain(spool, Account())
     cursor = {c.lane: c for c in spool.cursors()}[Lane.NORMAL]
     assert (cursor.oldest_sequence, cursor.next_sequence) == (2, 2)
+
+
+def test_each_event_s_fate_can_be_asked_for(rig: Rig) -> None:
+    spool = rig.make(1 << 20)
+    spool.append(Lane.NORMAL, [b"one", b"two"], moment(1))
+    spool.append(Lane.NORMAL, [b"three"], moment(2))
+    spool.append(Lane.BULK, [b"other"], moment(2))
+    reading = spool.read(ALL)
+    assert reading is not None
+    first, second, _ = reading.frames
+    spool.settle(Settlement(delivered=(first.number,), set_aside=((second.number, "x"),)), moment(3))
+    fates = [spool.fate(spool.epoch, Lane.NORMAL, place) for place in range(4)]
+    assert fates == [FrameState.DELIVERED, FrameState.DELIVERED, FrameState.SET_ASIDE, None]
+    assert spool.fate(spool.epoch, Lane.BULK, 0) is FrameState.PENDING
+    assert spool.fate(b"another epoch" + b" " * 3, Lane.BULK, 0) is None
 
 
 def test_what_was_evicted_is_still_told_after_many_new_epochs(rig: Rig) -> None:

@@ -173,6 +173,13 @@ class MemorySpool:
                 )
         return tuple(found)
 
+    def fate(self, epoch: bytes, lane: Lane, sequence: int) -> FrameState | None:
+        for held in self._frames.values():
+            at = held.stored
+            if at.epoch == epoch and at.lane is lane and 0 <= sequence - at.first_sequence < at.count:
+                return held.state
+        return None
+
     def usage(self) -> Usage:
         delivered = [h for h in self._frames.values() if h.state is FrameState.DELIVERED]
         return Usage(

@@ -1,6 +1,7 @@
 """A desktop's notification daemon on a real bus: Desktop Notifications Specification 1.2, and what can go wrong.
 
 ``behaviour``: ``shows``, ``refuses`` (an error in answer), ``hangs`` (no answer at all).
+``press`` is what a person does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Shown:
     application: str
     title: str
     text: str
+    actions: tuple[str, ...] = ()
 
 
 @dataclass
@@ -31,6 +33,7 @@ class NotificationDaemon:
 
     bus: MessageBus
     behaviour: str = "shows"
+    capabilities: tuple[str, ...] = ("actions", "body")
     shown: list[Shown] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -64,14 +67,25 @@ class NotificationDaemon:
             case "GetServerInformation":
                 return Message.new_method_return(message, "ssss", ["fake", "tests", "1", "1.2"])
             case "GetCapabilities":
-                return Message.new_method_return(message, "as", [["body"]])
+                return Message.new_method_return(message, "as", [[*self.capabilities]])
             case _:
                 return None
 
+    def press(self, number: int, key: str = "ask") -> None:
+        """The person presses a button of this notification."""
+        self.bus.send(Message.new_signal(PATH, NAME, "ActionInvoked", "us", [number, key]))
+
     def _show(self, body: list[object]) -> int:
-        application, replaces, _, title, text = body[:5]
+        application, replaces, _, title, text, actions = body[:6]
+        assert isinstance(actions, list)
         number = int(str(replaces)) or next(self._numbers)
         self.shown.append(
-            Shown(number=number, application=str(application), title=str(title), text=str(text))
+            Shown(
+                number=number,
+                application=str(application),
+                title=str(title),
+                text=str(text),
+                actions=tuple(str(one) for one in actions),
+            )
         )
         return number

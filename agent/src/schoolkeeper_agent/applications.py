@@ -61,7 +61,7 @@ def started(state: CoreState, seen: observations.ProcessStarted, now: int) -> tu
     return state, tuple(effects)
 
 
-def judged(state: CoreState, seen: observations.ExecutionJudged) -> tuple[CoreState, Effects]:
+def judged(state: CoreState, seen: observations.ExecutionJudged, now: int) -> tuple[CoreState, Effects]:
     """The guard's own report: a refusal is written down and said; a rule on trial is written down."""
     text = state.texts.get(seen.rule_id)
     user = user_of(seen.account, seen.user_id, state.policy.collection)
@@ -79,8 +79,13 @@ def judged(state: CoreState, seen: observations.ExecutionJudged) -> tuple[CoreSt
         tell = tell_refused(name_of(seen.path), text, state.session_of(seen.user_id))
         if seen.reason == _TOO_SLOW:
             tell = replace(
-                tell, title=f"{name_of(seen.path)} could not be checked in time", text="Please try again."
+                tell,
+                title=f"{name_of(seen.path)} could not be checked in time",
+                text="Please try again.",
+                askable=False,
             )
+        if tell.askable:
+            state = state.refusing(seen.user_id, seen.rule_id, name_of(seen.path), now)
         return state, (record(refused, severity, user), tell)
     rule = rule_ref(text, seen.asked, enforced=False)
     body = model.ApplicationStarted(application=application, process_id=seen.process_id, rule=rule)

@@ -1,4 +1,4 @@
-"""``schoolkeeper-agent``: run, status, doctor, enrol, policy, notice. What a command does not need is not loaded."""
+"""``schoolkeeper-agent``: run, status, doctor, enrol, policy, notice, ask. What is not needed is not loaded."""
 
 from __future__ import annotations
 
@@ -71,10 +71,16 @@ def _parser() -> argparse.ArgumentParser:
         "--level", choices=("early", "junior", "plain"), help="reading level (plain); pupils only"
     )
     notice.add_argument("--language", choices=("en", "cy"), help="English (en) or Welsh (cy); English")
-    ask = commands.add_parser("ask", help="ask for an exception from a rule that refused you")
-    ask.add_argument("rule", help="the rule, as the notice named it")
-    ask.add_argument("--reason", choices=("lesson", "accessibility", "mistake", "other"), default="other")
-    ask.add_argument("--words", default="", help="in your own words, at most 300 characters")
+    ask = commands.add_parser(
+        "ask", help="ask for an exception from a rule that refused you; alone: what was refused to you lately"
+    )
+    ask.add_argument("rule", nargs="?", metavar="RULE", help="the rule, as the notice named it")
+    ask.add_argument(
+        "--because",
+        choices=("lesson", "homework", "work", "accessibility", "mistake", "other"),
+        help="why (other); mistake: you think that the rule is wrong here",
+    )
+    ask.add_argument("--words", help="in your own words, at most 300 characters")
     commands.add_parser("settings", help="every setting with its default, as a file to edit")
     return parser
 
@@ -109,15 +115,28 @@ def _run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _ask(args: argparse.Namespace, settings: Settings) -> int:
-    """For everybody who uses this device; no rights are needed."""
-    from schoolkeeper_agent.asking import AskingRefused, ask
+    """For everybody who uses this device; no rights are needed. 0: it was taken (or listed), 1: it was not."""
+    from schoolkeeper_agent.asking import NotAsked, ask
+    from schoolkeeper_agent.session.lines import Ask, AskLately, Because, Outcome
 
+    if args.rule is None and (args.because or args.words):
+        print(
+            "error: name the rule; `schoolkeeper-agent ask` alone lists what was refused to you",
+            file=sys.stderr,
+        )
+        return 2
+    request = AskLately() if args.rule is None else Ask(
+        rule_id=args.rule, because=Because(args.because or "other"), words=args.words or ""
+    )  # fmt: skip
     try:
-        number = ask(settings.run_dir, args.rule, args.reason, args.words)
-    except AskingRefused as refused:
-        print(f"error: {refused}", file=sys.stderr)
+        reply = ask(settings.run_dir, request)
+    except NotAsked as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"Asked. Your number is {number}: give it when you ask what came of it.")
+    if reply.outcome is Outcome.REFUSED:
+        print(f"error: {reply.text}", file=sys.stderr)
+        return 1
+    print(reply.text)
     return 0
 
 

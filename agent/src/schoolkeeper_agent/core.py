@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from schoolkeeper_agent import applications, media, observations, screen, usage
+from schoolkeeper_agent import applications, media, observations, requests, screen, usage
 from schoolkeeper_agent.decisions import Effects, lane_of, record
 from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
 from schoolkeeper_agent.observations import Observation
+from schoolkeeper_agent.people import user_of
 from schoolkeeper_agent.seams import Effect, Enforce, Record, Tell
 from schoolkeeper_agent.state import CoreState, PostureState
 from schoolkeeper_proto import model
@@ -68,7 +69,11 @@ def _wanted(state: CoreState, effect: Effect, now: int) -> bool:
 def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, Effects]:  # noqa: C901 - one per kind
     match seen:
         case observations.Noted():
-            return state, (record(seen.body, seen.severity, seen.user),)
+            return state, (record(seen.body, seen.severity),)
+        case observations.ExceptionAsked():
+            return _asked(state, seen, now)
+        case observations.AskedBefore():
+            return _granted(replace(state, requests=requests.remembered(state.requests, seen.requests)), now)
         case observations.Tick():
             return _tick(state, now)
         case observations.PolicySwapped():
@@ -87,7 +92,7 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
         case observations.ProcessEnded():
             return replace(state, usage=usage.ended(_heeded(state, now), seen.process_id, now)), ()
         case observations.ExecutionJudged():
-            return applications.judged(state, seen)
+            return applications.judged(state, seen, now)
         case observations.GuardUp() | observations.GuardDown():
             return applications.guard_changed(state, seen, now)
         case observations.Missed():
@@ -103,7 +108,9 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
         case observations.MediumInUse():
             return media.in_use(state, seen)
         case observations.SessionSeen():
-            return screen.session_seen(state, seen, now)
+            state, effects = screen.session_seen(state, seen, now)
+            state, told = _tell_granted(state, now)
+            return state, (*effects, *told)
         case observations.SessionGone():
             return screen.session_gone(state, seen)
         case observations.ClockStepped():
@@ -149,13 +156,42 @@ def _swap(state: CoreState, seen: observations.PolicySwapped, now: int) -> tuple
     return state, (record(applied), *changed)
 
 
+def _asked(state: CoreState, seen: observations.ExceptionAsked, now: int) -> tuple[CoreState, Effects]:
+    """Somebody asks for an exception: written down as that account, and remembered until a grant answers it."""
+    body = model.ExceptionRequested(
+        rule_id=seen.rule_id,
+        reason=seen.reason,
+        words=seen.words,
+        wanted=seen.wanted,
+        reference=seen.reference,
+    )
+    user = user_of(seen.account, seen.user_id, state.policy.collection)
+    asked = requests.OpenRequest(
+        user_id=seen.user_id, rule_id=seen.rule_id, reference=seen.reference, asked_unix_ms=now
+    )
+    state = replace(state, requests=requests.asked(state.requests, asked))
+    return state, (record(body, model.Severity.LOW, user),)
+
+
+def _granted(state: CoreState, now: int) -> tuple[CoreState, Effects]:
+    """Whoever asked for what a grant allows now is told, or will be at their next sign-in."""
+    return _tell_granted(replace(state, requests=requests.granted(state.requests, state.grants)), now)
+
+
+def _tell_granted(state: CoreState, now: int) -> tuple[CoreState, Effects]:
+    here = frozenset(held.user_id for held in state.sessions.values())
+    kept, told = requests.tell(state.requests, here, now)
+    return (state if kept is state.requests else replace(state, requests=kept)), told
+
+
 def _grants(state: CoreState, seen: observations.GrantsChanged, now: int) -> tuple[CoreState, Effects]:
     """The rules as the grants in force leave them, in one step, for the guard, too. What began or ended was noted."""
     told = tuple(Tell(title="Different rules hold for a while", text=words) for words in seen.tell)
     if seen.in_force == state.grants:
         return state, told
     state, changed = _decide_anew(state.with_policy(state.signed, seen.in_force), now)
-    return state, (*changed, *told)
+    state, answered = _granted(state, now)
+    return state, (*changed, *told, *answered)
 
 
 def _decide_anew(state: CoreState, now: int) -> tuple[CoreState, Effects]:
@@ -210,7 +246,7 @@ def posture(state: CoreState, seen: observations.PostureRead, now: int) -> tuple
 def _done(state: CoreState, seen: observations.ActionDone, now: int) -> tuple[CoreState, Effects]:
     outcome = seen.outcome
     if outcome.enforcer == "media":
-        return media.done(state, outcome)
+        return media.done(state, outcome, now)
     if outcome.enforcer == "screen":
         return screen.done(state, outcome, now)
     if outcome.succeeded:

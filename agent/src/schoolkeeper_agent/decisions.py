@@ -62,7 +62,7 @@ def rule_ref(text: RuleText | None, asked: model.DecisionKind, *, enforced: bool
 
 def tell_refused(what: str, text: RuleText | None, session_id: str = "") -> Tell:
     """Plain words to the person refused: what, why, and what they can do."""
-    return _tell(decide.refused_words(what, text), text, session_id)
+    return _tell(decide.refused_words(what, text), text, session_id, askable=True)
 
 
 def tell_warned(what: str, text: RuleText | None, session_id: str = "") -> Tell:
@@ -70,12 +70,18 @@ def tell_warned(what: str, text: RuleText | None, session_id: str = "") -> Tell:
 
 
 def tell_read_only(what: str, text: RuleText | None, session_id: str = "") -> Tell:
-    return _tell(decide.read_only_words(what, text), text, session_id)
+    return _tell(decide.read_only_words(what, text), text, session_id, askable=True)
 
 
-def _tell(words: decide.Words, text: RuleText | None, session_id: str) -> Tell:
+def _tell(words: decide.Words, text: RuleText | None, session_id: str, *, askable: bool = False) -> Tell:
     rule_id = text.rule_id if text is not None else ""
-    return Tell(title=words.title, text=words.text, rule_id=rule_id, session_id=session_id)
+    return Tell(
+        title=words.title,
+        text=words.text,
+        rule_id=rule_id,
+        session_id=session_id,
+        askable=askable and bool(rule_id),
+    )
 
 
 def name_of(path: str) -> str:

@@ -87,6 +87,8 @@ class Heart:
     enforcers: dict[str, Enforcer]
     teller: Teller
     budget: BudgetWatch
+    recorded: Callable[[Record], None] = lambda _: None
+    """Called with each event that the writer has taken."""
     beats: int = 0
     dropped: int = 0
     _waiting: deque[Observation] = field(default_factory=deque)
@@ -163,6 +165,7 @@ class Heart:
     def _record(self, effect: Record) -> None:
         try:
             self.writer.record(effect.lane, event_bytes(effect, self.stamp, self.state.place))
+            self.recorded(effect)
         except WireFormatError as error:
             _log.error("an event could not be written: %s", error)
             if effect.body.KIND != model.Gap.KIND:

@@ -54,7 +54,7 @@ def decide(state: CoreState, held: HeldMedium, now: int) -> tuple[CoreState, Eff
     return state, tuple(effects)
 
 
-def done(state: CoreState, outcome: Outcome) -> tuple[CoreState, Effects]:
+def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effects]:
     """What the enforcer did. A failure is said as a failure: the medium is usable, and the rule not in force."""
     action = outcome.action
     assert isinstance(action, LimitMedium)
@@ -71,6 +71,7 @@ def done(state: CoreState, outcome: Outcome) -> tuple[CoreState, Effects]:
     rule = rule_ref(text, asked, enforced=True) or model.RuleRef(
         rule_id="", source="default", decision=asked, enforced=True
     )
+    state = state.refusing(held.user_id, action.rule_id, WHAT[:1].lower() + WHAT[1:], now)
     if action.access is MediaAccess.BLOCK:
         refused = model.MediumRefused(medium=held.medium, rule=rule)
         return state, (record(refused, severity, user), tell_refused(WHAT, text))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schoolkeeper_agent.requests import OpenRequest
 from schoolkeeper_agent.seams import Outcome
 from schoolkeeper_proto import model
 from schoolkeeper_proto.bundle import OpenBundle
@@ -20,7 +21,27 @@ class Noted:
 
     body: model.Body
     severity: model.Severity = model.Severity.INFORMATIONAL
-    user: model.UserRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionAsked:
+    """The account, as the kernel named it, asks for an exception; checked and counted before. ``wanted``: the rule's
+    own words."""
+
+    account: str
+    user_id: int
+    rule_id: str
+    reason: str
+    words: str
+    wanted: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedBefore:
+    """Requests of an earlier run that no grant has answered yet."""
+
+    requests: tuple[OpenRequest, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +235,8 @@ class ActionDone:
 
 Observation = (
     Noted
+    | ExceptionAsked
+    | AskedBefore
     | Tick
     | PolicySwapped
     | PolicyRejected

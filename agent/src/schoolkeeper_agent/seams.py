@@ -25,12 +25,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tell:
-    """Say this to the person at the screen. ``session_id`` empty means every graphical session."""
+    """Say this to the person at the screen. ``session_id`` empty means every graphical session.
+
+    ``user_id`` 0 or more: this account and nobody else, whichever session. ``askable``: the rule refused something, and
+    the person can ask for an exception from it.
+    """
 
     title: str
     text: str
     rule_id: str = ""
     session_id: str = ""
+    user_id: int = -1
+    askable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

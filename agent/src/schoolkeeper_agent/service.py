@@ -14,19 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schoolkeeper_agent import clock, core, describe, enforcers
-from schoolkeeper_agent.accounts import Accounts
-from schoolkeeper_agent.asking import Asking, serve
 from schoolkeeper_agent.budget import BudgetWatch
 from schoolkeeper_agent.clock import Moment, SystemClock
 from schoolkeeper_agent.config import Settings
 from schoolkeeper_agent.contact import Contact
 from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.desk import AskingDesk
 from schoolkeeper_agent.effects import Heart, Stamp
 from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.identity import Identity
 from schoolkeeper_agent.observations import Noted, PolicyRejected, PolicySwapped
 from schoolkeeper_agent.parts import Parts
-from schoolkeeper_agent.people import user_of
 from schoolkeeper_agent.policy_file import PolicyInForce
 from schoolkeeper_agent.pulse import Pulse
 from schoolkeeper_agent.reporting import Running, report_of
@@ -68,6 +66,7 @@ class Service:
     _pulse: Pulse = field(init=False)
     _words: SpoolWords = field(init=False)
     _grants: GrantKeeper = field(init=False)
+    _desk: AskingDesk = field(init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stop_reason: str = ""
     _enforcers: list[Enforcer] = field(default_factory=list)
@@ -93,7 +92,6 @@ class Service:
             await self.teller.start()
         except OSError as error:
             _log.warning("nobody at the screen can be told anything: %s", error)
-        asking = await self._take_requests()
         keeper = PolicyKeeper(self.parts, self._watching, self._grants)
         renewals = Renewals(self.parts)
         contact = Contact(self.parts, self._watching, keeper, renewals, self._grants)
@@ -106,6 +104,7 @@ class Service:
                 group.create_task(renewals.run()),
                 group.create_task(keeper.run()),
                 group.create_task(self._grants.run()),
+                group.create_task(self._desk.run()),
                 group.create_task(self._pulse.keep_alive(self.manager)),
             ]
             self._watching.start()
@@ -113,24 +112,7 @@ class Service:
             await self._stopping.wait()
             for task in tasks:
                 task.cancel()
-        if asking is not None:
-            asking.close()
         await self._end()
-
-    async def _take_requests(self) -> asyncio.Server | None:
-        """People who were refused something can ask for an exception."""
-
-        def emit(asked: model.ExceptionRequested, user_id: int) -> None:
-            account = Accounts().name(user_id)
-            user = user_of(account, user_id, self.parts.policy.bundle.collection)
-            self.heart.emit(Noted(body=asked, severity=model.Severity.LOW, user=user))
-
-        taking = Asking(lambda: self.parts.policy.bundle, emit, lambda: self.clock.now().monotonic_ms)
-        try:
-            return await serve(self.settings.run_dir, taking)
-        except OSError as error:
-            _log.warning("nobody can ask for an exception: %s", error)
-            return None
 
     def stop(self, reason: str) -> None:
         """Begins an orderly end."""
@@ -164,7 +146,10 @@ class Service:
         self._enforcers = enforcers.load(self.platform, self._context(), self._emit_any)
         parts.abilities = {e.name: self._ability(e) for e in self._enforcers}
         able = frozenset(name for name, ability in parts.abilities.items() if ability.able)
-        self.teller = SessionServer(self.settings.run_dir, user_of=self.user_of_session)
+        self._desk = AskingDesk(parts)
+        self.teller = SessionServer(
+            self.settings.run_dir, user_of=self.user_of_session, desk=self._desk, known=self._signed_in
+        )
         budget = BudgetWatch(self.settings.memory_bytes, self.settings.cpu_percent)
         parts.heart = Heart(
             state=core.initial(self.policy.bundle, run_id=os.urandom(16), able=able),
@@ -178,6 +163,7 @@ class Service:
             enforcers={e.name: e for e in self._enforcers if e.name in able},
             teller=self.teller,
             budget=budget,
+            recorded=self._desk.recorded,
         )
         self._watching = Watching(parts, self._context)
         self._pulse = Pulse(parts, self._watching, budget, self._marker, self.report)
@@ -206,6 +192,9 @@ class Service:
         """The user id of a session that the core knows, -1 of any other."""
         held = self.heart.state.sessions.get(session_id)
         return held.user_id if held is not None else -1
+
+    def _signed_in(self, user_id: int) -> bool:
+        return any(held.user_id == user_id for held in self.heart.state.sessions.values())
 
     # ---- beginning and end ----------------------------------------------------------------------------
 

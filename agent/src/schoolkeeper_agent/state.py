@@ -7,6 +7,7 @@ from typing import Protocol, Self
 
 from schoolkeeper_agent.collection import CollectionTable
 from schoolkeeper_agent.people import FIRST_PERSON_UID
+from schoolkeeper_agent.requests import Refusal, Requests, refused
 from schoolkeeper_agent.usage import Usage, empty
 from schoolkeeper_proto import model
 from schoolkeeper_proto.bundle import OpenBundle
@@ -99,6 +100,7 @@ class CoreState:
     sessions: dict[str, HeldSession] = field(default_factory=dict)
     posture: dict[str, PostureState] = field(default_factory=dict)
     usage: Usage = field(default_factory=empty)
+    requests: Requests = field(default_factory=Requests)
 
     @classmethod
     def compiled(
@@ -156,6 +158,13 @@ class CoreState:
         if 0 <= seen.user_id < FIRST_PERSON_UID:
             return seen.groups | {KNOWN}
         return seen.groups | self.people.groups_of(seen.account)
+
+    def refusing(self, user_id: int, rule_id: str, what: str, now: int) -> Self:
+        """Remembers, in memory only, that this was refused; what no rule names cannot be asked for by name."""
+        if not rule_id:
+            return self
+        refusal = Refusal(rule_id=rule_id, what=what, at_unix_ms=now)
+        return replace(self, requests=refused(self.requests, user_id, refusal))
 
     def session_of(self, user_id: int) -> str:
         """The id of a session of this account, or empty: then every screen is told."""

@@ -42,6 +42,11 @@ def read_only_words(what: str, text: RuleText | None) -> Words:
     return _words(f"{what} can only be read here", text)
 
 
+def asking_words(rule_id: str) -> str:
+    """How to ask for an exception, where no button can be shown."""
+    return f"To ask for an exception: schoolkeeper-agent ask {rule_id}"
+
+
 def application_words(verdict: Verdict, path: str, text: RuleText | None) -> Words | None:
     """What is said about a program that somebody starts; None where nothing is said."""
     name = path.rpartition("/")[2] or path
@@ -62,8 +67,7 @@ def medium_words(verdict: MediaVerdict, text: RuleText | None) -> Words | None:
 def _words(title: str, text: RuleText | None) -> Words:
     if text is None:
         return Words(title=title, text=ASK)
-    asking = text.rule_id and f"To ask for an exception: schoolkeeper-agent ask {text.rule_id}"
-    parts = (text.description, text.why and f"Why: {text.why}", text.resolution or ASK, asking)
+    parts = (text.description, text.why and f"Why: {text.why}", text.resolution or ASK)
     return Words(title=title, text="\n".join(part for part in parts if part))
 
 

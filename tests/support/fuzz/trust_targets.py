@@ -94,8 +94,10 @@ def trust_targets() -> tuple[Target, ...]:
         Target(name="preseed", run=lambda d: _in_file(read_preseed, "enrol.toml", d), errors=(PreseedError,),
                seeds=(b'address = "c:1"\ntoken = "t"\n',)),
         Target(name="session-words", run=lines.read, errors=(lines.LineMistake,),
-               seeds=(lines.write(lines.Words(title="a", text="b", number=1)),)),
-        Target(name="session-answer", run=lines.read_answer, errors=(lines.LineMistake,),
-               seeds=(lines.write_answer(lines.Answer(number=1, shown=True)),)),
+               seeds=(lines.write(lines.Words(title="a", text="b", number=1, ask="games")),
+                      lines.write(lines.Reply(outcome=lines.Outcome.KEPT, text="kept")))),
+        Target(name="session-peer", run=lines.read_peer, errors=(lines.LineMistake,),
+               seeds=(lines.write_answer(lines.Answer(number=1, shown=True)), lines.write_ask(lines.AskLately()),
+                      lines.write_ask(lines.Ask(rule_id="games", because=lines.Because.LESSON, words="é")))),
         Target(name="chain", run=identity, errors=(IdentityError,), seeds=(b"not-before-unix-ms: 1\n",)),
     )  # fmt: skip

@@ -12,12 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dbus_fast.aio import MessageBus
 
 from fakes.notification_daemon import NotificationDaemon
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
-from schoolkeeper_agent.session.lines import Answer, LineMistake, Words
-from schoolkeeper_agent.session.server import SOCKET_NAME, SessionServer
+from schoolkeeper_agent.session.lines import (
+    Answer,
+    Ask,
+    AskLately,
+    Because,
+    LineMistake,
+    Outcome,
+    Reply,
+    Words,
+)
+from schoolkeeper_agent.session.server import MAX_STRANGERS, SOCKET_NAME, Peer, SessionServer, _Helper
 
 pytestmark = pytest.mark.anyio
 TELL = Tell(title="game is not allowed here", text="Ask Mr Lee.", session_id="c2")
@@ -151,6 +161,132 @@ async def test_a_desktop_shows_it_as_a_notification(server: SessionServer, tmp_p
         assert server.not_said == 0
 
 
+class Counter:
+    """A desk that notes who asks for what, and replies."""
+
+    def __init__(self) -> None:
+        self.asked_for: list[tuple[int, Ask | AskLately]] = []
+
+    async def asked(self, user_id: int, request: Ask | AskLately) -> Reply:
+        self.asked_for.append((user_id, request))
+        return Reply(outcome=Outcome.KEPT, text="It is kept.")
+
+
+async def _shown(desktop: NotificationDaemon, count: int) -> None:
+    async with asyncio.timeout(60):
+        while len(desktop.shown) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_the_button_below_a_refusal_asks_once_and_for_that_rule(tmp_path: Path) -> None:
+    desk = Counter()
+    server = SessionServer(tmp_path, user_of=lambda _: os.getuid(), terminals=lambda _: [], desk=desk)
+    await server.start()
+    refused = replace(TELL, rule_id="games", askable=True)
+    async with session_bus(tmp_path) as bus, NotificationDaemon.serving(bus) as desktop:
+        with helper(tmp_path, bus=bus):
+            await joined(server)
+            for tell in (refused, replace(TELL, rule_id="games")):
+                await server.tell(tell)
+            assert [one.actions for one in desktop.shown] == [("ask", "Ask for an exception"), ()]
+            assert desktop.shown[0].text == "Ask Mr Lee.", "with a button, nobody needs a command"
+            desktop.press(desktop.shown[1].number)
+            desktop.press(desktop.shown[0].number, "another")
+            async with await_bus(bus) as stranger:  # any program of the session may send signals
+                stranger.press(desktop.shown[0].number)
+                await server.tell(TELL)
+                assert desk.asked_for == []
+            desktop.press(desktop.shown[0].number)
+            desktop.press(desktop.shown[0].number)
+            await _shown(desktop, 4)
+            assert (desktop.shown[3].title, desktop.shown[3].text) == ("Your request", "It is kept.")
+            assert desk.asked_for == [(os.getuid(), Ask(rule_id="games", because=Because.OTHER))]
+
+            await server.close()
+            await asyncio.sleep(0.1)
+            desktop.press(desktop.shown[0].number)
+            assert len(desktop.shown) == 4
+
+
+@contextlib.asynccontextmanager
+async def await_bus(address: str) -> AsyncIterator[NotificationDaemon]:
+    """Another program on the bus, which shows nothing and signals as if it had."""
+    connection = await MessageBus(bus_address=address).connect()
+    try:
+        yield NotificationDaemon(connection)
+    finally:
+        connection.disconnect()
+
+
+async def test_without_buttons_the_command_is_named(tmp_path: Path) -> None:
+    """On a desktop that shows none, and on a terminal."""
+    ours, theirs = pty.openpty()
+    server = SessionServer(
+        tmp_path,
+        user_of=lambda _: os.getuid(),
+        terminals=lambda _: [Path(os.ttyname(theirs))],
+        answer_seconds=20,
+    )
+    await server.start()
+    refused = replace(TELL, rule_id="games", askable=True)
+    await server.tell(refused)
+    assert b"schoolkeeper-agent ask games" in os.read(ours, 4096)
+    await server.tell(replace(refused, askable=False))
+    assert b"schoolkeeper-agent ask" not in os.read(ours, 4096), (
+        "nothing was refused: there is nothing to ask for"
+    )
+    async with session_bus(tmp_path) as bus, NotificationDaemon.serving(bus) as desktop:
+        desktop.capabilities = ("body",)
+        with helper(tmp_path, bus=bus):
+            await joined(server)
+            await server.tell(refused)
+        (shown,) = desktop.shown
+        assert shown.actions == ()
+        assert shown.text == "Ask Mr Lee.\nTo ask for an exception: schoolkeeper-agent ask games"
+    await server.close()
+    os.close(ours)
+    os.close(theirs)
+
+
+async def test_a_message_to_an_account_reaches_that_account_alone(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def terminals(user_id: int) -> list[Path]:
+        told.append(user_id)
+        return []
+
+    server = SessionServer(tmp_path, terminals=terminals)
+    await server.start()
+    with helper(tmp_path) as one:
+        await joined(server)
+        await server.tell(Tell(title="not for this one", text="x", user_id=os.getuid() + 1))
+        await server.tell(Tell(title="for this one", text="x", user_id=os.getuid()))
+        assert one.stdout is not None
+        assert await asyncio.to_thread(one.stdout.readline) == "could not be shown here: for this one\n"
+    assert told == [os.getuid() + 1, os.getuid()]
+    await server.close()
+
+
+async def test_user_ids_without_a_session_take_no_place_of_those_who_have_one(tmp_path: Path) -> None:
+    """Here everybody has the same user id: first a stranger's, and then it is signed in."""
+    signed_in: set[int] = set()
+    server = SessionServer(tmp_path, terminals=lambda _: [], known=lambda user: user in signed_in)
+    strangers = [
+        _Helper(peer=Peer(process_id=1, user_id=3_000_000 + n), writer=None) for n in range(MAX_STRANGERS)
+    ]  # type: ignore[arg-type]
+    server._helpers += strangers
+    await server.start()
+    turned_away, _ = await asyncio.open_unix_connection(tmp_path / SOCKET_NAME)
+    assert await asyncio.wait_for(turned_away.read(), 30) == b""
+    signed_in.add(os.getuid())
+    _, writer = await asyncio.open_unix_connection(tmp_path / SOCKET_NAME)
+    await joined(server, MAX_STRANGERS + 1)
+    writer.close()
+    for one in strangers:
+        server._helpers.remove(one)
+    await server.close()
+
+
 @pytest.mark.parametrize("desktop", ["none", "refuses", "hangs"])
 async def test_a_desktop_that_shows_nothing_is_not_taken_for_one_that_does(
     tmp_path: Path, desktop: str
@@ -200,12 +336,12 @@ async def test_a_helper_that_does_not_answer_is_waited_for_once_and_again_when_i
         await server.tell(TELL)
         assert (loop.time() - began >= 0.3) is expected
     assert server.not_said == 2
-    numbers = [lines.read(await reader.readline()).number for _ in range(2)]
+    numbers = [words_of(await reader.readline()).number for _ in range(2)]
     writer.write(lines.write_answer(Answer(number=numbers[0], shown=True)))
 
     async def answer_all() -> None:
         while line := await reader.readline():
-            writer.write(lines.write_answer(Answer(number=lines.read(line).number, shown=True)))
+            writer.write(lines.write_answer(Answer(number=words_of(line).number, shown=True)))
 
     answering = asyncio.create_task(answer_all())
     await _until_told(server)
@@ -214,6 +350,12 @@ async def test_a_helper_that_does_not_answer_is_waited_for_once_and_again_when_i
     writer.write(lines.write_answer(Answer(number=999, shown=True)))
     assert await asyncio.wait_for(reader.read(), 30) == b"", "an answer to nothing ends the connection"
     await server.close()
+
+
+def words_of(line: bytes) -> Words:
+    said = lines.read(line)
+    assert isinstance(said, Words)
+    return said
 
 
 async def _until_told(server: SessionServer) -> None:
@@ -245,10 +387,8 @@ def test_lines_are_bounded_and_what_is_none_is_refused() -> None:
     line = lines.write(Words(title="t" * 9999, text="é\n" * 9999))
     assert line.count(b"\n") == 1
     assert len(line) < lines.MAX_LINE * 2
-    assert lines.read(line).title.endswith("…")
-    assert lines.read_answer(lines.write_answer(Answer(number=7, shown=False))) == Answer(
-        number=7, shown=False
-    )
+    assert words_of(line).title.endswith("…")
+    assert lines.read_peer(lines.write_answer(Answer(number=7, shown=False))) == Answer(number=7, shown=False)
     for wrong in (
         b"",
         b"[]",
@@ -257,7 +397,15 @@ def test_lines_are_bounded_and_what_is_none_is_refused() -> None:
         b'{"number": -1, "shown": true}',
     ):
         with pytest.raises(LineMistake):
-            lines.read_answer(wrong)
-    for wrong in (b"", b"{}", b"[]", b'{"title": 1, "text": ""}', b"\xff", b"[" * 100_000):
+            lines.read_peer(wrong)
+    for wrong in (
+        b"",
+        b"{}",
+        b"[]",
+        b'{"outcome": "won", "text": ""}',
+        b'{"title": 1, "text": ""}',
+        b"\xff",
+        b"[" * 100_000,
+    ):
         with pytest.raises(LineMistake):
             lines.read(wrong)

@@ -1,4 +1,7 @@
-"""The helper: listens to the service, shows what it says, and answers whether it could. Without rights or state."""
+"""The helper: shows what the service says, answers whether it could, and asks when its button is pressed.
+
+Without rights or state.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import asyncio
 import contextlib
 import os
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from schoolkeeper_agent.session import lines, show
-from schoolkeeper_agent.session.lines import Answer, LineMistake, Words
-from schoolkeeper_agent.session.server import server_user
+from schoolkeeper_agent.session.desktop import Desktop
+from schoolkeeper_agent.session.lines import Answer, Ask, LineMistake, Reply, Words
+from schoolkeeper_agent.session.server import MOST_ASKED, server_user
 
 _SHORTEST_S, _LONGEST_S = 1.0, 60.0
+NOT_NOW = "The school's agent cannot be reached just now: nothing was asked. Please try again later."
+TOO_MANY = "Your requests before this one are still on their way: this one was not sent. Please try again."
+ABOUT = "Your request"
 
 
 async def listen(path: Path, *, bus_address: str, trusted_user: int = 0) -> None:
@@ -20,45 +28,86 @@ async def listen(path: Path, *, bus_address: str, trusted_user: int = 0) -> None
 
     Only a service of ``trusted_user`` is believed: whoever else opens that socket could speak in the school's name.
     """
+    helper = Helper(bus_address=bus_address, trusted_user=trusted_user)
     wait = _SHORTEST_S
-    while True:
-        with contextlib.suppress(OSError):
-            if await _once(path, bus_address, trusted_user):
-                wait = _SHORTEST_S
-        await asyncio.sleep(wait)
-        wait = min(_LONGEST_S, wait * 2)
-
-
-async def _once(path: Path, bus_address: str, trusted_user: int) -> bool:
-    """One connection to its end; whether anything was heard."""
-    reader, writer = await asyncio.open_unix_connection(path, limit=lines.MAX_LINE)
-    heard = False
     try:
-        if server_user(writer.get_extra_info("socket")) != trusted_user:
-            print(f"{path} is not the school's service: its owner is another account", file=sys.stderr)
-            return False
-        while line := await reader.readline():
-            words = lines.read(line)
-            shown = await say(words, bus_address)
-            heard = True
-            if words.number:
-                writer.write(lines.write_answer(Answer(number=words.number, shown=shown)))
-                await writer.drain()
-    except (LineMistake, ValueError) as error:
-        print(f"a message could not be read: {error}", file=sys.stderr)
+        while True:
+            with contextlib.suppress(OSError):
+                if await helper.once(path):
+                    wait = _SHORTEST_S
+            await asyncio.sleep(wait)
+            wait = min(_LONGEST_S, wait * 2)
     finally:
-        writer.close()
-    return heard
+        helper.desktop.close()
 
 
-async def say(words: Words, bus_address: str) -> bool:
-    """On the desktop; without one, on the terminal this helper was started from. False: nobody can have seen it."""
-    if bus_address and await show.on_desktop(words, bus_address):
-        return True
-    if show.on_terminal(Path("/dev/tty"), words.title, words.text):
-        return True
-    print(f"could not be shown here: {words.title}\n{words.text}", flush=True)
-    return False
+@dataclass(slots=True, kw_only=True)
+class Helper:
+    """``asked``: requests of this connection that the service has not answered yet."""
+
+    bus_address: str
+    trusted_user: int = 0
+    desktop: Desktop = field(init=False)
+    asked: int = 0
+    _writer: asyncio.StreamWriter | None = None
+    _says: set[asyncio.Task[bool]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.desktop = Desktop(self.bus_address, self.pressed)
+
+    async def once(self, path: Path) -> bool:
+        """One connection to its end; whether anything was heard."""
+        reader, writer = await asyncio.open_unix_connection(path, limit=lines.MAX_LINE)
+        heard = False
+        try:
+            if server_user(writer.get_extra_info("socket")) != self.trusted_user:
+                print(f"{path} is not the school's service: its owner is another account", file=sys.stderr)
+                return False
+            self._writer, self.asked = writer, 0
+            while line := await reader.readline():
+                await self._hear(lines.read(line), writer)
+                heard = True
+        except (LineMistake, ValueError) as error:
+            print(f"a message could not be read: {error}", file=sys.stderr)
+        finally:
+            self._writer = None
+            writer.close()
+        return heard
+
+    async def _hear(self, said: Words | Reply, writer: asyncio.StreamWriter) -> None:
+        if isinstance(said, Reply):
+            self.asked = max(0, self.asked - 1)
+            await self.say(Words(title=ABOUT, text=said.text))
+            return
+        shown = await self.say(said)
+        if said.number:
+            writer.write(lines.write_answer(Answer(number=said.number, shown=shown)))
+            await writer.drain()
+
+    def pressed(self, rule_id: str) -> None:
+        """The button below a refusal. Who asks, the service sees by itself."""
+        if self._writer is None or self._writer.is_closing():
+            self._say_soon(NOT_NOW)
+        elif self.asked >= MOST_ASKED:
+            self._say_soon(TOO_MANY)
+        else:
+            self.asked += 1
+            self._writer.write(lines.write_ask(Ask(rule_id=rule_id)))
+
+    def _say_soon(self, text: str) -> None:
+        saying = asyncio.create_task(self.say(Words(title=ABOUT, text=text)))
+        self._says.add(saying)
+        saying.add_done_callback(self._says.discard)
+
+    async def say(self, words: Words) -> bool:
+        """On the desktop; without one, on the terminal this helper was started from. False: nobody can have seen it."""
+        if await self.desktop.show(words):
+            return True
+        text = show.with_command(words.text, words.ask)
+        if show.on_terminal(Path("/dev/tty"), words.title, text):
+            return True
+        print(f"could not be shown here: {words.title}\n{text}", flush=True)
+        return False
 
 
 def bus_of_this_session() -> str:

@@ -1,12 +1,42 @@
-"""The two messages on the socket, JSON lines of bounded length: something to say, and whether it was shown."""
+"""The messages on the socket, JSON lines of bounded length.
+
+The service says words to be shown; a peer answers whether it showed them. A peer asks for an exception, or what was
+refused lately; the service replies.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
 
-MAX_LINE = 8192
-_MAX_TITLE, _MAX_TEXT = 200, 2000
+MAX_LINE = 16_384
+MAX_PEER_LINE = 4_096
+MAX_ASKED = 300
+"""Characters of a person's own words; the same as ``model.ExceptionRequested`` allows."""
+_MAX_TITLE, _MAX_TEXT, _MAX_NAME = 200, 3000, 128
+
+
+class Because(StrEnum):
+    """Why somebody asks."""
+
+    LESSON = "lesson"
+    HOMEWORK = "homework"
+    WORK = "work"
+    ACCESSIBILITY = "accessibility"
+    MISTAKE = "mistake"
+    OTHER = "other"
+
+
+class Outcome(StrEnum):
+    """What became of a request, so far. Only ``DELIVERED`` says that the school holds it."""
+
+    LISTED = "listed"
+    REFUSED = "refused"
+    TAKEN = "taken"
+    KEPT = "kept"
+    DELIVERED = "delivered"
 
 
 class LineMistake(ValueError):
@@ -15,11 +45,13 @@ class LineMistake(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """``number`` is asked back for in the answer; 0 asks for none."""
+    """``number`` is asked back for in the answer; 0 asks for none. ``ask``: the rule that an exception can be asked for
+    from, or empty."""
 
     title: str
     text: str
     number: int = 0
+    ask: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,36 +62,102 @@ class Answer:
     shown: bool
 
 
-def write(words: Words) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A peer asks for an exception from this rule. Who asks is not said here: the kernel knows."""
+
+    rule_id: str
+    because: Because = Because.OTHER
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskLately:
+    """A peer asks what was refused to its account, and what became of its requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """To ``Ask`` and ``AskLately``, in words for the person."""
+
+    outcome: Outcome
+    text: str
+
+
+def write(said: Words | Reply) -> bytes:
     """One line; too long texts are cut, with an ellipsis."""
-    said = {
-        "title": _cut(words.title, _MAX_TITLE),
-        "text": _cut(words.text, _MAX_TEXT),
-        "number": words.number,
-    }
-    return json.dumps(said).encode() + b"\n"
+    if isinstance(said, Reply):
+        return _line({"outcome": said.outcome.value, "text": _cut(plain(said.text), _MAX_TEXT)})
+    return _line(
+        {
+            "title": _cut(plain(said.title), _MAX_TITLE),
+            "text": _cut(plain(said.text), _MAX_TEXT),
+            "number": said.number,
+            "ask": said.ask if len(said.ask) <= _MAX_NAME else "",
+        }
+    )
 
 
-def read(line: bytes) -> Words:
-    """Raises ``LineMistake``."""
+def read(line: bytes) -> Words | Reply:
+    """Of the service. Raises ``LineMistake``."""
     found = _object(line)
-    title, text, number = found.get("title"), found.get("text"), found.get("number", 0)
-    if not isinstance(title, str) or not isinstance(text, str):
-        raise LineMistake("title and text must be text")
-    return Words(title=plain(title), text=plain(text), number=_number(number))
+    if "outcome" in found:
+        return Reply(outcome=_one_of(Outcome, found["outcome"]), text=_text(found, "text", _MAX_TEXT))
+    return Words(
+        title=_text(found, "title", _MAX_TITLE),
+        text=_text(found, "text", _MAX_TEXT),
+        number=_number(found.get("number", 0)),
+        ask=_text(found, "ask", _MAX_NAME, otherwise=""),
+    )
 
 
 def write_answer(answer: Answer) -> bytes:
-    return json.dumps({"number": answer.number, "shown": answer.shown}).encode() + b"\n"
+    return _line({"number": answer.number, "shown": answer.shown})
 
 
-def read_answer(line: bytes) -> Answer:
-    """Of a helper, which may be anybody's program. Raises ``LineMistake``."""
+def write_ask(ask: Ask | AskLately) -> bytes:
+    if isinstance(ask, AskLately):
+        return _line({"lately": True})
+    return _line({"ask": ask.rule_id, "because": ask.because.value, "words": ask.words})
+
+
+def read_peer(line: bytes) -> Answer | Ask | AskLately:
+    """Of a helper or of ``schoolkeeper-agent ask``, which may be anybody's program. Raises ``LineMistake``."""
     found = _object(line)
+    if "lately" in found:
+        return AskLately()
+    if "ask" in found:
+        return Ask(
+            rule_id=_text(found, "ask", _MAX_NAME),
+            because=_one_of(Because, found.get("because", Because.OTHER.value)),
+            words=_text(found, "words", MAX_ASKED, otherwise=""),
+        )
     shown = found.get("shown")
     if not isinstance(shown, bool):
         raise LineMistake("shown must be true or false")
     return Answer(number=_number(found.get("number")), shown=shown)
+
+
+def _line(said: dict[str, object]) -> bytes:
+    # Unpaired surrogates are no UTF-8.
+    return json.dumps(said, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def _text(found: dict[str, object], name: str, limit: int, *, otherwise: str | None = None) -> str:
+    said = found.get(name, otherwise)
+    if not isinstance(said, str) or len(said) > limit:
+        raise LineMistake(f"{name} must be text of at most {limit} characters")
+    return plain(said)
+
+
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def _one_of(words: type[_Word], said: object) -> _Word:
+    try:
+        return words(str(said))
+    except ValueError as error:
+        raise LineMistake(f"{said!r:.40} is none of: {', '.join(words)}") from error
 
 
 def _object(line: bytes) -> dict[str, object]:

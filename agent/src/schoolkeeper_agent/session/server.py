@@ -1,4 +1,7 @@
-"""The service's end: hands words to the helpers in people's sessions. Fulfils the runtime's ``Teller``."""
+"""The service's end: hands words to the helpers in people's sessions, and takes what people ask for.
+
+Fulfils the runtime's ``Teller``. Whatever a peer sends is as much as its account may say: who it is, the kernel tells.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,22 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, assert_never
 
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
-from schoolkeeper_agent.session.lines import LineMistake, Words
+from schoolkeeper_agent.session.lines import Ask, AskLately, LineMistake, Reply, Words
 
 SOCKET_NAME = "session.sock"
 MAX_HELPERS = 64
 MAX_HELPERS_PER_USER = 8
+MAX_STRANGERS = 24
 ANSWER_SECONDS = 5.0
 """Longer than a helper waits for its desktop (``show.DESKTOP_SECONDS``)."""
+PAUSE_SECONDS = 0.25
+"""Between two requests on a connection, and before its place is free again: nobody makes the service busy by asking."""
+MOST_ASKED = 4
+"""Requests on one connection that wait for their turn."""
 _WRITE_LIMIT = 64 << 10
 _LATE = 64
 _log = logging.getLogger(__name__)
@@ -38,6 +47,12 @@ class Peer:
     user_id: int
 
 
+class Desk(Protocol):
+    """Answers requests; decides what an account may ask and how often. Never raises."""
+
+    async def asked(self, user_id: int, request: Ask | AskLately) -> Reply: ...
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Helper:
     """``mute``: it left words unanswered, so nobody waits for it again until it answers."""
@@ -47,6 +62,8 @@ class _Helper:
     mute: bool = False
     asked: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
     late: deque[int] = field(default_factory=lambda: deque(maxlen=_LATE))
+    requests: asyncio.Queue[Ask | AskLately] = field(default_factory=lambda: asyncio.Queue(MOST_ASKED))
+    serving: asyncio.Task[None] | None = None
 
     def ask(self, words: Words) -> asyncio.Future[bool]:
         """The answer to these words: shown or not. A helper that does not read is left out."""
@@ -87,7 +104,10 @@ class _Helper:
 
 
 class SessionServer:
-    """``user_of`` tells whose session an id is, ``terminals`` where to write when no helper could show anything."""
+    """``user_of`` tells whose session an id is, ``terminals`` where to write when no helper could show anything.
+
+    ``known``: whether somebody of this user id is signed in. The others share ``MAX_STRANGERS`` places.
+    """
 
     def __init__(
         self,
@@ -96,11 +116,15 @@ class SessionServer:
         user_of: UserOf = lambda _: -1,
         terminals: Callable[[int], Iterable[Path]] = show.terminals_of,
         answer_seconds: float = ANSWER_SECONDS,
+        desk: Desk | None = None,
+        known: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._path = run_dir / SOCKET_NAME
         self._user_of = user_of
         self._terminals = terminals
         self._answer_seconds = answer_seconds
+        self._desk = desk
+        self._known = known
         self._server: asyncio.Server | None = None
         self._helpers: list[_Helper] = []
         self._numbers = itertools.count(1)
@@ -108,10 +132,10 @@ class SessionServer:
         """Messages that reached nobody."""
 
     async def start(self) -> None:
-        """Listens; the socket is open to every account, since whoever connects only hears and answers."""
+        """Listens; the socket is open to every account: whoever connects hears, answers, and may ask for itself."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._joined, self._path, limit=1024)
+        self._server = await asyncio.start_unix_server(self._joined, self._path, limit=lines.MAX_PEER_LINE)
         self._path.chmod(0o666)
 
     async def close(self) -> None:
@@ -133,7 +157,9 @@ class SessionServer:
         Whoever has a helper that could show nothing (no desktop that shows notifications, no terminal), or that does
         not say, gets it on their terminals. Takes ``answer_seconds`` at most.
         """
-        user_id = self._user_of(effect.session_id) if effect.session_id else -1
+        user_id = effect.user_id
+        if user_id < 0 and effect.session_id:
+            user_id = self._user_of(effect.session_id)
         shown_to, asked = await self._by_helpers(user_id, effect)
         missed = asked - shown_to
         if not missed and not shown_to:
@@ -150,7 +176,8 @@ class SessionServer:
     async def _by_helpers(self, user_id: int, effect: Tell) -> tuple[set[int], set[int]]:
         """User ids that saw it, and those whose helpers were asked to show it."""
         number = next(self._numbers)
-        words = Words(title=effect.title, text=effect.text, number=number)
+        ask = effect.rule_id if effect.askable else ""
+        words = Words(title=effect.title, text=effect.text, number=number, ask=ask)
         answers = {h: h.ask(words) for h in self._helpers if user_id in (-1, h.peer.user_id)}
         if answers:
             await asyncio.wait(answers.values(), timeout=self._answer_seconds)
@@ -160,29 +187,61 @@ class SessionServer:
         return shown, {helper.peer.user_id for helper in answers}
 
     async def _on_terminals(self, user_id: int, effect: Tell) -> bool:
+        ask = effect.rule_id if effect.askable else ""
+        text = show.with_command(effect.text, ask)
         written = [
-            await asyncio.to_thread(show.on_terminal, path, effect.title, effect.text)
+            await asyncio.to_thread(show.on_terminal, path, effect.title, text)
             for path in self._terminals(user_id)
         ]
         return any(written)
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer.get_extra_info("socket"))
-        of_user = sum(other.peer.user_id == peer.user_id for other in self._helpers)
-        if len(self._helpers) >= MAX_HELPERS or of_user >= MAX_HELPERS_PER_USER:
+        if not self._has_place(peer):
             writer.close()
             return
         helper = _Helper(peer=peer, writer=writer)
         self._helpers.append(helper)
         try:
             while line := await reader.readline():
-                helper.answered(lines.read_answer(line))
+                self._heard(helper, lines.read_peer(line))
         except (OSError, ValueError) as error:  # a LineMistake, or a line without end
             _log.info("the session helper of user %d is let go: %s", peer.user_id, error)
         finally:
-            self._helpers.remove(helper)
             helper.gone()
             writer.transport.abort()
+            if helper.serving is not None:
+                helper.serving.cancel()
+                await asyncio.sleep(PAUSE_SECONDS)
+            self._helpers.remove(helper)
+
+    def _has_place(self, peer: Peer) -> bool:
+        """One account may own many user ids (subuid(5)); with them it takes no place of those who are signed in."""
+        others = [helper.peer.user_id for helper in self._helpers]
+        if len(others) >= MAX_HELPERS or others.count(peer.user_id) >= MAX_HELPERS_PER_USER:
+            return False
+        return self._known(peer.user_id) or sum(not self._known(user) for user in others) < MAX_STRANGERS
+
+    def _heard(self, helper: _Helper, said: lines.Answer | Ask | AskLately) -> None:
+        """Raises ``LineMistake`` for more than a person would send."""
+        match said:
+            case lines.Answer():
+                helper.answered(said)
+            case Ask() | AskLately():
+                if self._desk is None or helper.requests.full():
+                    raise LineMistake("more requests than the service takes")
+                helper.requests.put_nowait(said)
+                if helper.serving is None:
+                    helper.serving = asyncio.create_task(self._serve(helper, self._desk))
+            case _:
+                assert_never(said)
+
+    async def _serve(self, helper: _Helper, desk: Desk) -> None:
+        """One request after the other; words to show are not held up by them."""
+        while True:
+            reply = await desk.asked(helper.peer.user_id, await helper.requests.get())
+            helper.writer.write(lines.write(reply))
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def peer_of(connection: socket.socket) -> Peer:

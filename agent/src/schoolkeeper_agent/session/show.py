@@ -1,64 +1,19 @@
-"""Shows words to the person: by their desktop's notifications, or on their terminal."""
+"""Words on a terminal."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
-from schoolkeeper_agent.session.lines import Words, plain
+from schoolkeeper_agent.session.lines import plain
+from schoolkeeper_proto.decide import asking_words
 
-DESKTOP_SECONDS = 3.0
-_URGENT = 2
-_NAME = "Schoolkeeper"
-
-
-async def on_desktop(words: Words, bus_address: str) -> bool:
-    """By org.freedesktop.Notifications (Desktop Notifications Specification 1.2).
-
-    False when nobody serves it, or does not answer in ``DESKTOP_SECONDS``: a desktop that hangs shows nothing.
-    """
-    try:
-        async with asyncio.timeout(DESKTOP_SECONDS):
-            return await _notify(words, bus_address)
-    except TimeoutError:
-        return False
+NAME = "Schoolkeeper"
 
 
-async def _notify(words: Words, bus_address: str) -> bool:
-    from dbus_fast import Message, MessageType, Variant
-    from dbus_fast.aio import MessageBus
-    from dbus_fast.errors import DBusError
-
-    try:
-        bus = await MessageBus(bus_address=bus_address).connect()
-    except (OSError, DBusError, EOFError, ValueError):
-        return False
-    try:
-        answer = await bus.call(
-            Message(
-                destination="org.freedesktop.Notifications",
-                path="/org/freedesktop/Notifications",
-                interface="org.freedesktop.Notifications",
-                member="Notify",
-                signature="susssasa{sv}i",
-                body=[
-                    _NAME,
-                    0,
-                    "dialog-information",
-                    words.title,
-                    words.text,
-                    [],
-                    {"urgency": Variant("y", _URGENT)},
-                    0,
-                ],
-            )
-        )
-    except (OSError, DBusError, EOFError):
-        return False
-    finally:
-        bus.disconnect()
-    return answer.message_type is MessageType.METHOD_RETURN
+def with_command(text: str, ask: str) -> str:
+    """With the way to ask for an exception, where no button can be shown."""
+    return f"{text}\n{asking_words(ask)}" if ask else text
 
 
 def on_terminal(path: Path, title: str, text: str) -> bool:
@@ -68,7 +23,7 @@ def on_terminal(path: Path, title: str, text: str) -> bool:
     except OSError:
         return False
     try:
-        words = f"\n*** {_NAME}: {plain(title)}\n{plain(text)}\n"
+        words = f"\n*** {NAME}: {plain(title)}\n{plain(text)}\n"
         return os.write(terminal, words.replace("\n", "\r\n").encode()) > 0
     except OSError:
         return False

@@ -208,6 +208,9 @@ class Spool(Protocol):
 
     def usage(self) -> Usage: ...
 
+    def fate(self, epoch: bytes, lane: Lane, sequence: int) -> FrameState | None:
+        """What became of the event at this place; None for one that is not held: evicted, or long delivered."""
+
     def new_epoch(self, because: str, now: Moment) -> bytes:
         """From now on frames are of a new epoch; those of earlier ones are still sent."""
 

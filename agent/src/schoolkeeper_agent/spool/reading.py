@@ -7,6 +7,7 @@ import zlib
 
 from schoolkeeper_agent.spool import schema
 from schoolkeeper_agent.spool.contract import (
+    FrameState,
     LaneUsage,
     Reading,
     StoredEviction,
@@ -16,7 +17,7 @@ from schoolkeeper_agent.spool.contract import (
 )
 from schoolkeeper_proto import codec, wire
 from schoolkeeper_proto.statements import chain_value
-from schoolkeeper_proto.wire import LANES
+from schoolkeeper_proto.wire import LANES, Lane
 
 MAX_EVICTIONS = 64
 
@@ -158,6 +159,16 @@ def cursors(database: sqlite3.Connection) -> tuple[wire.LaneCursor, ...]:
         )
         for epoch, lane, next_sequence, chain, oldest in rows
     )
+
+
+def fate(database: sqlite3.Connection, epoch: bytes, lane: Lane, sequence: int) -> FrameState | None:
+    """The state of the frame that holds this place, if one does."""
+    row = database.execute(
+        "SELECT f.state FROM frames f JOIN epochs e USING (epoch_no) WHERE e.epoch = ? AND f.lane = ?"
+        " AND f.first_sequence <= ? AND f.first_sequence + f.count > ?",
+        (epoch, schema.LANE_NUMBER[lane], sequence, sequence),
+    ).fetchone()
+    return schema.STATES[row[0]] if row else None
 
 
 def usage(database: sqlite3.Connection, room_bytes: int, used: int) -> Usage:

@@ -18,6 +18,7 @@ from schoolkeeper_agent.spool import epochs, eviction, reading, room, schema, se
 from schoolkeeper_agent.spool.ballast import Disk
 from schoolkeeper_agent.spool.contract import (
     Appended,
+    FrameState,
     IngestTarget,
     Owner,
     Reading,
@@ -91,6 +92,10 @@ class SqliteSpool:
     def cursors(self) -> tuple[wire.LaneCursor, ...]:
         with self._guarded() as database:
             return reading.cursors(database)
+
+    def fate(self, epoch: bytes, lane: Lane, sequence: int) -> FrameState | None:
+        with self._guarded() as database:
+            return reading.fate(database, epoch, lane, sequence)
 
     # ---- writing ------------------------------------------------------------------------------------
 

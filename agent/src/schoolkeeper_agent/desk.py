@@ -1,0 +1,261 @@
+"""The service's side of asking for an exception: who may ask for what and how often, and what became of it.
+
+Whoever asks is who the kernel says. A request is an event like any other: sealed, spooled, delivered when there is a
+network. Nothing here changes a rule: officers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pwd
+import secrets
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from schoolkeeper_agent import requests
+from schoolkeeper_agent.desk_words import (
+    kept_words,
+    lately_words,
+    not_kept_words,
+    often_words,
+    unknown_rule_words,
+)
+from schoolkeeper_agent.observations import AskedBefore, ExceptionAsked
+from schoolkeeper_agent.parts import Parts
+from schoolkeeper_agent.seams import Record
+from schoolkeeper_agent.session.lines import Ask, AskLately, Outcome, Reply
+from schoolkeeper_agent.spool.contract import FrameState, Settlement, Spool, SpoolError
+from schoolkeeper_proto import model
+from schoolkeeper_proto.decide import texts_of
+from schoolkeeper_proto.policy import RuleText
+from schoolkeeper_proto.wire import Lane
+
+PER_HOUR = 5
+"""Of one account: nobody's requests fill the school's page or the spool."""
+PER_DEVICE_HOUR = 40
+MOST_PEOPLE = 64
+MOST_STRANGERS = 16
+HOUR_MS = 3_600_000
+KEPT_SECONDS, DELIVERED_SECONDS, LOOK_SECONDS = 3.0, 2.0, 0.2
+SAVE_SECONDS = 60.0
+NOTE = "exceptions-asked"
+
+
+class _No(Exception):
+    """Nothing was asked; in words for the person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Of an event that is durable in the spool."""
+
+    epoch: bytes
+    lane: Lane
+    sequence: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Sent:
+    """A request of the last hours; ``place`` None: it is not known to be durable."""
+
+    ask: Ask
+    reference: str
+    at_ms: int
+    place: _Place | None = None
+
+
+@dataclass(slots=True)
+class AskingDesk:
+    """All methods are called in the event loop. Times are monotonic milliseconds."""
+
+    parts: Parts
+    _sent: dict[int, list[Sent]] = field(default_factory=dict)
+    _written: dict[str, asyncio.Future[Future[_Place]]] = field(default_factory=dict)
+    _saved: tuple[requests.OpenRequest, ...] = ()
+    _strangers: list[int] = field(default_factory=list)
+
+    async def asked(self, user_id: int, request: Ask | AskLately) -> Reply:
+        """Fulfils ``session.server.Desk``."""
+        try:
+            match request:
+                case AskLately():
+                    return await self._lately(user_id)
+                case Ask():
+                    return await self._ask(user_id, request)
+        except _No as no:
+            return Reply(outcome=Outcome.REFUSED, text=str(no))
+
+    def recorded(self, event: Record) -> None:
+        """The heart handed an event to the spool's writer: for a request of ours, its place is asked for next."""
+        if isinstance(event.body, model.ExceptionRequested):
+            waiting = self._written.pop(event.body.reference, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(self.parts.writer.call(lambda spool: _last(spool, event.lane)))
+
+    async def run(self) -> None:
+        """Remembers over a restart who waits for an answer: rule, account and number, nothing that they wrote."""
+        before = await self._note()
+        if before:
+            self.parts.heart.emit(AskedBefore(requests=before))
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            await self.save()
+
+    async def save(self) -> None:
+        waiting = self.parts.heart.state.requests.waiting
+        if waiting == self._saved:
+            return
+        kept = Settlement(notes={NOTE: requests.encode(waiting)})
+        with contextlib.suppress(SpoolError):  # in memory it holds on
+            now = self.parts.clock.now()
+            await asyncio.wrap_future(self.parts.writer.call(lambda spool: spool.settle(kept, now)))
+            self._saved = waiting
+
+    # ---- asking ---------------------------------------------------------------------------------------
+
+    async def _ask(self, user_id: int, ask: Ask) -> Reply:
+        now_ms = self._now_ms()
+        text = self._texts().get(ask.rule_id)
+        if text is None:
+            raise _No(unknown_rule_words(ask.rule_id, self._refused(user_id)))
+        account = ""
+        for _ in range(2):  # while the account was looked up, others may have asked, or the same person, the same
+            again = next((one for one in self._recent(user_id, now_ms) if one.ask == ask), None)
+            if again is not None:
+                return await self._reply(again)
+            self._may_ask(user_id, now_ms)
+            account = account or await self._account(user_id, now_ms)
+        sent = Sent(ask=ask, reference=secrets.token_hex(3).upper(), at_ms=now_ms)
+        self._count(user_id, sent)
+        await self._emit(user_id, account, sent, text)
+        await self.save()
+        return await self._reply(sent)
+
+    async def _emit(self, user_id: int, account: str, sent: Sent, text: RuleText) -> None:
+        written: asyncio.Future[Future[_Place]] = asyncio.get_running_loop().create_future()
+        self._written[sent.reference] = written
+        observed = ExceptionAsked(
+            account=account,
+            user_id=user_id,
+            rule_id=sent.ask.rule_id,
+            reason=sent.ask.because.value,
+            words=sent.ask.words.strip(),
+            wanted=text.description[:200],
+            reference=sent.reference,
+        )
+        self.parts.heart.emit(observed)
+        try:
+            async with asyncio.timeout(KEPT_SECONDS):
+                place = await asyncio.wrap_future(await written)
+        except (TimeoutError, SpoolError):
+            return
+        finally:
+            self._written.pop(sent.reference, None)
+        if not self.parts.writer.state().failing_because:
+            sent.place = place
+
+    async def _reply(self, sent: Sent) -> Reply:
+        """What is known of it, after a moment in which it may arrive."""
+        if sent.place is None:
+            because = self.parts.writer.state().failing_because
+            return Reply(outcome=Outcome.TAKEN, text=not_kept_words(sent.reference, because))
+        end = self._now_ms() + DELIVERED_SECONDS * 1000
+        fate = await self._fate(sent)
+        while fate is FrameState.PENDING and self._now_ms() < end:
+            await asyncio.sleep(LOOK_SECONDS)
+            fate = await self._fate(sent)
+        outcome = Outcome.DELIVERED if fate is FrameState.DELIVERED else Outcome.KEPT
+        return Reply(outcome=outcome, text=kept_words(sent.reference, fate))
+
+    async def _fate(self, sent: Sent) -> FrameState | None:
+        """Pending, too, while the spool cannot say."""
+        place = sent.place
+        if place is None:
+            return FrameState.PENDING
+        looking = self.parts.writer.call(lambda spool: spool.fate(place.epoch, place.lane, place.sequence))
+        try:
+            return await asyncio.wrap_future(looking)
+        except SpoolError:
+            return FrameState.PENDING
+
+    # ---- limits ---------------------------------------------------------------------------------------
+
+    def _may_ask(self, user_id: int, now_ms: int) -> None:
+        recent = self._recent(user_id, now_ms)
+        if len(recent) >= PER_HOUR:
+            raise _No(often_words(PER_HOUR, HOUR_MS - (now_ms - recent[0].at_ms)))
+        of_all = [one for who in self._sent for one in self._recent(who, now_ms)]
+        if len(of_all) >= PER_DEVICE_HOUR:
+            raise _No(
+                f"On this device {PER_DEVICE_HOUR} exceptions were asked for within an hour; it takes more later."
+                " Until then, go to your teacher or the technician."
+            )
+
+    async def _account(self, user_id: int, now_ms: int) -> str:
+        """Whoever is signed in is known. Others are looked up, and not without end: one person may own user ids that
+        are no accounts (subuid(5)) by the ten thousand."""
+        for session in self.parts.heart.state.sessions.values():
+            if session.user_id == user_id:
+                return session.account
+        self._strangers = [at for at in self._strangers if now_ms - at < HOUR_MS]
+        if len(self._strangers) >= MOST_STRANGERS:
+            raise _No("Too many accounts that nobody knows have asked: sign in to this device, and ask then.")
+        self._strangers.append(now_ms)
+        account = await _looked_up(user_id)
+        if account is None:
+            raise _No("This account is not known on this device: nothing was asked.")
+        with contextlib.suppress(ValueError):
+            self._strangers.remove(now_ms)
+        return account
+
+    def _count(self, user_id: int, sent: Sent) -> None:
+        self._sent[user_id] = [*self._recent(user_id, sent.at_ms), sent]
+        while len(self._sent) > MOST_PEOPLE:
+            oldest = min(self._sent, key=lambda who: self._sent[who][-1].at_ms)
+            del self._sent[oldest]
+
+    def _recent(self, user_id: int, now_ms: int) -> list[Sent]:
+        return [one for one in self._sent.get(user_id, ()) if now_ms - one.at_ms < HOUR_MS]
+
+    # ---- what there is --------------------------------------------------------------------------------
+
+    async def _lately(self, user_id: int) -> Reply:
+        sent = [(one, await self._fate(one)) for one in self._recent(user_id, self._now_ms())]
+        lines = [(one.reference, one.ask.rule_id, one.place is not None, fate) for one, fate in sent]
+        text = lately_words(self._refused(user_id), lines, self.parts.clock.now().wall_ms)
+        return Reply(outcome=Outcome.LISTED, text=text)
+
+    def _refused(self, user_id: int) -> tuple[requests.Refusal, ...]:
+        return self.parts.heart.state.requests.lately(user_id, self.parts.clock.now().wall_ms)
+
+    def _texts(self) -> dict[str, RuleText]:
+        """Of the bundle in force: as it was signed, and as grants leave it (an emergency block adds rules)."""
+        state = self.parts.heart.state
+        return texts_of(state.signed) | state.texts
+
+    def _now_ms(self) -> int:
+        return self.parts.clock.now().monotonic_ms
+
+    async def _note(self) -> tuple[requests.OpenRequest, ...]:
+        while True:
+            with contextlib.suppress(SpoolError):
+                noted = await asyncio.wrap_future(self.parts.writer.call(lambda spool: spool.note(NOTE)))
+                self._saved = requests.decode(noted)
+                return self._saved
+            await asyncio.sleep(SAVE_SECONDS)
+
+
+def _last(spool: Spool, lane: Lane) -> _Place:
+    """Of the lane's newest event. Jobs run after what was handed over before them is written."""
+    (at,) = (one for one in spool.cursors() if one.epoch == spool.epoch and one.lane is lane)
+    return _Place(epoch=at.epoch, lane=lane, sequence=at.next_sequence - 1)
+
+
+async def _looked_up(user_id: int) -> str | None:
+    """The account's name; in a thread, since a directory may have to be asked. None: there is no such account."""
+    try:
+        async with asyncio.timeout(KEPT_SECONDS):
+            return (await asyncio.to_thread(pwd.getpwuid, user_id)).pw_name
+    except (KeyError, TimeoutError):
+        return None
