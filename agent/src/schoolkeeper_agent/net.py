@@ -105,6 +105,8 @@ def fetch_from(channel: grpc.aio.Channel, timeout: float = 60.0) -> Callable[[st
     import grpc
     import grpc.aio
 
+    from schoolkeeper_agent.trust import FileTooLong
+
     call = channel.unary_stream(
         f"{UPLINK}/Fetch",
         request_serializer=encode,
@@ -117,7 +119,7 @@ def fetch_from(channel: grpc.aio.Channel, timeout: float = 60.0) -> Callable[[st
             async for chunk in call(wire.FetchRequest(name=name), timeout=timeout):
                 found += chunk.data
                 if len(found) > MAX_FETCH_BYTES:
-                    raise AddressError(f"the published file {name!r} is longer than {MAX_FETCH_BYTES} bytes")
+                    raise FileTooLong(f"the published file {name!r} is longer than {MAX_FETCH_BYTES} bytes")
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return None

@@ -27,6 +27,10 @@ Fetch = Callable[[str], Awaitable[bytes | None]]
 """A published file by name, None when there is none; may raise whatever the network raises."""
 
 
+class FileTooLong(Exception):
+    """What ``Fetch`` raises for a file that goes on beyond any length a published file has."""
+
+
 class TrustDamaged(Exception):
     """The set in force does not verify any more: a damaged disk or a hand on the files. Fetch it again."""
 
@@ -46,6 +50,8 @@ class Trust:
     bundle_hash: bytes
     bundle_version: int
     expires_unix_ms: int
+    online_keys: frozenset[bytes] = frozenset()
+    """Raw keys that sign timestamps: versions count as long as these are the same."""
     officers: tuple[granting.Officer, ...] = ()
     """Everybody whose signature may count under a grant."""
     rollout: policy.RolloutPlan | None = None
@@ -164,6 +170,7 @@ def verify_set(folder: Path, place: Place) -> Trust:
         bundle_hash=hashlib.sha256(bundle_bytes).digest(),
         bundle_version=manifest.version,
         expires_unix_ms=min(trust.expiry_of(timestamp), targets.expires_unix_ms, root.expires_unix_ms),
+        online_keys=frozenset(root.keys[key_id] for key_id in root.roles["timestamp"].key_ids),
         officers=granting.officers_of(root, statement),
         rollout=plan,
     )
@@ -187,10 +194,10 @@ def group_of(groups: policy.GroupMap, place: Place) -> str:
     """The group that the signed map gives this device; until it stands there, the one of the enrolment."""
     if groups.school_id != place.school_id:
         raise trust.TrustRefused("wrong-school", f"the group map is of the school {groups.school_id!r}")
-    for entry in groups.assignments:
-        if entry.device_id == place.device_id:
-            return entry.group
-    return place.group
+    found = {entry.group for entry in groups.assignments if entry.device_id == place.device_id}
+    if len(found) > 1:
+        raise trust.TrustRefused("malformed", f"the group map puts this device into {len(found)} groups")
+    return found.pop() if found else place.group
 
 
 def save_place(state_dir: Path, place: Place) -> None:
@@ -280,6 +287,8 @@ async def _converse(
         status = b"N"
         try:
             data = await fetch(str(answer["fetch"])) if fetch else None
+        except FileTooLong:
+            status = b"L"
         except Exception as error:  # noqa: BLE001 - whatever the transport raises is passed on as "unreachable"
             network, status = str(error)[:300], b"E"
         if data is not None:

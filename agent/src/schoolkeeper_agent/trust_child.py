@@ -29,6 +29,7 @@ from schoolkeeper_proto.codec import WireFormatError, decode
 _METADATA_URL = "tuf:/metadata/"
 _TARGETS_URL = "tuf:/targets/"
 _HELD_SETS = 2
+_TAKEN = "taken.json"
 
 
 class _Refusing(exceptions.DownloadError):
@@ -55,6 +56,8 @@ class _ParentFetcher(FetcherInterface):
                 trust.read_root(data)
             elif name.endswith(".targets.json"):
                 trust.read_targets(data, trust.read_root((self._metadata_dir / "root.json").read_bytes()))
+            elif name.startswith("metadata/"):
+                trust.signed_part(data)
         except trust.TrustRefused as refused:
             raise _Refusing(refused) from refused
         yield data
@@ -139,12 +142,31 @@ def _chosen(
 
 
 def _held(folder: Path, place: Place, group: str) -> tuple[bytes, int] | None:
-    """Hash and version of the bundle in force, if it is of this group; none while nothing is, or it is damaged."""
+    """Hash and version of the bundle in force, or of the last of this group that was; none before the first.
+
+    The online key says which group a device is in: a way through another group must be no way back to an older policy.
+    """
     try:
         held = verify_set(folder / "sets" / (folder / "current").read_text().strip(), place)
     except (OSError, ValueError, KeyError):
-        return None
-    return (held.bundle_hash, held.bundle_version) if held.group == group else None
+        return _remembered(folder).get(group)
+    return (held.bundle_hash, held.bundle_version) if held.group == group else _remembered(folder).get(group)
+
+
+def _remembered(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Group -> hash and version of the last bundle of it that this device took; empty when that cannot be read."""
+    try:
+        said = json.loads((folder / _TAKEN).read_bytes())
+        return {str(group): (bytes.fromhex(sha256), int(number)) for group, (sha256, number) in said.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _remember(folder: Path, new: Trust) -> None:
+    """Before it is in force: what is cut off between the two is taken at the next try."""
+    known = _remembered(folder) | {new.group: (new.bundle_hash, new.bundle_version)}
+    said = {group: [sha256.hex(), number] for group, (sha256, number) in known.items()}
+    identity.write_private(folder / _TAKEN, json.dumps(said).encode())
 
 
 def _bootstrap(folder: Path, place: Place, first_root: str | None) -> bytes:
@@ -205,12 +227,17 @@ def _put_in_force(folder: Path, place: Place, files: dict[str, bytes]) -> dict[s
             return {"changed": False}
     building = folder / "sets" / f".{name}"
     shutil.rmtree(building, ignore_errors=True)
-    for file_name, data in everything.items():
-        identity.write_private(building / file_name, data)
-    new = verify_set(building, place)
-    _check_not_older(new, folder / "sets" / before if before else None, place)
+    try:
+        for file_name, data in everything.items():
+            identity.write_private(building / file_name, data)
+        new = verify_set(building, place)
+        _check_not_older(new, folder / "sets" / before if before else None, place)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
     shutil.rmtree(target, ignore_errors=True)
     building.rename(target)
+    _remember(folder, new)
     identity.write_private(current, name.encode())
     said = {
         "uplink": list(new.key_statement.uplink_addresses),
@@ -232,8 +259,11 @@ def _check_not_older(new: Trust, held: Path | None, place: Place) -> None:
         old = verify_set(held, place)
     except (OSError, ValueError, KeyError):
         return
+    # A root that names other online keys begins their numbers anew (specification 5.3.11): a stolen key that signed
+    # the largest number there is must not stop the school for ever.
+    counted = bool(new.online_keys & old.online_keys)
     if (new.root_version, new.targets_version) < (old.root_version, old.targets_version) or (
-        new.timestamp_version < old.timestamp_version
+        counted and new.timestamp_version < old.timestamp_version
     ):
         raise trust.TrustRefused("rollback", "the collector shows an older state than the one in force here")
     if (lacking := mandatory.missing_in(new.bundle)) and not mandatory.missing_in(old.bundle):
@@ -286,6 +316,8 @@ def _ask(name: str) -> bytes | None:
         return data
     if status == b"N":
         return None
+    if status == b"L":
+        raise _Refusing(trust.TrustRefused("too-long", f"{name} is longer than any published file"))
     raise exceptions.DownloadError(f"{name} could not be fetched")
 
 

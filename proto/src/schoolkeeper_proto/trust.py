@@ -278,7 +278,7 @@ def _document(data: bytes, kind: str | None) -> dict[str, Any]:
     if len(data) > MAX_METADATA_BYTES:
         raise TrustRefused("too-long", f"metadata of {len(data)} bytes, {MAX_METADATA_BYTES} are allowed")
     try:
-        document = json.loads(data)
+        document = json.loads(data, object_pairs_hook=_each_once)
         found = document["signed"]["_type"]
         if not isinstance(document["signatures"], list):
             raise TypeError("signatures is no list")
@@ -287,6 +287,16 @@ def _document(data: bytes, kind: str | None) -> dict[str, Any]:
     if kind is not None and found != kind:
         raise TrustRefused("malformed", f"this is {found!r} metadata, not {kind!r}")
     return dict(document)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different: of two, one program could believe the first, another the last."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:80]!r} stands twice in one object")
+    return made
 
 
 def _targets_view(data: bytes) -> TargetsView:
