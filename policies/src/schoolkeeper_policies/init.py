@@ -189,6 +189,13 @@ QUESTIONS: Final = (
         read=_yes,
     ),
     Asked(
+        key="personal_social_media",
+        question="May staff use social networks and messaging for themselves in school hours?",
+        help="A policy that leaves this open protects nobody. Until the school has decided: no.",
+        default="no",
+        read=_yes,
+    ),
+    Asked(
         key="contact",
         question="Whom do people ask about monitoring?",
         help="It stands in the notice that everyone can read.",
@@ -257,9 +264,45 @@ def write_pack(folder: Path, values: Mapping[str, Any]) -> None:
         for path in sorted(pack_folder(BASE).glob("*.yaml")):
             text = _changed(path.read_text(encoding="utf-8"), values)
             (made / path.name).write_text(format_text(text, file=path.name), encoding="utf-8")
+        if not values["personal_social_media"]:
+            (made / "social-media.yaml").write_text(
+                _NO_SOCIAL_MEDIA.replace("OPENS", values["opens"]), encoding="utf-8"
+            )
         load_pack(made)
         load_rules(made)
         shutil.move(made, folder)
+
+
+_NO_SOCIAL_MEDIA: Final = """\
+# Asked when the pack was made (W-42). Take this file away when the school permits it.
+applications:
+  - id: social.school-hours
+    description: Staff use no social networks and no messaging for themselves in school hours.
+    why: The school has not permitted it.
+    resolution: It works again after school hours. If you need it for school, ask to have it opened.
+    source: [W-42]
+    audience: [staff]
+    when: {school_hours: true}
+    decision: block
+    match:
+      - {category: social}
+      - {category: messaging}
+    identity: Social networks and messaging
+    tests:
+      - {name: in school hours, group: staff-laptops, at: Mon OPENS, app: /usr/bin/caprine, expect: block}
+      - {name: on Sunday, group: staff-laptops, at: Sun 12:00, app: /usr/bin/caprine, expect: allow}
+
+sites:
+  - id: social.sites-school-hours
+    description: Staff open no social networks and no messaging for themselves in school hours.
+    why: The school has not permitted it.
+    resolution: It works again after school hours. If you need it for school, ask to have it opened.
+    source: [W-42]
+    audience: [staff]
+    when: {school_hours: true}
+    decision: block
+    categories: [social, messaging]
+"""
 
 
 def _changed(text: str, values: Mapping[str, Any]) -> str:

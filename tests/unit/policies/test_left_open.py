@@ -19,6 +19,7 @@ from schoolkeeper_proto.model import DecisionKind
 from schoolkeeper_proto.notices.facts import Audience, facts_of
 from schoolkeeper_proto.notices.render import as_text
 from schoolkeeper_proto.notices.words import Language, Level
+from schoolkeeper_proto.policy import NoticeLine
 from schoolkeeper_proto.site_matching import SiteTable
 from support.language import MONDAY_10, TABLES_HEAD, decides, opened, pack
 
@@ -157,3 +158,10 @@ def test_a_rule_that_no_device_checks_is_told_to_those_whom_it_is_for(tmp_path: 
 
     assert told(Audience.STAFF) == [True, True]
     assert told(Audience.PUPIL) == told(Audience.PARENT) == told(Audience.GUEST) == [False, True]
+
+
+def test_a_change_of_what_people_are_told_reads_as_they_do() -> None:
+    before = with_list()
+    lines = (NoticeLine(said="For staff alone.", audiences=("staff",)), NoticeLine(said="For all."))
+    (change,) = compare(before, replace(before, notice=policy.NoticeSection(also=lines)))
+    assert (change.direction, change.after) == (Direction.WORDS, "For staff alone. (to staff) / For all.")

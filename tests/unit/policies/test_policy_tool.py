@@ -312,3 +312,24 @@ def test_init_asks_each_question_with_its_default(tmp_path: Path) -> None:
         assert asked.question in done.output
         assert asked.help in done.output
     assert load_pack(tmp_path / "pack").about.name == "westgate"
+
+
+@pytest.mark.requirement("W-42")
+@pytest.mark.parametrize(("answer", "decided"), [(None, "block"), ("no", "block"), ("yes", "allow")])
+def test_init_has_the_school_decide_on_social_networks_and_without_a_decision_they_are_not_permitted(
+    tmp_path: Path, answer: str | None, decided: str
+) -> None:
+    answers, folder = tmp_path / "answers.yaml", tmp_path / "mine"
+    answers.write_text("name: mine\n" + (f"personal_social_media: {answer}\n" if answer is not None else ""))
+    done = run("init", str(folder), "--answers", str(answers))
+    assert done.exit_code == 0, done.output
+    assert run("test", str(folder)).exit_code == 0
+    asked = ("explain", str(folder), "--group", "staff-laptops", "--app", "/usr/bin/caprine", "--at")
+    assert json.loads(run(*asked, "Mon 11:00", "--json").output)["decision"] == decided
+    assert json.loads(run(*asked, "Mon 20:00", "--json").output)["decision"] == "allow"
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("personal_social_media: is/is not permitted\n")
+    refused = run("init", str(tmp_path / "other"), "--answers", str(bad))
+    assert refused.exit_code == 1
+    assert "write yes or no" in refused.output
+    assert not (tmp_path / "other").exists()

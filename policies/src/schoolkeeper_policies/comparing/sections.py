@@ -14,6 +14,7 @@ from schoolkeeper_proto.matching import mode_of
 from schoolkeeper_proto.policy import (
     CollectedKind,
     CollectionSection,
+    NoticeLine,
     PostureCheck,
     PostureSection,
     ScreenSection,
@@ -190,12 +191,22 @@ def compare_words(section: str, group: str, old: Any, new: Any) -> Iterator[Chan
     """A section that is only read by people."""
     aspects = [
         Aspect(
-            direction=Direction.WORDS, before=str(getattr(old, name)), after=str(getattr(new, name)), why=name
+            direction=Direction.WORDS,
+            before=_read(getattr(old, name)),
+            after=_read(getattr(new, name)),
+            why=name,
         )
         for name in sorted(unlike(old, new))
     ]
     if aspects:
         yield change_of(section, group, "", aspects, False)
+
+
+def _read(value: object) -> str:
+    """A text, or several, as people read them."""
+    if isinstance(value, NoticeLine):
+        return value.said + (f" (to {', '.join(value.audiences)})" if value.audiences else "")
+    return " / ".join(map(_read, value)) if isinstance(value, tuple) else str(value)
 
 
 def compare_unknown(section: str, group: str, old: object, new: object) -> Iterator[Change]:
