@@ -14,7 +14,7 @@ from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.in_force import in_force
 from schoolkeeper_collector.school.pack_in_force import pack_in_force
 from schoolkeeper_collector.store.tables import access_log
-from schoolkeeper_policies.targets.common import Platform
+from schoolkeeper_policies.targets.common import WITHOUT, Platform
 from schoolkeeper_policies.targets.coverage import table
 from schoolkeeper_policies.targets.exporters import EXPORTERS, export, group_policy
 from schoolkeeper_proto.notices.facts import facts_of
@@ -53,6 +53,8 @@ def test_every_rule_says_what_each_platform_does_and_nothing_is_a_sum(school: Sc
     said = [row.lines[name].level.value if name in row.lines else "nothing" for row in rows for name in
             ("linux with our agent", *Platform)]  # fmt: skip
     assert levels == said
+    partly = [line for row in rows for line in row.lines.values() if WITHOUT in line.note]
+    assert page.count("a part is missing") == len(partly) > 0
     assert "nothing" in said, "a platform that says nothing is shown as it is"
     assert not re.search(r"\bprotected\b", text_of(page).casefold())
     assert f"Group {OTHER_GROUP}, policy version 1." in text_of(page)

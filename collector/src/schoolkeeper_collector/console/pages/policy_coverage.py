@@ -12,7 +12,7 @@ from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.faults import Fault
 from schoolkeeper_collector.console.in_force import FAULTS, InForce, in_force
 from schoolkeeper_collector.ledger.audit import record_access
-from schoolkeeper_policies.targets.common import Export, Level, Platform
+from schoolkeeper_policies.targets.common import WITHOUT, Export, Level, Platform
 from schoolkeeper_policies.targets.coverage import AGENT, Row, table
 from schoolkeeper_policies.targets.exporters import EXPORTERS
 
@@ -39,6 +39,7 @@ def platforms(call: Call) -> Response:
         columns=[AGENT, *(platform.value for platform in Platform)],
         agent=AGENT,
         levels=list(Level),
+        without=WITHOUT,
         counts={name: _counts(name, rows) for name in (AGENT, *(platform.value for platform in Platform))},
         files={platform.value: len(found.files) for platform, found in exports.items()},
     )
