@@ -148,6 +148,34 @@ async def test_closing_one_is_told_to_all(bus: str) -> None:
         assert await asyncio.wait_for(closed.get(), 30) == number
 
 
+async def test_a_button_that_is_pressed_is_told_with_its_number_and_key(bus: str) -> None:
+    """By whoever owns the name, once for each press."""
+    pressed: asyncio.Queue[str] = asyncio.Queue()
+    desktop = Desktop(bus, pressed.put_nowait)
+    assert await desktop.show(Words(title="game is not allowed here", text="Ask Mr Lee.", ask="games"))
+    async with _connected(bus) as hand:
+        await _press_newest(hand)
+        assert await asyncio.wait_for(pressed.get(), 30) == "games"
+        await _press_newest(hand)
+        await asyncio.sleep(0.2)
+        assert pressed.empty()
+    desktop.close()
+
+
+async def _press_newest(hand: MessageBus) -> None:
+    """The fake and dunst have a way of their own to be pressed by a program."""
+    for name, path, member in (
+        ("org.dunstproject.cmd0", "/org/freedesktop/Notifications", "NotificationAction"),
+        (f"{NAME}.Hand", PATH, "Press"),
+    ):
+        signature, body = ("u", [0]) if member == "NotificationAction" else ("", [])
+        await hand.call(
+            Message(
+                destination=NAME, path=path, interface=name, member=member, signature=signature, body=body
+            )
+        )
+
+
 async def test_what_the_helper_sends_is_taken(bus: str) -> None:
     desktop = Desktop(bus, lambda _: None)
     assert await desktop.show(Words(title="game is not allowed here", text="Ask Mr Lee."))

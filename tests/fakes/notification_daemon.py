@@ -50,6 +50,9 @@ class NotificationDaemon:
             bus.disconnect()
 
     def _answer(self, message: Message) -> Message | bool | None:
+        if (message.interface, message.member) == (f"{NAME}.Hand", "Press"):
+            self.press(self.shown[-1].number)
+            return Message.new_method_return(message)
         if message.interface != NAME:
             return None
         if self.behaviour == "hangs":

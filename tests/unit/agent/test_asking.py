@@ -25,6 +25,7 @@ from schoolkeeper_agent.desk import HOUR_MS, MOST_STRANGERS, NOTE, PER_DEVICE_HO
 from schoolkeeper_agent.effects import Heart, SilentTeller, Stamp
 from schoolkeeper_agent.observations import ExecutionJudged
 from schoolkeeper_agent.parts import Parts
+from schoolkeeper_agent.seams import Record
 from schoolkeeper_agent.session.lines import MAX_ASKED, Ask, AskLately, Because, Outcome
 from schoolkeeper_agent.session.server import SOCKET_NAME, SessionServer
 from schoolkeeper_agent.spool.contract import Appended, Settlement, Spool, SpoolUnwritable, Wanted
@@ -68,7 +69,7 @@ class Recorder(MemorySpool):
 
     full = False
 
-    def append(self, lane: Lane, events: object, now: Moment) -> Appended:  # type: ignore[override]
+    def append(self, lane: Lane, events: object, now: Moment) -> Appended:
         if self.full:
             raise SpoolUnwritable("the disk is full")
         return super().append(lane, events, now)  # type: ignore[arg-type]
@@ -82,7 +83,7 @@ class Bench:
         self.skipped_ms = 0
         self.spool = Recorder(OWNER, TARGET)
         self.writer = FrameWriter(lambda: self.spool, self.now, Hooks())
-        self.events: list[core.Record] = []
+        self.events: list[Record] = []
         self.heart = Heart(
             state=core.initial(bundle_of(RULES), run_id=b"run"),
             writer=self.writer,
@@ -100,7 +101,7 @@ class Bench:
         ms = asyncio_ms() + self.skipped_ms
         return Moment(wall_ms=MONDAY_10 + ms, monotonic_ms=ms)
 
-    def _recorded(self, event: core.Record) -> None:
+    def _recorded(self, event: Record) -> None:
         self.events.append(event)
         self.desk.recorded(event)
 
