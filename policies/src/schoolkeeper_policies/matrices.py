@@ -84,6 +84,7 @@ def expand(pack: model.Pack) -> Made:
                     incidents += _incident(matrix, row, audience, answer)
                     continue
                 decision = decision_of(answer)
+                made: list[str] = []
                 for rule in _rules(matrix, row, audience, answer, pack.school):
                     matches = tuple(
                         model.Match(category=name) for name in row.applications if held[name].applications
@@ -92,10 +93,12 @@ def expand(pack: model.Pack) -> Made:
                         identity = held[row.applications[0]].description
                         more = {"match": matches, "identity": identity, "decision": decision}
                         applications.append(model.ApplicationRule.model_validate({**dict(rule), **more}))
+                    if matches or row.sites:
+                        made.append(rule.id)
                     if row.sites:
                         more_sites = {"categories": row.sites, "decision": decision}
                         sites.append(model.SiteRule.model_validate({**dict(rule), **more_sites}))
-                grants += _bound(matrix, row, audience, answer)
+                grants += _bound(row, answer, tuple(made) or row.rules)
     return Made(
         applications=tuple(applications), sites=tuple(sites), grants=tuple(grants), incidents=tuple(incidents)
     )
@@ -187,12 +190,12 @@ def _clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
-def _bound(matrix: model.Matrix, row: model.Row, audience: str, answer: Answer) -> Iterator[model.GrantBound]:
+def _bound(row: model.Row, answer: Answer, rules: tuple[str, ...]) -> Iterator[model.GrantBound]:
+    """A lesson opens the rules made of the answer; where none is made, those that carry the row out."""
     timed = answer is Answer.AT_CERTAIN_TIMES and row.permission is not None
     if answer is Answer.WITH_STAFF_PERMISSION or timed:
         given = row.permission or model.Permission()
-        made = (rule_id(matrix, row, audience),) if row.applications or row.sites else row.rules
-        yield model.GrantBound(kind="lesson", rules=made, max_minutes=given.max_minutes, duties=given.duties)
+        yield model.GrantBound(kind="lesson", rules=rules, max_minutes=given.max_minutes, duties=given.duties)
 
 
 def _incident(matrix: model.Matrix, row: model.Row, audience: str, answer: Answer) -> Iterator[IncidentType]:

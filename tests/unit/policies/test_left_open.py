@@ -122,6 +122,15 @@ def test_times_without_a_clock_are_those_at_which_staff_open_a_lesson(tmp_path: 
     assert (bound.kind, bound.rule_ids, bound.max_seconds) == ("lesson", ("m.t-u22.pupils",), 1_800)
 
 
+def test_a_lesson_opens_every_rule_that_an_answer_became(tmp_path: Path) -> None:
+    when = "when: {periods: [lunch], places: [on-site]}, permission: {max_minutes: 30}"
+    held = opened(pack(tmp_path, row(f"applications: [streaming], {when}")), "ks2")
+    rules = tuple(rule.text.rule_id for rule in held.applications.rules)
+    assert rules == ("m.t-u22.pupils", "m.t-u22.pupils.elsewhere")
+    assert held.grants is not None
+    assert [bound.rule_ids for bound in held.grants.bounds] == [rules]
+
+
 def test_times_that_neither_clock_nor_staff_set_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="says not when"):
         load_pack(pack(tmp_path, row("applications: [streaming]")))
