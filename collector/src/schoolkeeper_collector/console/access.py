@@ -128,6 +128,7 @@ RIGHTS: tuple[Right, ...] = (
     Right(name="incidents", path="/incidents", stages=_IN, roles=_SAFEGUARDING, sees=Sees.OWN_ITEMS),
     # The technician writes to the log and reads none of it (W-19).
     Right(name="raise", path="/incidents/new", methods=_BOTH, stages=_IN, roles=_ALL, sees=Sees.WRITES_ONLY),
+    Right(name="seen", path="/incidents/seen", methods=_BOTH, stages=_IN, roles=_ALL, sees=Sees.WRITES_ONLY),
     Right(name="raised", path="/incidents/recorded", stages=_IN, roles=_ALL, sees=Sees.WRITES_ONLY),
     Right(name="incident", path="/incidents/{item}", stages=_IN, roles=_SAFEGUARDING, sees=Sees.OWN_ITEMS),
     Right(

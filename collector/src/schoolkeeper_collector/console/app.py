@@ -34,6 +34,7 @@ from schoolkeeper_collector.console.pages import (
     rehearsal,
     requests,
     rollouts,
+    seen,
     sign_in,
 )
 from schoolkeeper_collector.console.pages.rendering import STATIC, Renderer
@@ -169,6 +170,7 @@ HANDLERS: dict[str, Handler] = {
     "alert-note": items.alert_note,
     "incidents": items.incidents,
     "raise": items.raise_by_hand,
+    "seen": seen.seen,
     "raised": items.recorded,
     "incident": items.incident,
     "incident-note": items.incident_note,

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from schoolkeeper_collector.console.access import AUDIENCE, Stage
 from schoolkeeper_collector.console.accounts import Account
+from schoolkeeper_collector.console.seen import ManualTypes
 from schoolkeeper_collector.console.words import Language
 from schoolkeeper_collector.devices.inventory import STALE_DAYS
 from schoolkeeper_collector.incidents.cases import Cases
@@ -50,6 +51,7 @@ class Console:
     cases: Cases
     renderer: Renderer
     clock: Callable[[], int]
+    manual_types: ManualTypes = field(default_factory=ManualTypes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

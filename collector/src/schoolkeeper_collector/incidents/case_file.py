@@ -199,15 +199,16 @@ class CaseFile:
         severity: Severity,
         text: str,
         subject_pseudonym: bytes | None = None,
+        subject_kind: SubjectKind | None = None,
         now_ms: int,
     ) -> IncidentSummary:
         title, text = _checked(title, "headline", MAX_TITLE), _checked(text, "text", MAX_TEXT)
         with self._store.write() as connection:
-            kind = SubjectKind.SCHOOL
+            kind = subject_kind or SubjectKind.SCHOOL
             if subject_pseudonym is not None:
                 kind = person_kind(connection, viewer.school_id, subject_pseudonym)
             audience = viewer.audience
-            if subject_pseudonym is not None or audience is Audience.TECHNICIAN:
+            if subject_pseudonym is not None or subject_kind is not None or audience is Audience.TECHNICIAN:
                 audience = audience_of(kind)
             new = NewIncident(
                 category=category,

@@ -16,6 +16,7 @@ from schoolkeeper_collector.incidents.model import (
     IncidentSummary,
     ItemState,
     ObjectType,
+    SubjectKind,
     Verdict,
     Viewer,
 )
@@ -73,9 +74,13 @@ class Cases(Protocol):
         severity: Severity,
         text: str,
         subject_pseudonym: bytes | None = None,
+        subject_kind: SubjectKind | None = None,
         now_ms: int,
     ) -> IncidentSummary:
-        """An incident without an alert; one about staff goes to the head, whoever raised it."""
+        """An incident without an alert; one about staff goes to the head, whoever raised it.
+
+        ``subject_kind`` says whom it is about where nobody is named; a person is what the register says. With neither it waits for the role of whoever raised it.
+        """
 
     def change_mark(self, viewer: Viewer) -> int:
         """A number that grows whenever something of the viewer's lists changed: for live update."""

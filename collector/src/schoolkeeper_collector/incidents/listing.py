@@ -22,6 +22,12 @@ from schoolkeeper_collector.incidents.severity import severity_of
 from schoolkeeper_collector.store.tables import devices, people
 
 AnyRow = Row[tuple[object, ...]]
+_NOBODY_NAMED = {
+    SubjectKind.PUPIL: "a pupil who is not named",
+    SubjectKind.STAFF: "a member of staff who is not named",
+    SubjectKind.GUEST: "a guest who is not named",
+}
+"""Recorded by hand, without saying who it was."""
 
 
 def visible(connection: Connection, viewer: Viewer, table: Table) -> ColumnElement[bool]:
@@ -66,7 +72,7 @@ class Labels:
             return f"somebody {on}"
         if scheme == "device":
             return device.hostname if device else "a device"
-        return "the school"
+        return _NOBODY_NAMED.get(kind, "the school")
 
 
 def _devices(connection: Connection, school_id: str, rows: list[AnyRow]) -> dict[int, DeviceLabel]:

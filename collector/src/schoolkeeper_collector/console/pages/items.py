@@ -118,7 +118,7 @@ def raise_by_hand(call: Call) -> Response:
         )
     except CaseFileError as error:
         return _raise_page(call, fault=str(error), field="text")
-    return RedirectResponse(_after_raising(call, raised), HTTPStatus.SEE_OTHER)
+    return RedirectResponse(after_raising(call, raised), HTTPStatus.SEE_OTHER)
 
 
 def recorded(call: Call) -> Response:
@@ -129,7 +129,8 @@ def recorded(call: Call) -> Response:
     )
 
 
-def _after_raising(call: Call, raised: IncidentSummary) -> str:
+def after_raising(call: Call, raised: IncidentSummary) -> str:
+    """The incident's page, or thanks and its number for who may not read it."""
     own = raised.audience is call.viewer.audience and call.person.role is not Role.TECHNICIAN
     return f"/incidents/{raised.incident_id.hex()}" if own else f"/incidents/recorded?number={raised.number}"
 
