@@ -11,7 +11,7 @@ from schoolkeeper_collector.config import ConfigError, Settings, load_settings
 from schoolkeeper_collector.school.keeping import Keeping, check_periods, periods_of, told_days
 from schoolkeeper_collector.store.retention import DEFAULT_DAYS, Periods, Retention
 from schoolkeeper_policies.compile import compile_pack
-from schoolkeeper_policies.parse import pack_folder
+from schoolkeeper_policies.parse import load_pack, pack_folder
 from schoolkeeper_proto.bundle import open_bundle
 from schoolkeeper_proto.codec import kind_number
 
@@ -23,15 +23,21 @@ def days(periods: Periods, kinds: Mapping[str, int]) -> dict[str, int]:
 
 
 @pytest.mark.requirement("T-41")
-@pytest.mark.parametrize("pack", ["default", "demo"])
+@pytest.mark.parametrize("pack", ["default", "demo", "tai-education-centre", "westgate-primary"])
 def test_each_notice_says_how_long_the_collector_really_keeps_it(pack: str) -> None:
+    group = load_pack(pack).groups[0].name
     data = compile_pack(
-        pack, school_id="tests.example", group="g", version=1, compiled_at_unix_ms=0, pseudonym_key=bytes(32)
+        pack,
+        school_id="tests.example",
+        group=group,
+        version=1,
+        compiled_at_unix_ms=0,
+        pseudonym_key=bytes(32),
     )
     bundle = open_bundle(
         data,
         school_id="tests.example",
-        group="g",
+        group=group,
         capabilities=frozenset({"applications/1", "media/1", "screen/1", "posture/1"}),
     )
     said = {held.kind: held.retention_days for held in bundle.collection.kinds}

@@ -31,9 +31,15 @@ PLACES = [model.Place.ON_SITE, model.Place.OFF_SITE, model.Place.UNKNOWN]
 GROUPS = [None, frozenset({"people:known", "people:staff"}), frozenset({"people:known", "people:pupils"})]
 
 
-@pytest.fixture(scope="module", params=["ks2-laptops", "staff-laptops"])
+PACKS = ("default", "tai-education-centre", "westgate-primary")
+
+
+@pytest.fixture(
+    scope="module", params=list(itertools.product(PACKS, ("ks2-laptops", "staff-laptops"))), ids="-".join
+)
 def subject(request: pytest.FixtureRequest) -> Subject:
-    return open_subject("default", group=request.param, now_ms=MONDAY)
+    pack, group = request.param
+    return open_subject(pack, group=group, now_ms=MONDAY)
 
 
 def told(effects: tuple[Effect, ...]) -> tuple[str, str] | None:
