@@ -84,9 +84,7 @@ def test_a_device_is_shown_once_as_told_and_never_as_fine(bench: Bench) -> None:
         line = reach(connection, SCHOOL, NOW)
     assert (line.reached, line.all, line.no_agent) == (1, 4, 3), "what only Intune tells of reaches nobody"
     page = text_of(client.get("/devices").text)
-    assert re.search(
-        r"DESK-1 Told by others as told by Intune, .{0,80} not looked at by us", page
-    )
+    assert re.search(r"DESK-1 Told by others as told by Intune, .{0,80} not looked at by us", page)
     assert "encrypted, as told: yes" in page
     assert "What other systems tell" in client.get(f"/devices/{(bytes([1]) * 16).hex()}").text
 

@@ -193,8 +193,8 @@ def told_serials(connection: Connection, school_id: str) -> tuple[frozenset[str]
 
 def _tale(source: Source, device: ToldDevice, now_ms: int, stale_days: int) -> Tale:
     """Old is what was told long ago, and what the source itself has not heard of for long."""
-    heard_ms = device.last_sync_ms if device.last_sync_ms is not None else source.told_ms
-    stale = source.stale(now_ms, stale_days) or now_ms - heard_ms > stale_days * DAY_MS
+    heard_ms = min(device.last_sync_ms or source.told_ms, source.told_ms)
+    stale = now_ms - heard_ms > stale_days * DAY_MS
     return Tale(source=source.name, told_ms=source.told_ms, device=device, stale=stale)
 
 
