@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pyotp
@@ -69,7 +70,7 @@ class School(Stage):
             store.close()
 
 
-def _as(user: int | None) -> dict[str, object]:
+def _as(user: int | None) -> dict[str, Any]:
     return {} if user is None else {"user": user, "group": user, "extra_groups": ()}
 
 
@@ -105,6 +106,9 @@ def test_a_request_arrives_with_its_words_and_only_in_the_sealed_event(stage: Sc
     refused = stage.ask("no.such.rule")
     assert refused.returncode == 1
     assert "No rule in force on this device is called 'no.such.rule'" in refused.stderr
+
+    told = stage.tell_agent("notice", "--for", "pupil", "--level", "plain").stdout
+    assert "What is asked for when something was refused, and the reason given." in told
 
     stage.stop_collector()
     for folder in (stage.collector_state, stage.state):

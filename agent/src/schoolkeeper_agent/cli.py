@@ -20,13 +20,15 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 good, 1 a fault that the message names, 2 wrong usage."""
     parser = _parser()
     args = parser.parse_args(arguments)
-    from schoolkeeper_agent.config import ConfigError, load_settings
+    from schoolkeeper_agent.config import CONFIG_PATH, ConfigError, Settings, load_settings
 
     try:
         settings = load_settings(args.config)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        if args.command != "ask" or args.config != CONFIG_PATH:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        settings = Settings()  # who may not read the settings may ask: the agent is where it always is
     if args.state_dir is None:
         args.state_dir = settings.state_dir
     elif args.command in ("run", "status", "policy", "notice"):

@@ -20,6 +20,7 @@ from fakes.memory_spool import MemorySpool
 from schoolkeeper_agent import core
 from schoolkeeper_agent.asking import NotAsked, ask
 from schoolkeeper_agent.budget import BudgetWatch
+from schoolkeeper_agent.cli import main
 from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.desk import HOUR_MS, MOST_STRANGERS, NOTE, PER_DEVICE_HOUR, PER_HOUR, AskingDesk
 from schoolkeeper_agent.effects import Heart, SilentTeller, Stamp
@@ -356,6 +357,18 @@ def test_an_agent_that_hangs_is_not_waited_for_for_ever(tmp_path: Path) -> None:
         mute.listen()
         with pytest.raises(NotAsked, match="it is not known whether it took this"):
             ask(tmp_path, AskLately(), timeout=0.2)
+
+
+def test_who_may_not_read_the_settings_may_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "agent.toml"
+    broken.write_text("not = toml = at all")
+    monkeypatch.setattr("schoolkeeper_agent.config.CONFIG_PATH", broken)
+    assert main(["policy"]) == 1
+    assert "is not TOML" in capsys.readouterr().err
+    assert main(["ask"]) == 1
+    assert "the school's agent does not run on this device" in capsys.readouterr().err
 
 
 def test_the_command_loads_little_and_names_what_is_wrong(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from dbus_fast.aio import MessageBus
@@ -271,9 +272,10 @@ async def test_user_ids_without_a_session_take_no_place_of_those_who_have_one(tm
     """Here everybody has the same user id: first a stranger's, and then it is signed in."""
     signed_in: set[int] = set()
     server = SessionServer(tmp_path, terminals=lambda _: [], known=lambda user: user in signed_in)
+    nowhere = cast(asyncio.StreamWriter, None)
     strangers = [
-        _Helper(peer=Peer(process_id=1, user_id=3_000_000 + n), writer=None) for n in range(MAX_STRANGERS)
-    ]  # type: ignore[arg-type]
+        _Helper(peer=Peer(process_id=1, user_id=3_000_000 + n), writer=nowhere) for n in range(MAX_STRANGERS)
+    ]
     server._helpers += strangers
     await server.start()
     turned_away, _ = await asyncio.open_unix_connection(tmp_path / SOCKET_NAME)
