@@ -29,6 +29,7 @@ from schoolkeeper_policies.explain import (
     SiteVisit,
     What,
     explain,
+    groups_of,
 )
 from schoolkeeper_policies.matrices import expand
 from schoolkeeper_policies.model import Answer as Said
@@ -490,6 +491,45 @@ def test_staff_open_what_the_table_lets_them_and_no_longer(
 )
 def test_a_lesson_opens_nothing_else(pack: str, group: str, rule: str) -> None:
     assert not may_open(pack, group, (rule,), 10)
+
+
+REGISTER = """\
+id,username,type,year,class,startdate,enddate
+P1,ann,pupil,Year 8,8A,,
+S1,cy,staff,,,,
+S2,dee,staff,,,,
+"""
+
+
+@pytest.mark.requirement("T-U16", "T-U20")
+def test_whom_the_school_nominates_is_told_by_the_account_and_nobody_else_is_let_through(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / TAI
+    shutil.copytree(pack_folder(TAI), folder)
+    (tmp_path / "register.csv").write_text(REGISTER, encoding="utf-8")
+    file = folder / "pack.yaml"
+    text = file.read_text(encoding="utf-8").replace(
+        "people:\n", "people:\n  register: {file: ../register.csv}\n", 1
+    )
+    for group, member in (("social-media-staff", "S2"), ("game-nominees", "P1")):
+        before, name, after = text.partition(f"- name: {group}\n")
+        assert name
+        text = before + name + after.replace("empty_on_purpose: true", f"members: [{member}]", 1)
+    file.write_text(text, encoding="utf-8")
+    held = LoadedPack.read(str(folder)).subject(STAFF, now_ms=NOW_MS)
+
+    def of(what: What) -> dict[str, str]:
+        groups = {who: groups_of(held, who, ()) for who in ("ann", "cy", "dee", "stranger")}
+        return {
+            who: explain(held, Question(what=what, at_ms=NOW_MS, groups=of_who)).decision
+            for who, of_who in groups.items()
+        }
+
+    assert of(site("facebook.com")) == {"ann": "block", "cy": "block", "dee": "allow", "stranger": "block"}
+    assert of(app("caprine")) == {"ann": "block", "cy": "block", "dee": "allow", "stranger": "block"}
+    assert of(app("steam")) == {"ann": "allow", "cy": "block", "dee": "block", "stranger": "block"}
+    assert of(stick()) == {"ann": "block", "cy": "read-only", "dee": "read-only", "stranger": "block"}
 
 
 # ---- what people are told --------------------------------------------------------------------------------------------

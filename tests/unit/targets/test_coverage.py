@@ -83,7 +83,7 @@ def test_a_platform_that_says_nothing_about_a_rule_shows_nothing_and_not_fine() 
     assert "| `posture antivirus` | reported only | nothing |" in shown
 
 
-@pytest.mark.parametrize("pack", ["default", "demo"])
+@pytest.mark.parametrize("pack", ["default", "demo", "tai-education-centre", "westgate-primary"])
 def test_the_packs_that_come_along_can_be_exported(pack: str) -> None:
     from schoolkeeper_policies.parse import load_pack
 
