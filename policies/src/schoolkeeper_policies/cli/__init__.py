@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from schoolkeeper_policies.cli import asking, basic, changes, export, notice, trying, writing
+from schoolkeeper_policies.cli import asking, basic, changes, export, notice, override, trying, writing
 
 app = typer.Typer(
     help="Write, check, try, compare and compile the school's policy.\n\n"
@@ -28,6 +28,7 @@ for command in (
     notice.notice,
 ):
     app.command(name=command.__name__.rstrip("_"))(command)
+app.add_typer(override.app, name="override")
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ from typing import TypeVar
 import typer
 
 from schoolkeeper_policies.officer import grants, keyfile, memory, record, signing, staged
+from schoolkeeper_policies.problems import PolicyError
+from schoolkeeper_policies.reasons import ReasonError
 from schoolkeeper_proto.codec import WireFormatError
 from schoolkeeper_proto.trust import TrustRefused
 
@@ -18,6 +20,8 @@ FAULTS = (
     grants.GrantError,
     keyfile.KeyFileError,
     memory.MemoryFault,
+    PolicyError,
+    ReasonError,
     record.RecordError,
     signing.SigningError,
     staged.StagedError,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from schoolkeeper_policies.officer import grant_cli, keyfile, memory, signing, staged, words
+from schoolkeeper_policies.officer import grant_cli, keyfile, memory, reason_cli, signing, staged, words
 from schoolkeeper_policies.officer.asking import guarded, new_passphrase, open_keys
 from schoolkeeper_policies.officer.review import Review, review
 from schoolkeeper_proto.trust import Duty
@@ -17,6 +17,7 @@ app = typer.Typer(help="Keys, signatures and opening for a school's officers.", 
 keys_app = typer.Typer(help="An officer's key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(grant_cli.app, name="grant")
+app.command("open-reason")(reason_cli.open_reason_)
 Key = Annotated[Path, typer.Option(help="The officer's key file.")]
 
 
