@@ -16,6 +16,10 @@ from schoolkeeper_proto.model import Medium
 from schoolkeeper_proto.policy import RuleText
 
 
+ONLY_AFTERWARDS = "only by its package: a device does not know a program's package before it starts, so it starts, and is reported"
+"""What nobody should believe of a rule that names nothing but a package (see the agent's enforcement.md)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A program that somebody starts; ``sha256`` in hexadecimal, or empty."""
@@ -97,7 +101,9 @@ def explain(subject: Subject, question: Question) -> Answer:
             verdict = engine.applications.decide(path, now, sha256=sha256, package=package)
             concerned = engine.applications.concerning(path, now, sha256=sha256, package=package)
             words = application_words(verdict, path, engine.texts.get(verdict.rule_id))
-            return _answer(subject, verdict, words, concerned)
+            bare = engine.applications.decide(path, now, sha256=sha256) if package else verdict
+            notes = (ONLY_AFTERWARDS,) if verdict.refuses and not bare.refuses else ()
+            return _answer(subject, verdict, words, concerned, notes)
         case Medium() as medium:
             said = engine.media.decide(medium, now)
             text = engine.texts.get(said.rule_id)
