@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 
 from starlette.responses import Response
@@ -20,6 +22,19 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The same policy gives the same file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signed:
+    """A bundle by its hash: what is made of it once needs no making again."""
+
+    digest: bytes
+    held: InForce = field(compare=False)
+
+
+@lru_cache(maxsize=16)
+def _exports(signed: _Signed) -> dict[Platform, Export]:
+    return {platform: make(signed.held.policy) for platform, make in EXPORTERS.items()}
+
+
 def platforms(call: Call) -> Response:
     """One table per group: rule by rule and platform by platform, and never a sum."""
     fault, held = "", None
@@ -27,7 +42,7 @@ def platforms(call: Call) -> Response:
         held = _in_force(call)
     except FAULTS as error:
         fault = str(error)
-    exports = {platform: make(held.policy) for platform, make in EXPORTERS.items()} if held else {}
+    exports = _exports(_Signed(digest=held.bundle.hash, held=held)) if held else {}
     rows = table(held.policy, exports.values()) if held else ()
     return call.console.renderer.page(
         "platforms.html",
@@ -57,7 +72,7 @@ def files(call: Call) -> Response:
         return platforms(call)
     if held is None or held.group != call.request.query_params.get("group", held.group):
         raise Fault(HTTPStatus.NOT_FOUND, "nothing-here")
-    data = zipped(EXPORTERS[platform](held.policy), held)
+    data = zipped(_exports(_Signed(digest=held.bundle.hash, held=held))[platform], held)
     with call.console.store.write() as connection:
         record_access(
             connection,

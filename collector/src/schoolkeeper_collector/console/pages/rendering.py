@@ -81,6 +81,8 @@ class Renderer:
             at_ms = at_second * 1000
             return machine_time(at_ms, zone), exact(at_ms, zone, language)
 
+        # One page says the same moment in many rows: when an export was told, when a policy was published.
+        @lru_cache(maxsize=1024)
         def when(at_ms: int, now_ms: int) -> Markup:
             """Mark up a time: as said, with the exact one on hover and in print."""
             machine, full = exactly(at_ms // 1000)
