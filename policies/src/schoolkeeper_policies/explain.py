@@ -15,8 +15,7 @@ from schoolkeeper_proto.matching import Concern, Verdict
 from schoolkeeper_proto.model import Medium
 from schoolkeeper_proto.policy import RuleText
 
-
-ONLY_AFTERWARDS = "only by its package: a device does not know a program's package before it starts, so it starts, and is reported"
+ONLY_AFTERWARDS = "only by its package, which is not known before the start: it starts, and is reported"
 """What nobody should believe of a rule that names nothing but a package (see the agent's enforcement.md)."""
 
 
