@@ -28,7 +28,14 @@ from schoolkeeper_agent.session.lines import (
     Reply,
     Words,
 )
-from schoolkeeper_agent.session.server import MAX_STRANGERS, SOCKET_NAME, Peer, SessionServer, _Helper
+from schoolkeeper_agent.session.server import (
+    MAX_STRANGERS,
+    PAUSE_SECONDS,
+    SOCKET_NAME,
+    Peer,
+    SessionServer,
+    _Helper,
+)
 
 pytestmark = pytest.mark.anyio
 TELL = Tell(title="game is not allowed here", text="Ask Mr Lee.", session_id="c2")
@@ -201,6 +208,7 @@ async def test_the_button_below_a_refusal_asks_once_and_for_that_rule(tmp_path: 
             desktop.press(desktop.shown[0].number)
             await _shown(desktop, 4)
             assert (desktop.shown[3].title, desktop.shown[3].text) == ("Your request", "It is kept.")
+            await asyncio.sleep(2 * PAUSE_SECONDS)
             assert desk.asked_for == [(os.getuid(), Ask(rule_id="games", because=Because.OTHER))]
 
             await server.close()
