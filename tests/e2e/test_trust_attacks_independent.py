@@ -213,6 +213,8 @@ ATTACKS = [
     attack("delegated-outsider", acts.delegated_outsider, "no-safeguarding-signature"),
     attack("delegated-outsider:online-role", acts.outside_the_role, "outside-role", then=Then.NEW_ONLINE_KEY),
     attack("group-map-duplicates", acts.group_map_duplicates, "malformed", then=Then.NEW_ONLINE_KEY),
+    attack("malformed-metadata:map", acts.garbage_map, "malformed", then=Then.NEW_ONLINE_KEY),
+    attack("malformed-metadata:bundle", acts.garbage_bundle, "malformed"),
     attack("group-map:another-school", acts.map_of_another_school, "wrong-school", then=Then.NEW_ONLINE_KEY),
     attack("revoked-officer", acts.revoked_officer, "no-safeguarding-signature"),
 ]

@@ -538,6 +538,24 @@ def group_map_duplicates(scene: Scene, _: Given) -> None:
     group_map(scene, (DEVICE, OTHER_GROUP), (DEVICE, GROUP))
 
 
+def garbage_map(scene: Scene, _: Given) -> None:
+    """The online key signs bytes that are no map: a reason word that the DSL does not hear of would be a way in."""
+    signed = scene.mirror.signed("groups")
+    signed["version"] += 1
+    signed["targets"] = {"groups/map": scene.mirror.put_target("groups/map", b"\xff" * 99)}
+    scene.mirror.evil.clear()  # a target of the online key's role may lie in the cache
+    scene.mirror.put(f"metadata/{signed['version']}.groups.json", document(signed, scene.online), evil=False)
+    scene.mirror.seal(scene.online)
+
+
+def garbage_bundle(scene: Scene, _: Given) -> None:
+    """Two officers, deceived, sign bytes that are no bundle."""
+    entry = scene.mirror.put_target(BUNDLE, b"\xff" * 4_000)
+    keys = (scene.officer(name) for name in BOTH)
+    targets_by(scene, lambda signed: signed["targets"].update({BUNDLE: entry}), *keys)
+    scene.mirror.evil.clear()
+
+
 def map_of_another_school(scene: Scene, _: Given) -> None:
     group_map(scene, (DEVICE, GROUP), school_id="eastgate.example")
 

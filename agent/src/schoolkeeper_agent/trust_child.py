@@ -86,7 +86,10 @@ def main() -> int:
     except OSError as error:
         # This device's own disk or rights are to blame, not what the school published.
         answer = _refusal("local", error)
-    except (identity.IdentityError, WireFormatError, ValueError, KeyError) as error:
+    except WireFormatError as error:
+        # Of what was fetched: whoever can publish bytes that are no message must not choose a word nobody hears of.
+        answer = _refusal("malformed", error)
+    except (identity.IdentityError, ValueError, KeyError) as error:
         answer = _refusal("failed", error)
     _say(answer)
     return 0

@@ -11,7 +11,10 @@ from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.faults import Fault
 from schoolkeeper_collector.console.fleet import Contact, Device, Fleet, load_fleet
 from schoolkeeper_collector.console.health import load_health
+from schoolkeeper_collector.incidents.model import AlertSummary, ItemState, SubjectKind
 from schoolkeeper_collector.store.tables import certificates, gaps
+
+MOST_ALERTS = 500
 
 
 def load(call: Call) -> Fleet:
@@ -36,7 +39,13 @@ def device(call: Call) -> Response:
         raise Fault(HTTPStatus.NOT_FOUND, "no-device")
     until, open_gaps = _certificate_and_gaps(call, shown)
     return call.console.renderer.page(
-        "device.html", call.language, call=call, device=shown, certificate_until_ms=until, open_gaps=open_gaps
+        "device.html",
+        call.language,
+        call=call,
+        device=shown,
+        certificate_until_ms=until,
+        open_gaps=open_gaps,
+        alerts=_alerts(call, shown),
     )
 
 
@@ -45,6 +54,15 @@ def health(call: Call) -> Response:
     with call.console.store.read() as connection:
         found = load_health(connection, call.console.options.school_id)
     return call.console.renderer.page("health.html", call.language, call=call, health=found)
+
+
+def _alerts(call: Call, shown: Device) -> list[AlertSummary]:
+    """Open alerts about the device itself, as far as this viewer may see them; nothing that is about a person."""
+    found = call.console.cases.alerts(
+        call.viewer, state=ItemState.OPEN, limit=MOST_ALERTS, now_ms=call.now_ms
+    )
+    of_devices = (alert for alert in found if alert.subject.kind is SubjectKind.DEVICE)
+    return [alert for alert in of_devices if alert.device and alert.device.device_id == shown.device_id]
 
 
 def _address(shown: Device) -> str:
