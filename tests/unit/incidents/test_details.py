@@ -152,6 +152,7 @@ def test_every_kind_of_event_can_be_told(cls: type[model.Body]) -> None:
         "recipient",
         "lane",
         "provider",
+        "rule_id",
     )
     given |= dict.fromkeys(texts, "a") | dict.fromkeys(("version", "document"), "a")  # type: ignore[arg-type]
     given |= dict.fromkeys(

@@ -17,6 +17,7 @@ def wire(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "proto/src/schoolkeeper_proto/v1", tmp_path / "proto/src/schoolkeeper_proto/v1")
     (tmp_path / "packaging/dev").mkdir(parents=True)
     shutil.copy(ROOT / "packaging/dev/generate.py", tmp_path / "packaging/dev")
+    shutil.copytree(ROOT / "policies/docs", tmp_path / "policies/docs")
     shutil.copy(ROOT / "buf.yaml", tmp_path)
     return tmp_path / "proto/src/schoolkeeper_proto/v1"
 

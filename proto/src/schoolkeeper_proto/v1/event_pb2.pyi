@@ -1573,7 +1573,7 @@ class ExceptionRequested(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     reason: _builtins.str
-    """"lesson", "accessibility", "mistake", "other"."""
+    """"lesson", "homework", "work", "accessibility", "mistake", "other"."""
     words: _builtins.str
     """What they wrote, at most 300 characters; empty when they only chose a reason."""
     wanted: _builtins.str
