@@ -187,6 +187,7 @@ RIGHTS: tuple[Right, ...] = (
         takes_file=True,
         largest_form=8 << 20,
     ),
+    Right(name="accounts", path="/accounts", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
     Right(name="health", path="/collector", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
 )
 

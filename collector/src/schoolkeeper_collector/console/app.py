@@ -24,6 +24,7 @@ from schoolkeeper_collector.console.call import Call, Console, Options
 from schoolkeeper_collector.console.faults import BY_STATUS, Fault
 from schoolkeeper_collector.console.gate import Handler, guarded
 from schoolkeeper_collector.console.pages import (
+    accounts_seen,
     changes,
     devices,
     inventory,
@@ -176,6 +177,7 @@ HANDLERS: dict[str, Handler] = {
     "incident-note": items.incident_note,
     "devices": devices.fleet,
     "device": devices.device,
+    "accounts": accounts_seen.accounts,
     "health": devices.health,
     "inventory": inventory.inventory,
     "platforms": policy_coverage.platforms,

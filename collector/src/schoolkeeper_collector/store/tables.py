@@ -176,6 +176,18 @@ posture = Table(
     PrimaryKeyConstraint("school_id", "device_no", "check_name"),
 )
 
+# Which account was seen on which device: held against the register of people.
+accounts_seen = Table(
+    "accounts_seen",
+    SCHEMA,
+    _school(),
+    Column("pseudonym", LargeBinary(16), nullable=False),
+    Column("device_no", BigInteger, nullable=False),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("school_id", "pseudonym", "device_no"),
+)
+
 commands = Table(
     "commands",
     SCHEMA,
