@@ -1,4 +1,4 @@
-"""Accounts without a person and people without an account, counted and listed for the technician; who looked is kept."""
+"""Accounts without a person and people without an account, counted and listed for the technician."""
 
 from __future__ import annotations
 
