@@ -141,7 +141,11 @@ def _contact(report: StatusReport) -> list[str]:
         return ["Not enrolled: run `schoolkeeper-agent enrol HOST:PORT --token ...`."]
     until = report.certificate_until_unix_ms
     certificate = (
-        f"until {day(until)}" if until > now else f"EXPIRED since {day(until)}; it is renewed on contact"
+        "not read yet: the agent did not run since it was enrolled"
+        if not until
+        else f"until {day(until)}"
+        if until > now
+        else f"EXPIRED since {day(until)}; it is renewed on contact"
     )
     contact = "connected" if report.connected else "not connected"
     lines = [

@@ -333,3 +333,18 @@ def test_init_has_the_school_decide_on_social_networks_and_without_a_decision_th
     assert refused.exit_code == 1
     assert "write yes or no" in refused.output
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("usb", ["zzz", "0781", "0781:55", "0781-5567"])
+def test_a_medium_that_is_none_is_wrong_use_and_decides_nothing(usb: str) -> None:
+    said = run("explain", "default", "--usb", usb)
+    assert said.exit_code == 2
+    assert "0781:5567" in said.stderr
+    assert not said.stdout
+
+
+def test_an_export_takes_no_school_that_cannot_be_one(tmp_path: Path) -> None:
+    said = run("export", "default", "--school", "Bad School", "--out", str(tmp_path / "e"))
+    assert said.exit_code == 2
+    assert "--school" in said.stderr
+    assert not (tmp_path / "e").exists()

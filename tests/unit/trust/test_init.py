@@ -195,3 +195,20 @@ def test_the_commands_make_a_school_a_token_and_no_second_school(
         assert sorted(connection.execute(select(accounts.c.role)).scalars()) == ["dsl", "head", "technician"]
     assert token.output.strip().encode() not in (folder / "collector.db").read_bytes()
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"hosts": ("http://x y/",)}, "without scheme, port or path"),
+        ({"hosts": ("collector.westgate.example:7443",)}, "without scheme, port or path"),
+        ({"time_zone": "Nowhere"}, "for example Europe/London"),
+        ({"time_zone": "../UTC"}, "for example Europe/London"),
+    ],
+)
+def test_an_address_or_a_time_zone_that_is_none_makes_no_school(
+    tmp_path: Path, wrong: dict[str, object], said: str
+) -> None:
+    with pytest.raises(init.InitError, match=said):
+        init.init_school(options(tmp_path / "c", **wrong))
+    assert not (tmp_path / "c").exists()

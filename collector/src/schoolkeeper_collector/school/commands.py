@@ -38,6 +38,7 @@ from schoolkeeper_collector.store.migrate import SchemaError, check_schema
 from schoolkeeper_policies.officer import words
 from schoolkeeper_policies.officer.keyfile import KeyFileError
 from schoolkeeper_policies.officer.record import Assessment, RecordError
+from schoolkeeper_policies.officer.review import Review
 from schoolkeeper_policies.officer.signing import SigningError
 from schoolkeeper_policies.officer.staged import StagedError
 from schoolkeeper_policies.officer.staged import pack as pack_staged
@@ -239,6 +240,7 @@ def stage(
             raise RepositoryError(
                 "nothing to stage: name a --group, an --address, --replace-officer or --new-ingest-key"
             )
+        before = _waiting_before(settings.state_dir, now)
         folder = staging.stage(
             settings.state_dir,
             keys,
@@ -259,6 +261,7 @@ def stage(
             old = decode(policy.KeyStatement, held.key_statement).uplink_addresses
             hosts = [_host(text, 2) for text in address] + [_host(text, 1) for text in old]
             write_tls(settings.state_dir, keys.ca_key, keys.ca_certificate, tuple(dict.fromkeys(hosts)))
+        typer.echo(_replaced(before), nl=False)
         return folder
 
     folder = guarded(work)
@@ -267,6 +270,27 @@ def stage(
     typer.echo(f"Staged in {folder}. One technical and one safeguarding officer run:\n")
     typer.echo(
         f"  schoolkeeper-officer sign {folder} --key THEIR-KEY-FILE\n\nthen: schoolkeeper-collector publish"
+    )
+
+
+def _waiting_before(state_dir: Path, now: int) -> Review | None:
+    """What waits already; None, too, if it cannot be read: it is about to be replaced."""
+    try:
+        found = staging.read_waiting(state_dir, now)
+    except _FAULTS:
+        return None
+    return found[1] if found else None
+
+
+def _replaced(seen: Review | None) -> str:
+    """Said after a change was staged over another one: only one waits at a time, and its signatures are void."""
+    if seen is None:
+        return ""
+    what = ", ".join(bundle.target for bundle in seen.bundles) or "no policy"
+    signed = ", ".join(sorted(seen.signed_by)) or "nobody"
+    return (
+        f"It replaces the change that waited ({what}; signed by {signed}), which is gone with its signatures. "
+        "Name every --group in one command to stage them together.\n\n"
     )
 
 
@@ -288,7 +312,13 @@ def waiting(
         staged, seen = found
         if out is not None:
             out.write_bytes(pack_staged(staged))
-        return "\n".join(words.review_text(seen))
+        said = [*words.review_text(seen)]
+        if out is not None:
+            said += [
+                "",
+                f"{out}: written. Officers sign it: schoolkeeper-officer sign {out} --key THEIR-KEY-FILE",
+            ]
+        return "\n".join(said)
 
     typer.echo(guarded(work))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, insert, select
 
@@ -27,6 +30,9 @@ from schoolkeeper_proto import trust
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.names import check_group, check_school_id
 
+_HOST_NAME = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?"
+)
 _MOVED = ("offline", "trust", "keys", "policy")
 
 
@@ -146,6 +152,14 @@ def _check(options: InitOptions) -> None:
         raise InitError(str(error)) from error
     if not options.hosts or not options.groups:
         raise InitError("at least one --address and one --group are needed")
+    for host in options.hosts:
+        _check_host(host)
+    try:
+        ZoneInfo(options.time_zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise InitError(
+            f"--time-zone {options.time_zone!r} is no time zone: give an IANA name, for example Europe/London"
+        ) from error
     duties = {officer.duty for officer in options.officers}
     if len({officer.name for officer in options.officers}) < 4 or duties != set(trust.Duty):
         raise InitError("at least four officers are needed, technical and safeguarding among them")
@@ -156,6 +170,18 @@ def _check(options: InitOptions) -> None:
                 f"{path} exists: this is a school already. "
                 "To begin a new one choose another state_dir; nothing was changed"
             )
+
+
+def _check_host(host: str) -> None:
+    """Every device gets it, and certificates carry it: an address is wrong before the first of them is made."""
+    try:
+        ip_address(host)
+    except ValueError as error:
+        if len(host) > 253 or not _HOST_NAME.fullmatch(host):
+            raise InitError(
+                f"--address {host!r} is neither a host's name nor an IP address: give it without scheme, "
+                "port or path, for example collector.westgate.example"
+            ) from error
 
 
 def _school_row(options: InitOptions) -> dict[str, object]:

@@ -206,7 +206,13 @@ def publish_staged(state_dir: Path, keys: ServiceKeys, now_ms: int) -> Published
     except StagedError as error:
         raise RepositoryError(str(error)) from error
     # Signatures first: whoever lacks some is told which, before anything else.
-    trust.read_targets(staged.targets, trust.read_root(staged.root))
+    root = trust.read_root(staged.root)
+    if not trust.signers(staged.targets, root.keys, root.roles["targets"]):
+        raise RepositoryError(
+            "no officer signed yet: a policy needs one technical and one safeguarding signature; "
+            "`schoolkeeper-collector waiting` says who can"
+        )
+    trust.read_targets(staged.targets, root)
     signing.require_signed_record(_reviewed(staged, Repository(state_dir).root_chain()[0], now_ms))
     view = trust.unchecked_targets(staged.targets)
     files = {name: staged.target(name, entry.sha256) for name, entry in view.targets.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,9 @@ from schoolkeeper_policies.subject import open_subject
 from schoolkeeper_policies.validate import suggest
 from schoolkeeper_proto.model import Medium, MediumEncryption
 from schoolkeeper_proto.policy import NetworkUse, PeripheralKind
+
+_ID = re.compile("[0-9A-Fa-f]{4}")
+"""Of a USB vendor or product, as `lsusb` prints it."""
 
 
 def explain(
@@ -64,10 +68,13 @@ def explain(
 ) -> None:
     """Say what the policy decides, by which rule, why, and what the person will read. Exit 0 whatever it decides."""
     whats = _whats(app, sha256, package, usb, encryption, bus, site, category, network, peripheral, idle)
-    if len(whats) != 1 or (off_site and on_site):
+    if len(whats) != 1:
         wrong_use(
-            "give exactly one of --app, --usb, --site, --category, --network, --peripheral, --idle; one place"
+            "say what it is about: give exactly one of --app, --usb, --site (or --category), --network, "
+            "--peripheral and --idle"
         )
+    if off_site and on_site:
+        wrong_use("give one of --off-site and --on-site, or neither")
     try:
         held = read_devices(devices) if devices else DeviceList()
         if device:
@@ -96,7 +103,10 @@ def _group_of(device: str, held: DeviceList, group: str) -> str:
     found = held.group_of(device)
     if found is None and not group:
         remedy = suggest(device, sorted(held.groups), "devices")
-        wrong_use(f"the group of {device!r} is not known: give --group, or --devices with it; {remedy}")
+        wrong_use(
+            f"the group of {device!r} is not known: give --group, or --devices with it"
+            + (f"; {remedy}" if remedy else "")
+        )
     return found or group
 
 
@@ -134,6 +144,10 @@ def _whats(
 def _medium(usb: str, encryption: str, bus: str) -> Medium:
     vendor, _, rest = usb.partition(":")
     product, _, serial = rest.partition(":")
+    if usb and not (_ID.fullmatch(vendor) and _ID.fullmatch(product)):
+        wrong_use(
+            f"--usb takes vendor:product[:serial], four digits each as 0781:5567, not {usb!r}; '' for any"
+        )
     return Medium(
         kernel_name="",
         vendor_id=vendor,

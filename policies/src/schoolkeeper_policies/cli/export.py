@@ -15,6 +15,7 @@ from schoolkeeper_policies.targets.common import WITHOUT, Level, Platform, Polic
 from schoolkeeper_policies.targets.coverage import as_markdown, table
 from schoolkeeper_policies.targets.exporters import ExportError, group_policy, write
 from schoolkeeper_policies.targets.exporters import export as make
+from schoolkeeper_proto.names import NameRefused, check_school_id
 
 School = Annotated[str, typer.Option(help="The school's id: it is part of the identifiers in the files.")]
 Platforms = Annotated[
@@ -30,7 +31,10 @@ def export(
     platform: Platforms = None,
 ) -> None:
     """Write native settings for a directory or device management. Exported, not verified by us."""
-    held = _policy(pack, school, group)
+    try:
+        held = _policy(pack, check_school_id(school), group)
+    except NameRefused as error:
+        wrong_use(f"--school: {error}")
     exports = make(held, platform or list(Platform))
     try:
         written = write(exports, out)

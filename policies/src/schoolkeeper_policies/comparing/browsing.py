@@ -58,7 +58,9 @@ def _direction(
 ) -> tuple[Direction, bool]:
     rules = [rule for rule in (*old.rules, *new.rules) if name in rule.categories]
     guarded = any(rule.text.safeguarding for rule in rules)
-    if not rules:
+    before = [rule for rule in old.rules if name in rule.categories]
+    if not before or len(before) == len(rules):
+        # No rule named it before, or none does any more: what that means is said of the rules that came or went.
         return Direction.WORDS, False
     if old.otherwise != new.otherwise or first.filter_knows_more != second.filter_knows_more:
         return Direction.DIFFERENT, guarded

@@ -202,14 +202,19 @@ def _assessment_lacks(
     lacks = []
     if len(given.text.strip()) < MIN_ASSESSMENT:
         lacks.append(
-            f"a {what} risk assessment of at least {MIN_ASSESSMENT} characters: what can go wrong, what is done"
+            f"{_a(what)} {what} risk assessment of at least {MIN_ASSESSMENT} characters: "
+            "what can go wrong, what is done"
         )
     if not any(held.officer == given.by and held.duty is duty for held in root.duties.values()):
         known = sorted({held.officer for held in root.duties.values() if held.duty is duty})
         lacks.append(
-            f"a {what} risk assessment by one of {', '.join(known)}: {given.by!r} is no {duty} officer"
+            f"{_a(what)} {what} risk assessment by one of {', '.join(known)}: {given.by!r} is no {duty} officer"
         )
     return lacks
+
+
+def _a(what: str) -> str:
+    return "an" if what[0] in "aeiou" else "a"
 
 
 def _consent_lacks(given: Assessment | None, statement: policy.KeyStatement) -> list[str]:

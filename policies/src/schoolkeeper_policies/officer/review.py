@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from schoolkeeper_policies.officer import record, statement_words
+from schoolkeeper_policies.officer import record, rollout_words, statement_words
 from schoolkeeper_policies.officer.memory import Memory
 from schoolkeeper_policies.officer.staged import Staged
 from schoolkeeper_policies.plan import Change, compare
-from schoolkeeper_proto import mandatory, policy, trust
+from schoolkeeper_proto import mandatory, policy, rollout, trust
 from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, open_bundle
 from schoolkeeper_proto.codec import WireFormatError, decode
 
@@ -108,7 +108,7 @@ def review(staged: Staged, memory: Memory, now_ms: int, *, draft: bool = False) 
         *statement_words.officer_changes(in_force_root, root),
         *statement_words.root_key_changes(in_force_root, root),
         *statement_words.statement_changes(before, statement),
-        *_other_targets(view, held),
+        *_other_targets(view, held, files),
     )
     entry = _record(files, view, held, None if draft else bundles, statement.school_id)
     changes = tuple(change for bundle in bundles for change in bundle.changes)
@@ -365,14 +365,18 @@ def _record(
     return entry
 
 
-def _other_targets(view: trust.TargetsView, held: trust.TargetsView) -> tuple[str, ...]:
-    """Targets that this program has no words for: rollouts among them. Said, never passed over."""
+def _other_targets(
+    view: trust.TargetsView, held: trust.TargetsView, files: Mapping[str, bytes]
+) -> tuple[str, ...]:
+    """What is neither bundle nor statement: a rollout in words, anything else by its name. Never passed over."""
     found = []
     for name in sorted(view.targets.keys() | held.targets.keys()):
         if name in (trust.KEYS_TARGET, record.TARGET) or name == trust.bundle_target(name.split("/")[-1]):
             continue
         was, now = held.targets.get(name), view.targets.get(name)
-        if was != now:
+        if was != now and now is not None and name == rollout.plan_target(name.split("/")[-1]):
+            found.append(rollout_words.plan_words(decode(policy.RolloutPlan, files[name])))
+        elif was != now:
             found.append(f"{name} is {'new' if was is None else 'removed' if now is None else 'changed'}")
     return tuple(found)
 
