@@ -465,6 +465,9 @@ def bundle_entry(**fields: object) -> Act:
     def act(scene: Scene, _: Given) -> None:
         data = other_bundle(scene)
         entry = scene.mirror.put_target(BUNDLE, data) | fields
+        claimed = entry["hashes"].get("sha256", "")
+        # Where such an entry makes a device look.
+        scene.mirror.put(f"targets/bundles/{claimed}.{GROUP}", data)
         targets_by(
             scene,
             lambda signed: signed["targets"].update({BUNDLE: entry}),
