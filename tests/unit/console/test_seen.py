@@ -82,6 +82,7 @@ def test_it_goes_into_the_log_with_its_line_and_the_schools_words(school: Bench)
     ("type_", "fields"),
     [
         ("T-C02.staff", {}),
+        ("T-C02.staff", {"about": "pupil"}),
         ("T-U02.everybody", {"about": "staff"}),
         ("T-U02.everybody", {"account": "price"}),
         ("T-C02.pupils", {"account": "price"}),
