@@ -239,6 +239,13 @@ def test_grants_sites_and_categories() -> None:
     assert only(browser("a.example"), browser("a.example", "b.example")).direction is Direction.STRICTER
     assert only(browser("a.example"), browser("b.example")).weakens_safeguarding
     assert only(browser("www.a.example"), browser("a.example")).direction is Direction.STRICTER
+    # A category that comes, or goes, with the rule that names it is judged by that rule alone.
+    came = {change.rule_id: change for change in compare(EMPTY, browser("a.example"))}
+    assert came["category games"].direction is Direction.WORDS
+    assert came["b"].direction is Direction.STRICTER
+    went = {change.rule_id: change for change in compare(browser("a.example"), EMPTY)}
+    assert went["b"].weakens_safeguarding
+    assert not went["category games"].weakens_safeguarding
 
 
 def test_a_section_that_this_code_could_not_open_is_never_nothing() -> None:
