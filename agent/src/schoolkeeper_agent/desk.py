@@ -120,7 +120,9 @@ class AskingDesk:
         if text is None:
             raise _No(unknown_rule_words(ask.rule_id, self._refused(user_id)))
         account = ""
-        for _ in range(2):  # while the account was looked up, others may have asked, or the same person, the same
+        for _ in range(
+            2
+        ):  # while the account was looked up, others may have asked, or the same person, the same
             again = next((one for one in self._recent(user_id, now_ms) if one.ask == ask), None)
             if again is not None:
                 return await self._reply(again)

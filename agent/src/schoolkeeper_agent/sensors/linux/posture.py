@@ -169,7 +169,9 @@ class PostureSensor:
 
     async def _content_filter(self, _check: PostureCheck) -> Finding:
         """Never fine by assumption: this version has no test page to ask for, and a setting alone proves nothing."""
-        return unknown("no filter test is set up for this device: what the school's filter blocks was not tried")
+        return unknown(
+            "no filter test is set up for this device: what the school's filter blocks was not tried"
+        )
 
     async def _lock(self, _check: PostureCheck) -> Finding:
         return unknown("no screen was locked since the agent started: told at the next idle time")
