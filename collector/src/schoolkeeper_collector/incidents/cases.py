@@ -79,8 +79,8 @@ class Cases(Protocol):
     ) -> IncidentSummary:
         """An incident without an alert; one about staff goes to the head, whoever raised it.
 
-        ``subject_kind`` says whom it is about where nobody is named; a person is what the register says. With neither it
-        waits for the role of whoever raised it.
+        ``subject_kind`` says whom it is about where nobody is named; a person is what the register says. With neither
+        it waits for the role of whoever raised it.
         """
 
     def change_mark(self, viewer: Viewer) -> int:
