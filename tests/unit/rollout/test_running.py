@@ -168,6 +168,18 @@ def test_without_a_forecast_the_devices_own_last_week_counts(running: Running) -
     assert running.step(1000).state is State.HALTED
 
 
+def test_the_first_minutes_of_a_young_school_are_no_measure_of_its_days(running: Running) -> None:
+    """One kill within five minutes of enrolling is one in that day, and not three hundred."""
+    number = running.number(PILOTS[0])
+    running.step()
+    young = {"enrolled_ms": running.now_ms - 5 * 60_000}
+    running.write(lambda c: c.execute(update(devices).where(devices.c.device_id.in_(PILOTS)).values(**young)))
+    running.write(lambda c: add_events(c, running.school, number, "agent.killed", 1, running.now_ms - 60_000))
+    running.heard(PILOTS, applied=True)
+    running.write(lambda c: add_events(c, running.school, number, "agent.killed", 9, running.now_ms + 1))
+    assert running.step(1000).state is State.HALTED
+
+
 @pytest.mark.parametrize(
     ("kind", "count", "words"),
     [

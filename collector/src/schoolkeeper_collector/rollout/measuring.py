@@ -215,7 +215,8 @@ def _counted(
     counts = _Counts()
     for one in applied.values():
         counts.days += max(1.0, (now_ms - one.since_ms) / DAY_MS)
-        counts.days_before += max(0.0, min(WEEK_MS, one.took_ms - one.enrolled_ms)) / DAY_MS
+        # A day at least: what a device did in its first minutes is no measure of its days.
+        counts.days_before += max(DAY_MS, min(WEEK_MS, one.took_ms - one.enrolled_ms)) / DAY_MS
     wanted = [number for number in _SIGN_OF if reports or number != _REPORT]
     for numbers in _portions(sorted(applied)):
         since_ms = min(applied[no].took_ms for no in numbers) - WEEK_MS
