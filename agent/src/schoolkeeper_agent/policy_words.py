@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schoolkeeper_agent.policy_file import not_enforced
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.policy import Applicability, ApplicationRule, MediaRule, RuleMode, RuleText
 
+_SHOWN = 6
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MODES = {RuleMode.OBSERVE: "observed only", RuleMode.WARN: "warned of", RuleMode.ENFORCE: "enforced"}
 
@@ -27,6 +29,8 @@ def describe(bundle: OpenBundle) -> str:
             f"  locks after {bundle.screen.idle_lock_seconds} seconds without use",
             *_text(bundle.screen.text),
         ]
+    lines += ["", "In force, and not enforced by this agent"]
+    lines += [f"  {line}" for line in not_enforced(bundle)] or ["  nothing"]
     lines += ["", "Checks of this device"]
     checks = [f"  {check.check}, every {check.every_seconds} seconds" for check in bundle.posture.checks]
     lines += [
@@ -48,15 +52,21 @@ def describe(bundle: OpenBundle) -> str:
 
 
 def _application(rule: ApplicationRule) -> Iterator[str]:
-    matches = ", ".join(f"{match.by.value} {match.text}" for match in rule.matches)
+    matches = _some([f"{match.by.value} {match.text}" for match in rule.matches])
     yield f"  {rule.decision.value}: {matches}{_when(rule.when)}"
     yield from _text(rule.text)
 
 
 def _medium(rule: MediaRule) -> Iterator[str]:
-    which = ", ".join((*rule.serials, *rule.vendor_products, *rule.buses)) or "every medium"
+    which = _some([*rule.serials, *rule.vendor_products, *rule.buses]) or "every medium"
     yield f"  {rule.access.value}: {which}{_when(rule.when)}"
     yield from _text(rule.text)
+
+
+def _some(words: list[str]) -> str:
+    """The first few, and how many there are more: a category has hundreds of names."""
+    more = len(words) - _SHOWN
+    return ", ".join(words[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _text(text: RuleText) -> Iterator[str]:
