@@ -21,6 +21,7 @@ from schoolkeeper_collector.incidents.log import CaseLog
 from schoolkeeper_collector.incidents.model import ObjectType
 from schoolkeeper_collector.ledger.fsck import check_store
 from schoolkeeper_collector.ledger.proofs import event_proof
+from schoolkeeper_collector.ledger.sequencer import FencedError
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_engine, open_store
 from schoolkeeper_collector.store.expiry import Expiry
@@ -33,6 +34,7 @@ from schoolkeeper_proto.codec import decode, kind_number
 from support.collector import Collector, TestSchool, add_school
 from support.device import NOW_MS, SimulatedDevice, started
 from support.holding import add_account, add_case, close_case
+from support.patience import patiently
 from support.stores import ENGINES, StoreUrls
 
 SCHOOL = TestSchool()
@@ -470,7 +472,8 @@ def test_a_kill_in_the_middle_of_expiry_leaves_all_or_nothing(urls: StoreUrls, w
         capture_output=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    after = Collector(store, SCHOOL)
+    # A PostgreSQL server sees a moment later that the killed process is gone, and only then gives its lock away.
+    after = patiently(lambda: Collector(store, SCHOOL), FencedError)
     after.now_ms = collector.now_ms
     assert after.fsck() == []
     if where == "before the keys":

@@ -10,7 +10,9 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
+T = TypeVar("T")
 PATIENCE = float(os.environ.get("SCHOOLKEEPER_TEST_PATIENCE", "4"))
 
 
@@ -21,6 +23,18 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds * PATIENCE:.0f} seconds: {what}")
         time.sleep(0.05)
+
+
+def patiently(make: Callable[[], T], refusal: type[Exception], seconds: float = 10) -> T:
+    """What ``make`` returns as soon as it is refused no longer; then its last refusal is raised."""
+    deadline = time.monotonic() + seconds * PATIENCE
+    while True:
+        try:
+            return make()
+        except refusal:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 async def eventually(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:

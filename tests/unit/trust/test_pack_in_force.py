@@ -21,6 +21,7 @@ from schoolkeeper_collector.incidents.case_file import CaseFile
 from schoolkeeper_collector.school import staging
 from schoolkeeper_collector.school.bundles import compile_bundle
 from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force, rules_of
+from schoolkeeper_collector.school.repository import RepositoryError
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store
 from schoolkeeper_policies.officer import signing
@@ -111,7 +112,7 @@ def test_a_staged_pack_holds_with_its_publication_and_not_before(tmp_path: Path)
     folder = own_pack(tmp_path / "westgate")
     bundle = compile_bundle(folder, school.keys, group=GROUP, version=2, now_ms=wall_ms())
     staging.stage(school.folder, school.keys, {trust.bundle_target(GROUP): bundle}, wall_ms(), pack=folder)
-    with pytest.raises(trust.TrustRefused):
+    with pytest.raises(RepositoryError, match="no officer signed yet"):
         staging.publish_staged(school.folder, school.keys, wall_ms())
     assert pack_in_force(school.folder) == "default", "nobody signed it"
     published(school, folder)
