@@ -128,9 +128,9 @@ def _count(
 ) -> CoreState:
     if user.kind in (model.UserKind.NONE, model.UserKind.UNKNOWN):
         return state  # usage is a person's; the system's own programs are not counted
-    counting = state.may_record(model.ApplicationUsage.KIND, now)
-    heeded = usage.heed(state.usage, counting=counting, now=now)
-    return replace(state, usage=usage.started(heeded, seen.process_id, application, user, now))
+    return replace(
+        state, usage=usage.started(state.heeded_usage(now), seen.process_id, application, user, now)
+    )
 
 
 def _identity(state: CoreState, rule_id: str) -> str:

@@ -90,7 +90,7 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
         case observations.ProcessStarted():
             return applications.started(state, seen, now)
         case observations.ProcessEnded():
-            return replace(state, usage=usage.ended(_heeded(state, now), seen.process_id, now)), ()
+            return replace(state, usage=usage.ended(state.heeded_usage(now), seen.process_id, now)), ()
         case observations.ExecutionJudged():
             return applications.judged(state, seen, now)
         case observations.GuardUp() | observations.GuardDown():
@@ -132,16 +132,11 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
 
 
 def _tick(state: CoreState, now: int) -> tuple[CoreState, Effects]:
-    heeded = _heeded(state, now)
+    heeded = state.heeded_usage(now)
     if not heeded.counting:
         return replace(state, usage=heeded), ()
     counted, told = usage.hand_over(heeded, state.run_id, now)
     return replace(state, usage=counted), tuple(record(body, user=user) for body, user in told)
-
-
-def _heeded(state: CoreState, now: int) -> usage.Usage:
-    """Use is counted only where and when it may be written down: what lies outside never reaches a count."""
-    return usage.heed(state.usage, counting=state.may_record(model.ApplicationUsage.KIND, now), now=now)
 
 
 def _swap(state: CoreState, seen: observations.PolicySwapped, now: int) -> tuple[CoreState, Effects]:
@@ -214,7 +209,7 @@ def _decide_anew(state: CoreState, now: int) -> tuple[CoreState, Effects]:
 def _place(state: CoreState, seen: observations.PlaceSeen, now: int) -> tuple[CoreState, Effects]:
     moved = seen.place is not state.place
     state = replace(state, place=seen.place)
-    state = replace(state, usage=_heeded(state, now))
+    state = replace(state, usage=state.heeded_usage(now))
     effects: list[Effect] = [
         record(model.NetworkChanged(medium=seen.medium, network_hash=seen.network_hash, place=seen.place))
     ]

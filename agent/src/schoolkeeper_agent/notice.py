@@ -21,7 +21,7 @@ from schoolkeeper_proto.notices.reach import NEVER_MADE
 from schoolkeeper_proto.policy import CollectedKind, RuleMode, RuleText
 
 if TYPE_CHECKING:
-    from schoolkeeper_proto.notices.facts import Audience
+    from schoolkeeper_proto.notices.facts import Audience, Facts
     from schoolkeeper_proto.notices.words import Language, Level
 
     Edition = tuple[Audience, Level, Language]
@@ -39,11 +39,6 @@ NOT_WATCHED = (
 _ALWAYS = (
     "The device also reports on itself: that it is on, its rules, and whether its protection was disturbed."
 )
-_KEPT_LONGER = (
-    "What somebody's safety rests on: while that is looked into, and for as long as the school must keep its record.",
-    "What a court, the police or another authority needs: until they no longer do. Who decided so is written down.",
-)
-"""What is said beside the days: the collector holds it (its ``store/holding.py``)."""
 _STYLE = (
     "body{font:1.1rem/1.5 sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem;color:#0b0c0c;background:#fff}"
     "h1,h2{line-height:1.2}dt{font-weight:bold;margin-top:1rem}dd{margin:0}"
@@ -86,12 +81,16 @@ def written_page(run_dir: Path, *, page: bool, name: Edition | None = None) -> s
 
 def edition(bundle: OpenBundle, running: Sequence[Running] | None, name: Edition, *, page: bool) -> str:
     """The notice for one kind of reader, at a reading level and in a language."""
-    from schoolkeeper_proto.notices.facts import facts_of
     from schoolkeeper_proto.notices.render import as_page, as_text
 
     audience, level, language = name
-    facts = facts_of(bundle, audience, stopped=lambda kinds: _stopped(kinds, running))
-    return (as_page if page else as_text)(facts, language, level)
+    return (as_page if page else as_text)(_facts(bundle, running, audience), language, level)
+
+
+def _facts(bundle: OpenBundle, running: Sequence[Running] | None, audience: Audience) -> Facts:
+    from schoolkeeper_proto.notices.facts import facts_of
+
+    return facts_of(bundle, audience, stopped=lambda kinds: _stopped(kinds, running))
 
 
 def monitored_page(bundle: OpenBundle, running: Sequence[Running] | None = None) -> str:
@@ -137,7 +136,7 @@ def write_notices(state_dir: Path, bundle: OpenBundle, running: Sequence[Running
 
     The package shows ``sign-in.txt`` at sign-in (packaging/linux/agent/pam-config).
     """
-    from schoolkeeper_proto.notices.render import EDITIONS, edition_name
+    from schoolkeeper_proto.notices.render import EDITIONS, as_page, as_text, edition_name
 
     folder = state_dir / FOLDER
     folder.mkdir(exist_ok=True)
@@ -147,9 +146,13 @@ def write_notices(state_dir: Path, bundle: OpenBundle, running: Sequence[Running
         PAGE_FILE: monitored_page_html(bundle, running),
         SIGN_IN_FILE: sign_in_notice(bundle),
     }
-    for name in EDITIONS:
-        for ending, page in ((".txt", False), (".html", True)):
-            texts[edition_name(*name) + ending] = edition(bundle, running, name, page=page)
+    facts = {
+        audience: _facts(bundle, running, audience) for audience in dict.fromkeys(e[0] for e in EDITIONS)
+    }
+    for audience, level, language in EDITIONS:
+        for ending, made in ((".txt", as_text), (".html", as_page)):
+            name = edition_name(audience, level, language) + ending
+            texts[name] = made(facts[audience], language, level)
     for file, text in texts.items():
         beside = folder / f".{file}.new"
         beside.write_text(text, encoding="utf-8")
@@ -170,7 +173,10 @@ def _sections(bundle: OpenBundle, running: Sequence[Running] | None) -> list[tup
         ("What is not watched", [_Item(heading=words, lines=()) for words in dict.fromkeys(unwatched)]),
     ]
     if bundle.collection.kinds:
-        longer = [_Item(heading=words, lines=()) for words in _KEPT_LONGER]
+        from schoolkeeper_proto.notices.english import PLAIN
+
+        # The collector holds it (its ``store/holding.py``).
+        longer = [_Item(heading=words, lines=()) for words in PLAIN.longer]
         sections.append(("What is kept for longer", longer))
     if bundle.notice.contacts:
         sections.append(("Whom to ask", [_Item(heading=words, lines=()) for words in bundle.notice.contacts]))

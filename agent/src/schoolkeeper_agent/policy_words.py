@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from schoolkeeper_agent.policy_file import not_enforced
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.policy import Applicability, ApplicationRule, MediaRule, RuleMode, RuleText
+from schoolkeeper_proto.wording import few, window
 
-_SHOWN = 6
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MODES = {RuleMode.OBSERVE: "observed only", RuleMode.WARN: "warned of", RuleMode.ENFORCE: "enforced"}
 
 
@@ -52,21 +51,15 @@ def describe(bundle: OpenBundle) -> str:
 
 
 def _application(rule: ApplicationRule) -> Iterator[str]:
-    matches = _some([f"{match.by.value} {match.text}" for match in rule.matches])
+    matches = few([f"{match.by.value} {match.text}" for match in rule.matches])
     yield f"  {rule.decision.value}: {matches}{_when(rule.when)}"
     yield from _text(rule.text)
 
 
 def _medium(rule: MediaRule) -> Iterator[str]:
-    which = _some([*rule.serials, *rule.vendor_products, *rule.buses]) or "every medium"
+    which = few([*rule.serials, *rule.vendor_products, *rule.buses]) or "every medium"
     yield f"  {rule.access.value}: {which}{_when(rule.when)}"
     yield from _text(rule.text)
-
-
-def _some(words: list[str]) -> str:
-    """The first few, and how many there are more: a category has hundreds of names."""
-    more = len(words) - _SHOWN
-    return ", ".join(words[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _text(text: RuleText) -> Iterator[str]:
@@ -87,11 +80,4 @@ def _when(when: Applicability | None) -> str:
 
 def hours_of(when: Applicability) -> str:
     """The windows of time, as "Mon Tue 08:30-15:45; ..."."""
-    parts = []
-    for window in when.times:
-        days = " ".join(day for bit, day in enumerate(_DAYS) if window.weekdays >> bit & 1)
-        hours = "-".join(
-            f"{minute // 60:02}:{minute % 60:02}" for minute in (window.from_minute, window.to_minute)
-        )
-        parts.append(f"{days} {hours}")
-    return "; ".join(parts)
+    return "; ".join(window(one) for one in when.times)

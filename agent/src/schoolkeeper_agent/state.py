@@ -8,7 +8,7 @@ from typing import Protocol, Self
 from schoolkeeper_agent.collection import CollectionTable
 from schoolkeeper_agent.people import FIRST_PERSON_UID
 from schoolkeeper_agent.requests import Refusal, Requests, refused
-from schoolkeeper_agent.usage import Usage, empty
+from schoolkeeper_agent.usage import Usage, empty, heed
 from schoolkeeper_proto import model
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.conditions import KNOWN, Circumstances
@@ -150,6 +150,10 @@ class CoreState:
     def may_record(self, kind: str, now: int) -> bool:
         """Whether events of this kind are written down; ``now`` is wall time, the time that is believed decides."""
         return self.collection.may_record(kind, self.place, now + self.time.ahead_ms)
+
+    def heeded_usage(self, now: int) -> Usage:
+        """Use is counted only where and when it may be written down: what lies outside never reaches a count."""
+        return heed(self.usage, counting=self.may_record(model.ApplicationUsage.KIND, now), now=now)
 
     def groups_of(self, seen: Account) -> frozenset[str] | None:
         """Of the operating system and of the school's register; None when they cannot be told."""

@@ -23,6 +23,7 @@ from schoolkeeper_policies import model
 from schoolkeeper_policies.applies import in_periods
 from schoolkeeper_policies.model import Answer
 from schoolkeeper_proto.model import DecisionKind, Place, Severity
+from schoolkeeper_proto.wording import clock
 
 _DAY_MINUTES = 1_440
 _SEVERITY = {Answer.UNACCEPTABLE_AND_ILLEGAL: Severity.HIGH, Answer.UNACCEPTABLE: Severity.LOW}
@@ -181,13 +182,9 @@ def _other_times(windows: list[model.Hours]) -> tuple[model.Hours, ...]:
                 gaps.setdefault((at, start), []).append(day)
             at = max(at, end)
     return tuple(
-        model.Hours.model_validate({"days": tuple(days), "from": _clock(start), "to": _clock(end)})
+        model.Hours.model_validate({"days": tuple(days), "from": clock(start), "to": clock(end)})
         for (start, end), days in sorted(gaps.items())
     )
-
-
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def _bound(row: model.Row, answer: Answer, rules: tuple[str, ...]) -> Iterator[model.GrantBound]:

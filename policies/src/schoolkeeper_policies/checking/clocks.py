@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from schoolkeeper_policies import model
 from schoolkeeper_policies.problems import Problem
 from schoolkeeper_policies.source import Path, Source
+from schoolkeeper_proto.wording import clock as clock_text
 
 _DAY_MINUTES = 1_440
 _FIRST_YEAR, _YEARS = 2024, 6
@@ -65,7 +66,7 @@ def check_hours(source: Source, path: Path, hours: model.Hours, zone: str) -> It
         for change in sorted(changes_of(zone), key=lambda one: (one.weekday, one.first)):
             day = model.WEEKDAYS[change.weekday]
             if day in hours.days and change.first <= minute < change.last and minute < _DAY_MINUTES:
-                low, high = (f"{value // 60:02}:{value % 60:02}" for value in (change.first, change.last))
+                low, high = (clock_text(value) for value in (change.first, change.last))
                 yield source.problem(
                     (*path, key),
                     f"{clock} on a {day} happens twice, or not at all, when the clocks change in {zone}",

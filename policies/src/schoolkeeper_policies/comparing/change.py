@@ -61,10 +61,3 @@ def together(directions: Iterable[Direction]) -> Direction:
     if not matter:
         return Direction.WORDS
     return matter.pop() if len(matter) == 1 else Direction.DIFFERENT
-
-
-def by_order(before: float, after: float) -> Direction:
-    """STRICTER where the number grew."""
-    if before == after:
-        return Direction.WORDS
-    return Direction.STRICTER if after > before else Direction.WEAKER

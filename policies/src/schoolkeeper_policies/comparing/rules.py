@@ -23,10 +23,11 @@ from schoolkeeper_policies.comparing.ranks import (
     weights_of,
 )
 from schoolkeeper_policies.comparing.regions import Extent, Rule, rule_extent
-from schoolkeeper_policies.comparing.words import entry_said, few, said
+from schoolkeeper_policies.comparing.words import entry_said, said
 from schoolkeeper_proto.matching import mode_of
 from schoolkeeper_proto.model import DecisionKind, Severity
 from schoolkeeper_proto.policy import RuleText
+from schoolkeeper_proto.wording import few
 
 _WORDS = frozenset({"description", "why", "resolution", "source"})
 _WEIGHED = frozenset(

@@ -18,9 +18,7 @@ from schoolkeeper_proto.policy import (
     RuleException,
     SiteRule,
 )
-
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_SHOWN = 6
+from schoolkeeper_proto.wording import few, window
 
 
 def said(rule: Rule) -> str:
@@ -58,20 +56,11 @@ def entry_said(entry: object) -> str:
     return f"{entry.by} {entry.text}" if isinstance(entry, ApplicationMatch) else str(entry)
 
 
-def few(texts: list[str]) -> str:
-    rest = len(texts) - _SHOWN
-    return ", ".join(texts[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def when_said(when: Applicability | None) -> str:
     """' (Mon Tue 08:30-15:45; on-site; for staff)', or nothing for always and everywhere."""
     if when is None:
         return ""
-    parts = []
-    for window in when.times:
-        days = " ".join(day for bit, day in enumerate(DAYS) if window.weekdays >> bit & 1)
-        hours = "-".join(f"{at // 60:02}:{at % 60:02}" for at in (window.from_minute, window.to_minute))
-        parts.append(f"{days} {hours}")
+    parts = [window(one) for one in when.times]
     parts += [str(place) for place in when.places]
     if when.days:
         parts.append("on " + few([_days(days) for days in when.days]))

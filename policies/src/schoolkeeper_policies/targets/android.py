@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 from schoolkeeper_policies.targets import browsers, devices
-from schoolkeeper_policies.targets.common import Export, File, Notes, Platform, Policy
+from schoolkeeper_policies.targets.common import (
+    Export,
+    File,
+    Notes,
+    Platform,
+    Policy,
+    as_json,
+)
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.policy import MediaAccess, NetworkUse, PeripheralKind
 
@@ -37,7 +42,7 @@ def export(held: Policy) -> Export:
             notes.not_possible(setting.text.rule_id, "other browsers than Chrome")
     if connectivity:
         found["deviceConnectivityManagement"] = connectivity
-    data = (json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    data = as_json(found)
     return Export(
         platform=Platform.ANDROID, files=(File(name="policy.json", data=data),), coverage=notes.lines()
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 from schoolkeeper_policies.targets import browsers, devices
-from schoolkeeper_policies.targets.common import Export, File, Notes, Platform, Policy
+from schoolkeeper_policies.targets.common import (
+    Export,
+    File,
+    Notes,
+    Platform,
+    Policy,
+    as_json,
+)
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.policy import MediaAccess, NetworkUse, PeripheralKind
 
@@ -48,7 +53,7 @@ def export(held: Policy) -> Export:
     devices.no_applications(
         held, notes, "programs of other platforms: ChromeOS runs none of them outside of Linux"
     )
-    data = (json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    data = as_json(settings)
     return Export(
         platform=Platform.CHROMEOS, files=(File(name="chromeos.json", data=data),), coverage=notes.lines()
     )

@@ -6,6 +6,7 @@ out and named in the coverage; it is never widened or narrowed in silence.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class File:
 
     name: str
     data: bytes
+
+
+def as_json(value: object) -> bytes:
+    """The form of every JSON file that is exported: keys in order, so that the same policy gives the same bytes."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,12 @@ Each function answers with what holds always, and notes why the rest is left out
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from schoolkeeper_policies.targets.common import FORBIDS, Notes, Policy, portable
 from schoolkeeper_proto import policy
+
+R = TypeVar("R", policy.PeripheralRule, policy.NetworkRule)
 
 
 def medium_rule(held: Policy, notes: Notes, *, single: bool = False) -> policy.MediaRule | None:
@@ -45,24 +49,22 @@ def screen(held: Policy, notes: Notes) -> policy.ScreenSection | None:
 def peripherals(held: Policy, notes: Notes) -> list[policy.PeripheralRule]:
     """Peripherals that are forbidden always and to everybody; products that stay allowed are noted as missing."""
     section = held.section(policy.PeripheralsSection)
-    found = []
-    for rule in portable(section.rules, notes) if section is not None else ():
-        if rule.decision not in FORBIDS:
-            notes.not_possible(rule.text.rule_id, f"there is no setting for {rule.decision.value!r}")
-            continue
-        found.append(rule)
-    return found
+    return _forbidden(section.rules, notes) if section is not None else []
 
 
 def network(held: Policy, notes: Notes) -> list[policy.NetworkRule]:
     """Ways into a network that are forbidden always and to everybody."""
     section = held.section(policy.NetworkSection)
+    return _forbidden(section.rules, notes) if section is not None else []
+
+
+def _forbidden(rules: tuple[R, ...], notes: Notes) -> list[R]:
     found = []
-    for rule in portable(section.rules, notes) if section is not None else ():
-        if rule.decision not in FORBIDS:
+    for rule in portable(rules, notes):
+        if rule.decision in FORBIDS:
+            found.append(rule)
+        else:
             notes.not_possible(rule.text.rule_id, f"there is no setting for {rule.decision.value!r}")
-            continue
-        found.append(rule)
     return found
 
 

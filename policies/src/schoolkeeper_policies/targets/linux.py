@@ -5,10 +5,16 @@ Sources: the dconf administrator's manual, usbguard-rules.conf(5), the browsers'
 
 from __future__ import annotations
 
-import json
-
 from schoolkeeper_policies.targets import browsers, devices
-from schoolkeeper_policies.targets.common import Export, File, Notes, Platform, Policy, why_not
+from schoolkeeper_policies.targets.common import (
+    Export,
+    File,
+    Notes,
+    Platform,
+    Policy,
+    as_json,
+    why_not,
+)
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.policy import MediaAccess, PeripheralKind
 
@@ -53,14 +59,10 @@ def export(held: Policy) -> Export:
             File(name="usbguard/rules.conf", data=("\n".join([*guard, "allow id *:*"]) + "\n").encode())
         )
     files += [
-        File(name="chromium/policies/managed/schoolkeeper.json", data=_json(chrome)),
-        File(name="firefox/policies/policies.json", data=_json({"policies": browsers.firefox(held)})),
+        File(name="chromium/policies/managed/schoolkeeper.json", data=as_json(chrome)),
+        File(name="firefox/policies/policies.json", data=as_json({"policies": browsers.firefox(held)})),
     ]
     return Export(platform=Platform.LINUX, files=tuple(files), coverage=notes.lines())
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _dconf(keys: Keys) -> list[File]:

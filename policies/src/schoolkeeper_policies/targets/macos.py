@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 from schoolkeeper_policies.targets import apple, browsers, devices
-from schoolkeeper_policies.targets.common import FORBIDS, Export, File, Notes, Platform, Policy, portable
+from schoolkeeper_policies.targets.common import (
+    FORBIDS,
+    Export,
+    File,
+    Notes,
+    Platform,
+    Policy,
+    as_json,
+    portable,
+)
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.policy import MatchBy, MediaAccess, NetworkUse, PeripheralKind
 
@@ -129,5 +136,5 @@ def _storage(held: Policy, notes: Notes) -> list[File]:
         "Identifier": f"schoolkeeper.{held.school}.{held.group}.storage",
         "Payload": {"Restrictions": {"ExternalStorage": _STORAGE[access]}},
     }
-    data = (json.dumps(declaration, indent=2, sort_keys=True) + "\n").encode()
+    data = as_json(declaration)
     return [File(name="storage.declaration.json", data=data)]

@@ -18,6 +18,7 @@ from schoolkeeper_policies.targets.common import (
     Notes,
     Platform,
     Policy,
+    as_json,
     portable,
 )
 from schoolkeeper_proto import policy
@@ -77,16 +78,12 @@ def export(held: Policy) -> Export:
     firefox = {"policies": browsers.firefox(held)}
     files = [
         File(name="Registry.pol", data=registry_pol(entries)),
-        File(name="oma-uri.json", data=_json([uri.said() for uri in uris])),
-        File(name="firefox/policies.json", data=_json(firefox)),
+        File(name="oma-uri.json", data=as_json([uri.said() for uri in uris])),
+        File(name="firefox/policies.json", data=as_json(firefox)),
     ]
     if app_locker:
         files.insert(0, File(name="AppLocker.xml", data=_app_locker_xml(app_locker)))
     return Export(platform=Platform.WINDOWS, files=tuple(files), coverage=notes.lines())
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 # ---- registry ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from schoolkeeper_proto.model import Place
 from schoolkeeper_proto.notices import english, welsh
 from schoolkeeper_proto.notices.facts import Act, Audience, Collected, Facts, Restriction, Thing, When
 from schoolkeeper_proto.notices.words import Language, Level, Words
+from schoolkeeper_proto.wording import clock
 
 WORDS: dict[tuple[Language, Level], Words] = {
     (Language.ENGLISH, Level.PLAIN): english.PLAIN,
@@ -170,11 +171,7 @@ def _window(window: tuple[int, int, int], words: Words) -> str:
         days = words.day_range.format(first=words.days[held[0]], last=words.days[held[-1]])
     else:
         days = words.joined.join(words.days[day] for day in held)
-    return f"{days} {_clock(start)}–{_clock(end)}"
-
-
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}"
+    return f"{days} {clock(start)}–{clock(end)}"
 
 
 def _collected(said: Collected, words: Words) -> Item:
