@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from schoolkeeper_collector.command_line import guarded, now_ms
 from schoolkeeper_collector.config import ConfigError, load_settings
 from schoolkeeper_collector.ledger.recovery import RecoveryRefused, draft, open_generation
 from schoolkeeper_collector.ledger.sequencer import FencedError, Sequencer
@@ -73,7 +72,7 @@ def recover(
                 return f"wrote {write}: two officers `recover-sign {write}`; then `recover --signed {write}`"
             return _open(store, keys, entry, Repository(settings.state_dir))
 
-    typer.echo(_guarded(work))
+    typer.echo(guarded(work, _FAULTS, code=2))
 
 
 def recover_sign(
@@ -92,7 +91,7 @@ def recover_sign(
         file.write_bytes(encode(sign_entry(entry, officer_key)))
         return f"signed; {file} now has {len(entry.signatures) + 1} signatures"
 
-    typer.echo(_guarded(work))
+    typer.echo(guarded(work, _FAULTS, code=2))
 
 
 def sign_entry(entry: wire.LedgerEntry, path: Path) -> wire.LedgerEntry:
@@ -110,7 +109,7 @@ def _draft(store: Store, keys: ServiceKeys, reason: str) -> wire.LedgerEntry:
     if not reason.strip():
         raise RecoveryRefused("--reason is missing: say why the ledger begins a new generation")
     with store.read() as connection:
-        statement = draft(connection, keys.school_id, reason, _now_ms())
+        statement = draft(connection, keys.school_id, reason, now_ms())
     return wire.LedgerEntry(type=wire.StatementType.RECOVERY, statement=encode(statement))
 
 
@@ -118,10 +117,10 @@ def _open(store: Store, keys: ServiceKeys, entry: wire.LedgerEntry, repository: 
     published = decode(policy.KeyStatement, repository.current().key_statement)
     officers = {officer.key_id: officer.signing_key for officer in published.officers}
     sequencer = Sequencer(store, keys.school_id, keys.ledger, "recover")
-    sequencer.take_office(_now_ms())
+    sequencer.take_office(now_ms())
     try:
         with store.write() as connection:
-            statement = open_generation(connection, sequencer, keys.school_id, entry, officers, _now_ms())
+            statement = open_generation(connection, sequencer, keys.school_id, entry, officers, now_ms())
         sequencer.committed()
     finally:
         sequencer.leave_office()
@@ -129,15 +128,3 @@ def _open(store: Store, keys: ServiceKeys, entry: wire.LedgerEntry, repository: 
         f"generation {statement.new_generation} is open with {statement.restored_size} entries of the backup; "
         "start the collector: devices send again what they still hold, and what stays missing is shown as gaps"
     )
-
-
-def _guarded(work: Callable[[], str]) -> str:
-    try:
-        return work()
-    except _FAULTS as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import hmac
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +14,17 @@ from zoneinfo import ZoneInfo
 import typer
 from sqlalchemy import select
 
-from schoolkeeper_collector.config import ConfigError, load_settings
+from schoolkeeper_collector.command_line import actor, guarded, now_ms, opened_school, refuse
+from schoolkeeper_collector.config import ConfigError
 from schoolkeeper_collector.console import accounts, registers
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.incidents.log import CaseLog
 from schoolkeeper_collector.incidents.rerouting import reroute_all
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
-from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
+from schoolkeeper_collector.school.keys import KeysError, ServiceKeys
 from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force
-from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
-from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_collector.store.database import Store, StoreUrlError
+from schoolkeeper_collector.store.migrate import SchemaError
 from schoolkeeper_collector.store.tables import schools
 from schoolkeeper_policies.model import Register
 from schoolkeeper_policies.parse import load_pack
@@ -40,7 +39,6 @@ _FAULTS = (
     SchemaError,
     StoreUrlError,
     accounts.AccountError,
-    registers.RegisterError,
     PackInForceError,
     PolicyError,
     OSError,
@@ -98,10 +96,10 @@ def account_create(
                 display_name=name,
                 role=role,
                 console_key=school.keys.console_key,
-                now_ms=_now_ms(),
+                now_ms=now_ms(),
                 email=email,
                 person_account_name=person,
-                actor=_actor(),
+                actor=actor(),
             )
 
     made = _guarded(work)
@@ -130,7 +128,7 @@ def account_disable(login: Annotated[str, typer.Argument(help="The name to sign 
     def work(school: _School) -> accounts.Account:
         with school.store.write() as connection:
             return accounts.disable_account(
-                connection, school_id=school.school_id, login=login, now_ms=_now_ms(), actor=_actor()
+                connection, school_id=school.school_id, login=login, now_ms=now_ms(), actor=actor()
             )
 
     typer.echo(f"{_guarded(work).login} can no longer sign in, and its sessions have ended.")
@@ -147,8 +145,8 @@ def account_reset(login: Annotated[str, typer.Argument(help="The name to sign in
                 school_id=school.school_id,
                 login=login,
                 console_key=school.keys.console_key,
-                now_ms=_now_ms(),
-                actor=_actor(),
+                now_ms=now_ms(),
+                actor=actor(),
             )
 
     made = _guarded(work)
@@ -174,7 +172,7 @@ def people_import(
     def work(school: _School) -> tuple[registers.Taken, int]:
         today = datetime.now(_zone(school.store)).date()
         found = registers.read_register(file.read_bytes(), file.name, _settings(school.state_dir), today)
-        now = _now_ms()
+        now = now_ms()
         with school.store.write() as connection:
             taken = registers.store_people(
                 connection,
@@ -184,7 +182,7 @@ def people_import(
                 now_ms=now,
             )
             log = CaseLog(school.school_id, school.store.keystore)
-            moved = reroute_all(connection, log, school.school_id, _actor(), now)
+            moved = reroute_all(connection, log, school.school_id, actor(), now)
             kept = write_register(found.register).encode()
             write_file(SchoolPaths(school.state_dir).register, kept, private=True)
             return taken, moved
@@ -218,7 +216,7 @@ def asset_import(
     def work(school: _School) -> registers.Taken:
         rows = registers.read_assets(file.read_bytes(), file.name)
         with school.store.write() as connection:
-            return registers.store_assets(connection, school.school_id, rows, now_ms=_now_ms())
+            return registers.store_assets(connection, school.school_id, rows, now_ms=now_ms())
 
     taken = _guarded(work)
     typer.echo(f"assets: {taken.added} added, {taken.changed} changed, {taken.gone} removed")
@@ -241,38 +239,16 @@ def _first_sign_in(made: accounts.NewAccount) -> None:
 
 @contextmanager
 def _school() -> Iterator[_School]:
-    settings = load_settings()
-    keys = load_keys(settings.state_dir)
-    store = open_store(settings.store_url, settings.keys_url)
-    try:
-        check_schema(store)
-        yield _School(store, keys, settings.state_dir)
-    finally:
-        store.close()
+    with opened_school() as found:
+        yield _School(found.store, found.keys, found.settings.state_dir)
 
 
 def _guarded(work: Callable[[_School], T]) -> T:
-    try:
+    def with_school() -> T:
         with _school() as school:
             return work(school)
-    except registers.RegisterError as error:
-        for mistake in error.mistakes[:50]:
-            typer.echo(mistake, err=True)
-        if len(error.mistakes) > 50:
-            typer.echo(f"... and {len(error.mistakes) - 50} more", err=True)
-        typer.echo("Nothing was changed.", err=True)
-        raise typer.Exit(1) from error
-    except _FAULTS as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
 
-
-def _actor() -> str:
     try:
-        return f"shell:{getpass.getuser()}"[:64]
-    except (KeyError, OSError):
-        return "shell:unknown"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+        return guarded(with_school, _FAULTS)
+    except registers.RegisterError as error:
+        refuse(error, error.mistakes)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
@@ -14,14 +12,15 @@ from typing import Annotated, TypeVar
 import typer
 from sqlalchemy import select
 
-from schoolkeeper_collector.config import ConfigError, Settings, load_settings
+from schoolkeeper_collector.command_line import actor, date_of, guarded, now_ms, opened_school
+from schoolkeeper_collector.config import ConfigError, Settings
 from schoolkeeper_collector.devices import fleet, orders, tokens
 from schoolkeeper_collector.school import certificates
-from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
+from schoolkeeper_collector.school.keys import KeysError, ServiceKeys
 from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
-from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
-from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_collector.store.database import Store, StoreUrlError
+from schoolkeeper_collector.store.migrate import SchemaError
 from schoolkeeper_collector.store.tables import devices
 
 T = TypeVar("T")
@@ -58,10 +57,10 @@ class _Collector:
         with self.store.read() as connection:
             groups = fleet.active_groups(connection, self.school_id)
         before = self.repository.current()
-        after = self.repository.publish_groups(groups, self.school_id, self.keys.online, _now_ms())
+        after = self.repository.publish_groups(groups, self.school_id, self.keys.online, now_ms())
         if after.groups_version != before.groups_version:
             with self.store.write() as connection:
-                note_published(connection, self.school_id, before, after, _now_ms())
+                note_published(connection, self.school_id, before, after, now_ms())
 
 
 def register(app: typer.Typer) -> None:
@@ -95,12 +94,12 @@ def token_create(
                     lifetime_ms=lifetime,
                     root_sha256=hashlib.sha256(collector.repository.root_chain()[0]).digest(),
                     ca_sha256=hashlib.sha256(certificates.der(collector.keys.ca_certificate)).digest(),
-                    created_by=_actor(),
-                    now_ms=_now_ms(),
+                    created_by=actor(),
+                    now_ms=now_ms(),
                 )
         return token.text()
 
-    typer.echo(_guarded(work))
+    typer.echo(guarded(work, _FAULTS))
 
 
 @token_app.command("list")
@@ -108,15 +107,15 @@ def token_list() -> None:
     """List tokens and how much of each is used."""
 
     def work() -> list[str]:
-        now = _now_ms()
+        now = now_ms()
         with _collector() as collector, collector.store.read() as connection:
             return [
-                f"{t.token_id}  {t.state(now).value:8} {t.uses:4}/{t.uses_allowed:<4} {_date(t.expires_ms)}  "
+                f"{t.token_id}  {t.state(now).value:8} {t.uses:4}/{t.uses_allowed:<4} {date_of(t.expires_ms)}  "
                 f"{t.group}  by {t.created_by}"
                 for t in tokens.list_tokens(connection, collector.school_id)
             ]
 
-    for line in _guarded(work) or ["no tokens"]:
+    for line in guarded(work, _FAULTS) or ["no tokens"]:
         typer.echo(line)
 
 
@@ -130,11 +129,11 @@ def token_revoke(token_id: str) -> None:
                 connection,
                 school_id=collector.school_id,
                 token_id=token_id,
-                actor=_actor(),
-                now_ms=_now_ms(),
+                actor=actor(),
+                now_ms=now_ms(),
             )
 
-    _guarded(work)
+    guarded(work, _FAULTS)
     typer.echo(f"Token {token_id} is revoked.")
 
 
@@ -151,7 +150,7 @@ def device_list() -> None:
             ).all()
         lines = []
         for row in rows:
-            seen = _date(row.last_contact_ms) if row.last_contact_ms else "never seen"
+            seen = date_of(row.last_contact_ms) if row.last_contact_ms else "never seen"
             same = f"  same serial as {bytes(row.same_serial_as).hex()}" if row.same_serial_as else ""
             mark = "  SIMULATED" if row.simulated else ""
             lines.append(
@@ -160,7 +159,7 @@ def device_list() -> None:
             )
         return lines
 
-    for line in _guarded(work) or ["no devices"]:
+    for line in guarded(work, _FAULTS) or ["no devices"]:
         typer.echo(line)
 
 
@@ -179,14 +178,14 @@ def device_revoke(
                     connection,
                     school_id=collector.school_id,
                     device_id=device_id,
-                    actor=_actor(),
+                    actor=actor(),
                     reason=reason,
-                    now_ms=_now_ms(),
+                    now_ms=now_ms(),
                 )
             collector.publish_groups()
         return device_id
 
-    typer.echo(f"Device {_guarded(work).hex()} is revoked.")
+    typer.echo(f"Device {guarded(work, _FAULTS).hex()} is revoked.")
 
 
 @device_app.command("join")
@@ -206,13 +205,13 @@ def device_join(
                     school_id=collector.school_id,
                     old=first,
                     new=second,
-                    actor=_actor(),
-                    now_ms=_now_ms(),
+                    actor=actor(),
+                    now_ms=now_ms(),
                 )
             collector.publish_groups()
         return first, second
 
-    first, second = _guarded(work)
+    first, second = guarded(work, _FAULTS)
     typer.echo(f"Device {first.hex()} is joined into {second.hex()}.")
 
 
@@ -234,13 +233,13 @@ def device_command(
                 device_id=device_id,
                 word=word,
                 signer=collector.keys.command,
-                actor=_actor(),
-                now_ms=_now_ms(),
+                actor=actor(),
+                now_ms=now_ms(),
                 lifetime_ms=lifetime,
             )
         return device_id
 
-    told = _guarded(work).hex()
+    told = guarded(work, _FAULTS).hex()
     typer.echo(
         f"{word.value} waits for {told}; what comes of it: schoolkeeper-collector device show {told[:12]}"
     )
@@ -253,17 +252,17 @@ def device_show(
     """Show a device's latest commands and what it answered."""
 
     def work() -> list[str]:
-        now = _now_ms()
+        now = now_ms()
         with _collector() as collector, collector.store.read() as connection:
             device_id = fleet.find_device(connection, collector.school_id, device)
             found = orders.commands_of(connection, collector.school_id, device_id, now)
         lines = [
-            f"{_date(line.created_ms)}  {line.word:15} {line.state.value:8} by {line.created_by}  {line.detail}"
+            f"{date_of(line.created_ms)}  {line.word:15} {line.state.value:8} by {line.created_by}  {line.detail}"
             for line in found
         ]
         return [device_id.hex(), *(lines or ["no commands"])]
 
-    for line in _guarded(work):
+    for line in guarded(work, _FAULTS):
         typer.echo(line)
 
 
@@ -280,34 +279,5 @@ def parse_lifetime(text: str) -> int:
 
 @contextmanager
 def _collector() -> Iterator[_Collector]:
-    settings = load_settings()
-    keys = load_keys(settings.state_dir)
-    store = open_store(settings.store_url, settings.keys_url)
-    try:
-        check_schema(store)
-        yield _Collector(settings, keys, Repository(settings.state_dir), store)
-    finally:
-        store.close()
-
-
-def _guarded(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except _FAULTS as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
-def _actor() -> str:
-    try:
-        return f"shell:{getpass.getuser()}"[:64]
-    except (KeyError, OSError):
-        return "shell:unknown"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _date(unix_ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(unix_ms // 1000))
+    with opened_school() as school:
+        yield _Collector(school.settings, school.keys, Repository(school.settings.state_dir), school.store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,8 @@ from zoneinfo import ZoneInfo
 import typer
 from sqlalchemy import select
 
-from schoolkeeper_collector.config import ConfigError, Settings, load_settings
+from schoolkeeper_collector.command_line import actor, guarded, now_ms, opened_school, refuse
+from schoolkeeper_collector.config import ConfigError, Settings
 from schoolkeeper_collector.devices import inventory
 from schoolkeeper_collector.devices.inventory_columns import Format, format_of
 from schoolkeeper_collector.devices.inventory_importing import (
@@ -21,13 +21,12 @@ from schoolkeeper_collector.devices.inventory_importing import (
     import_inventory,
     sentences,
 )
-from schoolkeeper_collector.school.keys import KeysError, load_keys
-from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
-from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_collector.school.keys import KeysError
+from schoolkeeper_collector.store.database import Store, StoreUrlError
+from schoolkeeper_collector.store.migrate import SchemaError
 from schoolkeeper_collector.store.tables import schools
 
 T = TypeVar("T")
-_SHOWN = 50
 _FAULTS = (ConfigError, KeysError, SchemaError, StoreUrlError, OSError)
 inventory_app = typer.Typer(help="Devices as another system tells of them.", no_args_is_help=True)
 
@@ -66,8 +65,8 @@ def inventory_import(
             kind=layout or format_of(source),
             exported_on=exported_on,
             zone=zone,
-            actor=_actor(),
-            now_ms=_now_ms(),
+            actor=actor(),
+            now_ms=now_ms(),
         )
 
     for sentence in sentences(_guarded(work)):
@@ -80,7 +79,7 @@ def inventory_list() -> None:
 
     def work(settings: Settings, store: Store, school_id: str) -> list[str]:
         with store.read() as connection:
-            held = inventory.load_inventory(connection, school_id, _now_ms(), settings.inventory_stale_days)
+            held = inventory.load_inventory(connection, school_id, now_ms(), settings.inventory_stale_days)
         old = [tale.source for tale in held.tales if tale.stale]
         return [
             f"{one.name:24} {one.devices:6} devices, {old.count(one.name)} of them old; told "
@@ -98,7 +97,7 @@ def inventory_forget(source: Annotated[str, typer.Argument(help="As it was calle
 
     def work(settings: Settings, store: Store, school_id: str) -> bool:
         del settings
-        return forget(store, school_id, source, actor=_actor(), now_ms=_now_ms())
+        return forget(store, school_id, source, actor=actor(), now_ms=now_ms())
 
     if not _guarded(work):
         typer.echo(
@@ -109,33 +108,11 @@ def inventory_forget(source: Annotated[str, typer.Argument(help="As it was calle
 
 
 def _guarded(work: Callable[[Settings, Store, str], T]) -> T:
+    def with_store() -> T:
+        with opened_school() as school:
+            return work(school.settings, school.store, school.keys.school_id)
+
     try:
-        settings = load_settings()
-        keys = load_keys(settings.state_dir)
-        store = open_store(settings.store_url, settings.keys_url)
-        try:
-            check_schema(store)
-            return work(settings, store, keys.school_id)
-        finally:
-            store.close()
+        return guarded(with_store, _FAULTS)
     except inventory.InventoryError as error:
-        for mistake in error.mistakes[:_SHOWN]:
-            typer.echo(mistake, err=True)
-        if len(error.mistakes) > _SHOWN:
-            typer.echo(f"... and {len(error.mistakes) - _SHOWN} more", err=True)
-        typer.echo("Nothing was changed.", err=True)
-        raise typer.Exit(1) from error
-    except _FAULTS as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
-def _actor() -> str:
-    try:
-        return f"shell:{getpass.getuser()}"[:64]
-    except (KeyError, OSError):
-        return "shell:unknown"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+        refuse(error, error.mistakes)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import typer
 
+from schoolkeeper_collector.command_line import date_of, guarded, now_ms, opened_school
 from schoolkeeper_collector.config import ConfigError, Settings, load_settings
 from schoolkeeper_collector.devices.fleet import DeviceError, find_device
 from schoolkeeper_collector.incidents.holds import Hold, HoldBook, HoldError
 from schoolkeeper_collector.incidents.log import CaseLog
 from schoolkeeper_collector.school.keeping import check_periods, periods_of, told_days
-from schoolkeeper_collector.school.keys import KeysError, load_keys
+from schoolkeeper_collector.school.keys import KeysError
 from schoolkeeper_collector.school.pack_in_force import PackInForceError, pack_in_force
-from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
-from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_collector.store.database import Store, StoreUrlError
+from schoolkeeper_collector.store.migrate import SchemaError
 from schoolkeeper_collector.store.retention import Retention, retention_of
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_proto.codec import kind_number
@@ -69,13 +69,13 @@ def hold_add(
             raise HoldError("name either --incident NUMBER or --device DEVICE")
         with _opened() as opened, opened.store.write() as connection:
             if incident is not None:
-                hold = opened.book.on_incident(connection, incident, reason=reason, by=by, now_ms=_now_ms())
+                hold = opened.book.on_incident(connection, incident, reason=reason, by=by, now_ms=now_ms())
             else:
                 device_id = find_device(connection, opened.school_id, device)
-                hold = opened.book.on_device(connection, device_id, reason=reason, by=by, now_ms=_now_ms())
+                hold = opened.book.on_device(connection, device_id, reason=reason, by=by, now_ms=now_ms())
             return hold, opened.book.held_events(connection, hold)
 
-    hold, number = _guarded(work)
+    hold, number = guarded(work, _FAULTS)
     typer.echo(f"Hold {hold.number} on {hold.what}: {number} events are there to be held. It is in the log.")
 
 
@@ -92,7 +92,7 @@ def hold_list(
                 for hold in opened.book.listed(connection, released=released)
             ]
 
-    for line in _guarded(work) or ["no holds"]:
+    for line in guarded(work, _FAULTS) or ["no holds"]:
         typer.echo(line)
 
 
@@ -106,9 +106,9 @@ def hold_release(
 
     def work() -> Hold:
         with _opened() as opened, opened.store.write() as connection:
-            return opened.book.release(connection, number, reason=reason, by=by, now_ms=_now_ms())
+            return opened.book.release(connection, number, reason=reason, by=by, now_ms=now_ms())
 
-    hold = _guarded(work)
+    hold = guarded(work, _FAULTS)
     typer.echo(f"Hold {hold.number} on {hold.what} is released. It is in the log.")
 
 
@@ -131,42 +131,21 @@ def keeping() -> None:
         lines.append(f"what an incident rests on: {periods.incident_days} days after it is closed")
         return lines
 
-    for line in _guarded(work):
+    for line in guarded(work, _FAULTS):
         typer.echo(line)
 
 
 def _line(hold: Hold, number: int) -> str:
-    since = f"since {_date(hold.placed_ms)} by {hold.placed_by}: {hold.reason}"
+    since = f"since {date_of(hold.placed_ms)} by {hold.placed_by}: {hold.reason}"
     text = f"{hold.number:4}  {hold.what}  {number} events  {since}"
     if hold.released_ms is not None:
-        text += f"  RELEASED {_date(hold.released_ms)} by {hold.released_by}: {hold.released_because}"
+        text += f"  RELEASED {date_of(hold.released_ms)} by {hold.released_by}: {hold.released_because}"
     return text
 
 
 @contextmanager
 def _opened() -> Iterator[_Opened]:
-    settings = load_settings()
-    keys = load_keys(settings.state_dir)
-    store = open_store(settings.store_url, settings.keys_url)
-    try:
-        check_schema(store)
-        book = HoldBook(keys.school_id, CaseLog(keys.school_id, store.keystore))
-        yield _Opened(settings, store, book, keys.school_id)
-    finally:
-        store.close()
-
-
-def _guarded(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except _FAULTS as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _date(unix_ms: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(unix_ms // 1000))
+    with opened_school() as school:
+        school_id = school.keys.school_id
+        book = HoldBook(school_id, CaseLog(school_id, school.store.keystore))
+        yield _Opened(school.settings, school.store, book, school_id)

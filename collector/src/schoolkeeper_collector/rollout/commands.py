@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 import typer
 from sqlalchemy.exc import OperationalError
 
+from schoolkeeper_collector.command_line import now_ms
 from schoolkeeper_collector.config import ConfigError, load_settings
 from schoolkeeper_collector.rollout import gate, state
 from schoolkeeper_collector.rollout.gate import Standing
@@ -53,7 +54,7 @@ def show() -> None:
     """Show every rollout: its rings, who has the new policy, what was measured, and what happens next."""
 
     def work(store: Store, rollouts: Rollouts) -> list[str]:
-        now = _now_ms()
+        now = now_ms()
         rollouts.step(now)
         with store.read() as connection:
             found = [
@@ -102,7 +103,7 @@ def _act(action: str, group: str, reason: str) -> None:
 
     def work(store: Store, rollouts: Rollouts) -> state.Standing:
         return by_hand(
-            store, rollouts, group, action, actor=getpass.getuser(), reason=reason.strip(), now_ms=_now_ms()
+            store, rollouts, group, action, actor=getpass.getuser(), reason=reason.strip(), now_ms=now_ms()
         )
 
     done = _work(work)
@@ -147,7 +148,3 @@ def _work(work: Callable[[Store, Rollouts], T]) -> T:
     except _FAULTS as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
