@@ -15,6 +15,7 @@ from schoolkeeper_policies.registers import Register
 from schoolkeeper_proto import mandatory, policy
 from schoolkeeper_proto.marks import mark_hash
 from schoolkeeper_proto.model import DecisionKind, Posture, SealingScheme
+from schoolkeeper_proto.posture import Check
 
 PEOPLE_CAPABILITY = "people/1"
 """Asked of devices whose rules name groups of people: one without it would leave such a rule out."""
@@ -271,7 +272,7 @@ def _bound(bound: model.GrantBound) -> policy.GrantBound:
 def _checks(pack: model.Pack) -> tuple[policy.PostureCheck, ...]:
     """The pack's checks, and the one that no pack can leave out."""
     checks = tuple(_check(check) for check in pack.posture)
-    if any(check.check == mandatory.FILTER_CHECK for check in checks):
+    if any(check.check is Check.CONTENT_FILTER for check in checks):
         return checks
     added = policy.PostureCheck(check=mandatory.FILTER_CHECK, every_seconds=3_600, fix=mandatory.FIX)
     return (*checks, added)
@@ -279,7 +280,22 @@ def _checks(pack: model.Pack) -> tuple[policy.PostureCheck, ...]:
 
 def _check(check: model.PostureCheck) -> policy.PostureCheck:
     return policy.PostureCheck(
-        check=check.check, every_seconds=check.every_seconds, threshold=check.threshold, fix=check.fix
+        check=check.check.value,
+        every_seconds=check.every_seconds,
+        threshold=check.threshold,
+        fix=check.fix,
+        filter_test=_filter_test(check.filter_test) if check.filter_test is not None else None,
+    )
+
+
+def _filter_test(test: model.FilterTest) -> policy.FilterTest:
+    return policy.FilterTest(
+        blocked_url=test.blocked_page,
+        control_url=test.control_page,
+        refusal_says=test.refusal_says,
+        provider=test.provider,
+        declares=test.declares or "",
+        declared_on=test.declared_on.isoformat() if test.declared_on is not None else "",
     )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.model import Posture
+from schoolkeeper_proto.posture import Check
 
-FILTER_CHECK = "content-filter"
+FILTER_CHECK = Check.CONTENT_FILTER.value
 LONGEST_SECONDS = 86_400
 """It is looked at once a day at least."""
 FIX = "Turn the school's web filter on for this device and ask the filter's provider; tell the DSL until it is on."

@@ -225,13 +225,26 @@ class ScreenSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilterTest:
+    """Two addresses to try (http or https), and the provider's declaration (``declared_on`` as YYYY-MM-DD)."""
+
+    blocked_url: str
+    control_url: str
+    refusal_says: str = ""
+    provider: str = ""
+    declares: str = ""
+    declared_on: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PostureCheck:
-    """``threshold`` is in the check's own unit, 0 for its default."""
+    """``threshold`` is in the check's own unit (``posture.THRESHOLDS``), 0 for its default."""
 
     check: str
     every_seconds: int
     threshold: int = 0
     fix: str = ""
+    filter_test: FilterTest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,11 +430,22 @@ class GrantsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationTerms:
+    """``quiet``: nothing is said at the device, for a case about staff. ``ground_by``: "head" or "chair", who recorded
+    the ground; ``ground_reference``: where, never its words (W-104)."""
+
+    quiet: bool = False
+    ground_by: str = ""
+    ground_reference: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GrantPayload:
-    """What a grant carries: rules of an emergency block, or the grants that a revocation ends."""
+    """What a grant carries: rules of an emergency block, the grants that end, or how a device is isolated."""
 
     applications: ApplicationsSection | None = None
     grant_ids: tuple[bytes, ...] = ()
+    isolation: IsolationTerms | None = None
 
 
 Section = (
@@ -500,6 +524,32 @@ class GroupMap:
     school_id: str
     version: int
     assignments: tuple[GroupAssignment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeMoves:
+    """Groups whose devices may come to ``to_group`` by the collector's word alone."""
+
+    to_group: str
+    from_groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedMove:
+    """One device that may come to a group whose safeguarding rules are weaker, until then."""
+
+    device_id: bytes
+    to_group: str
+    until_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMoves:
+    """Into which groups a device may be moved; signed by officers together with the bundles."""
+
+    school_id: str
+    free: tuple[FreeMoves, ...] = ()
+    signed: tuple[SignedMove, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ ROLES = ("root", "targets", "snapshot", "timestamp")
 GROUPS_ROLE = "groups"
 KEYS_TARGET = "keys"
 GROUPS_TARGET = "groups/map"
+MOVES_TARGET = "moves"
 ROLLOUT_ROLE = "rollout"
 STAGE_TARGET = "stage/rollout"
 TIMESTAMP_DAYS = 14

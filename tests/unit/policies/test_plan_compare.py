@@ -173,8 +173,26 @@ def test_the_screen_and_the_checks() -> None:
     assert (
         only(checks("updates", threshold=14), checks("updates", threshold=7)).direction is Direction.STRICTER
     )
-    assert only(checks("updates", threshold=14), checks("updates")).direction is Direction.DIFFERENT
+    # Leaving it out is the default, 14 days: the same as said.
+    assert only(checks("updates", threshold=14), checks("updates")).direction is Direction.WORDS
+    assert only(checks("updates", threshold=7), checks("updates")).direction is Direction.WEAKER
+    longer = only(checks("password-length"), checks("password-length", threshold=12))
+    assert longer.direction is Direction.STRICTER
+    assert only(checks("of-tomorrow"), checks("of-tomorrow", threshold=3)).direction is Direction.DIFFERENT
     assert only(checks("lock"), checks("lock", 600)).direction is Direction.WEAKER
+
+
+def test_what_a_filter_test_tries_is_a_safeguarding_matter() -> None:
+    def tried(test: policy.FilterTest | None) -> OpenBundle:
+        check = policy.PostureCheck(check="content-filter", every_seconds=600, filter_test=test)
+        return replace(EMPTY, posture=policy.PostureSection(checks=(check,)))
+
+    test = policy.FilterTest(blocked_url="http://test.filter.example/", control_url="http://school.example/")
+    assert only(tried(None), tried(test)).direction is Direction.STRICTER
+    assert only(tried(test), tried(None)).weakens_safeguarding
+    moved = only(tried(test), tried(replace(test, blocked_url="http://elsewhere.example/")))
+    assert (moved.direction, moved.safeguarding) == (Direction.DIFFERENT, True)
+    assert "elsewhere.example" in moved.after
 
 
 def test_dropping_the_check_of_the_filter_always_weakens_safeguarding() -> None:

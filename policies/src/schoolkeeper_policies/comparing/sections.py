@@ -14,13 +14,15 @@ from schoolkeeper_proto.matching import mode_of
 from schoolkeeper_proto.policy import (
     CollectedKind,
     CollectionSection,
+    FilterTest,
     NoticeLine,
     PostureCheck,
     PostureSection,
     ScreenSection,
 )
+from schoolkeeper_proto.posture import THRESHOLDS, Check
 
-FILTER_CHECKS = ("filter", "web-filter", "canary")
+FILTER_CHECKS = (Check.CONTENT_FILTER.value, "filter", "web-filter", "canary")
 """A posture check whose name begins so says whether illegal content is filtered: dropping it is never a detail."""
 SAFEGUARDING_KINDS = (
     "person.report",
@@ -37,8 +39,6 @@ SAFEGUARDING_KINDS = (
     "posture",
 )
 """Kinds without which a safeguarding concern would not be seen, or would not be put down to anybody."""
-_LOWER_IS_STRICTER = frozenset({"updates", "antivirus"})
-"""Checks whose threshold is an age in days."""
 
 
 def compare_screen(group: str, old: ScreenSection | None, new: ScreenSection | None) -> Iterator[Change]:
@@ -117,13 +117,30 @@ def _check_aspects(old: PostureCheck, new: PostureCheck) -> Iterator[Aspect]:
         direction = Direction.DIFFERENT
         if name == "fix":
             direction = Direction.WORDS
-        elif name == "every_seconds" or (
-            name == "threshold" and old.check in _LOWER_IS_STRICTER and before and after
-        ):
-            direction = Direction.STRICTER if after < before else Direction.WEAKER
+        elif name == "every_seconds":
+            direction = _direction(before, after, lower_is_stricter=True)
+        elif name == "threshold" and (heeded := THRESHOLDS.get(old.check)) is not None:
+            before, after = before or heeded.default, after or heeded.default
+            direction = _direction(before, after, lower_is_stricter=heeded.lower_is_stricter)
+        elif name == "filter_test":
+            if before is None or after is None:
+                direction = Direction.STRICTER if before is None else Direction.WEAKER
+            before, after = _tried(before), _tried(after)
         yield Aspect(
             direction=direction, before=f"{name} {before}", after=f"{name} {after}", why=f"{name} changed"
         )
+
+
+def _direction(before: int, after: int, *, lower_is_stricter: bool) -> Direction:
+    if before == after:
+        return Direction.WORDS
+    return Direction.STRICTER if (after < before) is lower_is_stricter else Direction.WEAKER
+
+
+def _tried(test: FilterTest | None) -> str:
+    if test is None:
+        return "none"
+    return f"of {test.blocked_url} beside {test.control_url}, refusal says {test.refusal_says!r}"
 
 
 def _check(check: PostureCheck) -> str:

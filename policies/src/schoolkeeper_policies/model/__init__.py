@@ -23,6 +23,7 @@ from schoolkeeper_policies.model.collect import (
     KINDS,
     Collected,
     Collection,
+    FilterTest,
     Notice,
     PostureCheck,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "Collected",
     "Collection",
     "EndTime",
+    "FilterTest",
     "GrantBound",
     "Group",
     "GroupName",

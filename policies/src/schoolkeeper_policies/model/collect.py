@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import date
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from schoolkeeper_policies.model.base import Strict, Text
 from schoolkeeper_proto.model import BODY_CLASSES, ApplicationUsage, SealingScheme, SiteUsage
+from schoolkeeper_proto.posture import THRESHOLDS, Check
 
 KINDS = frozenset(cls.KIND for cls in BODY_CLASSES)
 COUNTS_OF_USE = frozenset({ApplicationUsage.KIND, SiteUsage.KIND})
 """What people do where no rule is about it: off away from school and out of its hours, unless the school decides."""
 
 
+Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+[^\s]*$", max_length=500)]
+
+
+class FilterTest(Strict):
+    """How a device tries whether the school's web filter works, and what its provider says of it."""
+
+    blocked_page: Address
+    """An address that the filter must refuse: the provider's own test page, never a page of that kind itself."""
+    control_page: Address
+    """An address that always answers, so that no network is not taken for a filter."""
+    refusal_says: Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)] = ""
+    """Words that only the filter's refusal page carries; leave it out where the filter shows no page."""
+    provider: Text = "the school"
+    """Who runs the filter."""
+    declares: Text | None = None
+    """What the provider declares of it, as "member of the IWF; blocks the CTIRU list". Shown as a declaration."""
+    declared_on: date | None = None
+    """When the provider last said so."""
+
+    @field_validator("control_page")
+    @classmethod
+    def _another(cls, control: str, info: ValidationInfo) -> str:
+        if control == info.data.get("blocked_page"):
+            raise ValueError("must be another address than 'blocked_page': one is refused, the other answers")
+        return control
+
+
 class PostureCheck(Strict):
     """One check of the device's own state."""
 
-    check: Text
+    check: Check
     """Which one."""
     every_seconds: int = Field(ge=60, le=604_800)
     """How often."""
@@ -25,6 +54,24 @@ class PostureCheck(Strict):
     """In the check's own unit, mostly days; 0 for its default."""
     fix: Text
     """What to do where it fails."""
+    filter_test: FilterTest | None = None
+    """Only for ``content-filter``: what to try. Without it the answer stays 'unknown'."""
+
+    @field_validator("threshold")
+    @classmethod
+    def _heeded(cls, threshold: int, info: ValidationInfo) -> int:
+        check = info.data.get("check")
+        if threshold and check is not None and check not in THRESHOLDS:
+            raise ValueError(f"{check.value} heeds no threshold; leave it out")
+        return threshold
+
+    @field_validator("filter_test")
+    @classmethod
+    def _of_the_filter(cls, test: FilterTest | None, info: ValidationInfo) -> FilterTest | None:
+        check = info.data.get("check")
+        if test is not None and check is not None and check is not Check.CONTENT_FILTER:
+            raise ValueError(f"belongs to the check {Check.CONTENT_FILTER.value}, not to {check.value}")
+        return test
 
 
 class Collected(Strict):

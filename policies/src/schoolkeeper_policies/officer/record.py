@@ -35,13 +35,17 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleStep:
-    """``from_version`` 0 and an empty hash: the group is new. Hashes are SHA-256, hexadecimal."""
+    """``from_version`` 0 and an empty hash: the group is new, and compared with the group ``against``.
+
+    Hashes are SHA-256, hexadecimal.
+    """
 
     group: str
     from_version: int
     from_sha256: str
     to_version: int
     to_sha256: str
+    against: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +234,7 @@ def _consent_lacks(given: Assessment | None, statement: policy.KeyStatement) -> 
     return [f"the leadership's consent{said}: stage with --consent-by {' or '.join(leaders)}"]
 
 
-_STEP = ("group", "from_version", "from_sha256", "to_version", "to_sha256")
+_STEP = ("group", "from_version", "from_sha256", "to_version", "to_sha256", "against")
 _LINE = ("group", "section", "rule_id", "what", "direction", "safeguarding", "before", "after", "why")
 _ASSESSMENT = ("by", "text")
 
@@ -246,6 +250,8 @@ def _step(item: Mapping[str, object]) -> BundleStep:
         from_sha256=_text(item, "from_sha256"),
         to_version=_number(item, "to_version"),
         to_sha256=_text(item, "to_sha256"),
+        # Entries from before new groups were compared do not say it.
+        against=_text(item, "against") if "against" in item else "",
     )
 
 

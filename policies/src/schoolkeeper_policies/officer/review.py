@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from schoolkeeper_policies.officer import record, rollout_words, statement_words
+from schoolkeeper_policies.comparing.moves import nearest
+from schoolkeeper_policies.officer import group_moves, record, rollout_words, statement_words
 from schoolkeeper_policies.officer.memory import Memory
 from schoolkeeper_policies.officer.staged import Staged
 from schoolkeeper_policies.plan import Change, compare
@@ -27,7 +28,7 @@ _DELEGATED = {trust.GROUPS_ROLE: trust.GROUPS_TARGET, trust.ROLLOUT_ROLE: trust.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleChange:
-    """A group's bundle: version 0 before means that the group is new."""
+    """A group's bundle. Version 0 before: the group is new, and ``changes`` are those against another one's."""
 
     group: str
     target: str
@@ -36,6 +37,8 @@ class BundleChange:
     from_sha256: str
     to_sha256: str
     changes: tuple[Change, ...]
+    against: str = ""
+    """For a new group: the group in force that it is compared with."""
 
     @property
     def step(self) -> record.BundleStep:
@@ -45,6 +48,7 @@ class BundleChange:
             from_sha256=self.from_sha256,
             to_version=self.to_version,
             to_sha256=self.to_sha256,
+            against=self.against,
         )
 
 
@@ -104,10 +108,13 @@ def review(staged: Staged, memory: Memory, now_ms: int, *, draft: bool = False) 
     if memory.school_id and statement.school_id != memory.school_id:
         raise trust.TrustRefused("wrong-school", f"the change is of the school {statement.school_id!r}")
     bundles, opened = _bundles(staged, files, view, held, statement.school_id, memory)
+    listed, listed_before = _moves(files.get(trust.MOVES_TARGET)), _moves(_held(staged, held, trust.MOVES_TARGET))
+    group_moves.check(listed, opened, statement.school_id, now_ms)
     other = (
         *statement_words.officer_changes(in_force_root, root),
         *statement_words.root_key_changes(in_force_root, root),
         *statement_words.statement_changes(before, statement),
+        *group_moves.words(listed_before, listed),
         *_other_targets(view, held, files),
     )
     entry = _record(files, view, held, None if draft else bundles, statement.school_id)
@@ -141,8 +148,12 @@ def review(staged: Staged, memory: Memory, now_ms: int, *, draft: bool = False) 
             bundles=memory.bundles
             | {bundle.target: bundle.from_version for bundle in bundles if bundle.from_version},
         ),
-        opened=opened,
+        opened={group: each[0] for group, each in opened.items()},
     )
+
+
+def _moves(data: bytes | None) -> policy.GroupMoves | None:
+    return None if data is None else decode(policy.GroupMoves, data)
 
 
 def open_whole(data: bytes, school_id: str, group: str) -> OpenBundle:
@@ -272,21 +283,25 @@ def _bundles(
     held: trust.TargetsView,
     school_id: str,
     memory: Memory,
-) -> tuple[tuple[BundleChange, ...], dict[str, OpenBundle]]:
-    """Every bundle that no device could have had until now, against the one of its group in force."""
+) -> tuple[tuple[BundleChange, ...], dict[str, list[OpenBundle]]]:
+    """Every bundle that no device could have had until now, against the one of its group in force.
+
+    A new group's is held against another group's: one that is weaker than all there are would else need nothing.
+    Also every bundle to come by group, the one in force first.
+    """
     for name in held.targets:
         if name.startswith(_BUNDLES) and name.count("/") == 1 and name not in view.targets:
             raise trust.TrustRefused(
                 "no-target", f"the change takes away {name!r}: its devices would be without rules"
             )
-    found, opened = [], {}
+    found: list[BundleChange] = []
+    opened: dict[str, list[OpenBundle]] = {}
     for name in sorted(view.targets):
         if not name.startswith(_BUNDLES):
             continue
         group = name.split("/")[1]
         after = open_whole(files[name], school_id, group)
-        if name == trust.bundle_target(group):
-            opened[group] = after
+        opened.setdefault(group, []).append(after)
         known = {entry.sha256 for n, entry in held.targets.items() if n.split("/")[:2] == ["bundles", group]}
         if view.targets[name].sha256 in known:
             continue
@@ -294,6 +309,9 @@ def _bundles(
         old = _held(staged, held, now_name)
         before = open_whole(old, school_id, group) if old else None
         from_version = before.manifest.version if before else 0
+        against = before
+        if against is None:
+            against = _nearest(staged, held, school_id, after)
         if lacking := mandatory.missing(after.posture, after.collection):
             raise trust.TrustRefused("mandatory-check", f"the bundle of {group!r}: {lacking}")
         if after.manifest.version <= max(from_version, memory.bundles.get(name, 0)):
@@ -309,10 +327,23 @@ def _bundles(
                 to_version=after.manifest.version,
                 from_sha256=held.targets[now_name].sha256 if before else "",
                 to_sha256=view.targets[name].sha256,
-                changes=compare(before, after),
+                changes=compare(against, after),
+                against=against.manifest.group if against and not before else "",
             )
         )
     return tuple(found), opened
+
+
+def _nearest(staged: Staged, held: trust.TargetsView, school_id: str, new: OpenBundle) -> OpenBundle | None:
+    """The bundle in force that a new group's is compared with."""
+    groups = [name.removeprefix(_BUNDLES) for name in held.targets if name.startswith(_BUNDLES)]
+    in_force = {}
+    for group in groups:
+        data = _held(staged, held, trust.bundle_target(group)) if "/" not in group else None
+        if data is not None:
+            in_force[group] = open_whole(data, school_id, group)
+    found = nearest(new, in_force)
+    return in_force[found] if found else None
 
 
 def _held(staged: Staged, held: trust.TargetsView, name: str) -> bytes | None:
@@ -371,7 +402,7 @@ def _other_targets(
     """What is neither bundle nor statement: a rollout in words, anything else by its name. Never passed over."""
     found = []
     for name in sorted(view.targets.keys() | held.targets.keys()):
-        if name in (trust.KEYS_TARGET, record.TARGET) or name == trust.bundle_target(name.split("/")[-1]):
+        if name in (trust.KEYS_TARGET, trust.MOVES_TARGET, record.TARGET) or name == trust.bundle_target(name.split("/")[-1]):
             continue
         was, now = held.targets.get(name), view.targets.get(name)
         if was != now and now is not None and name == rollout.plan_target(name.split("/")[-1]):

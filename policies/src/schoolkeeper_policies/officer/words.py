@@ -35,8 +35,13 @@ def review_text(seen: Review) -> Iterator[str]:
 
 
 def bundle_title(bundle: BundleChange) -> str:
-    before = f"version {bundle.from_version}" if bundle.from_version else "no policy yet"
-    return f"changed  {bundle.target}: {before} -> version {bundle.to_version}; {counts(bundle.changes)}"
+    if not bundle.from_version:
+        against = f", compared with {bundle.against}" if bundle.against else ""
+        return f"new  {bundle.target}: version {bundle.to_version}{against}; {counts(bundle.changes)}"
+    return (
+        f"changed  {bundle.target}: version {bundle.from_version} -> version {bundle.to_version}; "
+        f"{counts(bundle.changes)}"
+    )
 
 
 def counts(changes: tuple[Change, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schoolkeeper_policies.targets import apple, browsers, devices
-from schoolkeeper_policies.targets.common import Export, Notes, Platform, Policy
+from schoolkeeper_policies.targets.common import FORBIDS, Export, Notes, Platform, Policy
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.policy import MediaAccess, NetworkUse, PeripheralKind
 
@@ -18,6 +18,8 @@ _NETWORK = {
     NetworkUse.OTHER_WIRELESS: "forceWiFiToAllowedNetworksOnly",
     NetworkUse.SHARED_FOLDERS: "allowFilesNetworkDriveAccess",
 }
+_MOST_DENIED = 500
+"""Apple's schema: no more addresses in DenyListURLs."""
 _MINUTES = (1, 2, 3, 4, 5, 10, 15)
 """What the passcode payload takes as maxInactivity on an iPad."""
 
@@ -92,6 +94,17 @@ def _filter(held: Policy, notes: Notes, restrictions: dict[str, object]) -> list
     if sites.everything:
         settings["AllowListBookmarks"] = [{"Title": s, "URL": f"https://{s}"} for s in sites.allow]
     else:
-        settings["DenyListURLs"] = [f"https://{site}" for site in sites.block]
+        settings["DenyListURLs"] = [f"https://{site}" for site in sites.block[:_MOST_DENIED]]
+        if (left := len(sites.block) - _MOST_DENIED) > 0:
+            _note_cut(held, notes, left)
         settings["PermittedURLs"] = [f"https://{site}" for site in sites.allow]
     return [apple.payload(held, "com.apple.webcontent-filter", "Web content filter", settings)]
+
+
+def _note_cut(held: Policy, notes: Notes, left: int) -> None:
+    section = held.section(policy.BrowserSection)
+    for rule in section.rules if section is not None else ():
+        if rule.decision in FORBIDS:
+            notes.not_possible(
+                rule.text.rule_id, f"{left} of all addresses: the filter takes {_MOST_DENIED}, the first ones"
+            )

@@ -36,11 +36,20 @@ def _screen(held: Policy, notes: Notes) -> list[apple.Payload]:
     section = devices.screen(held, notes)
     if section is None:
         return []
-    notes.exported(
-        section.text.rule_id, f"the screen saver comes after {section.idle_lock_seconds} s and asks at once"
-    )
-    saver = {"idleTime": section.idle_lock_seconds, "askForPassword": True, "askForPasswordDelay": 0}
-    return [apple.payload(held, "com.apple.screensaver", "Screen lock", saver)]
+    seconds = section.idle_lock_seconds
+    notes.exported(section.text.rule_id, f"the screen saver comes after {seconds} s and asks at once")
+    # Apple's schema has idleTime for a user's profile only; a device's profile says it in minutes, up to 15.
+    code = {"maxInactivity": min(15, max(1, seconds // 60)), "maxGracePeriod": 0}
+    saver = {
+        "idleTime": seconds,
+        "loginWindowIdleTime": seconds,
+        "askForPassword": True,
+        "askForPasswordDelay": 0,
+    }
+    return [
+        apple.payload(held, "com.apple.mobiledevice.passwordpolicy", "Auto-lock", code),
+        apple.payload(held, "com.apple.screensaver", "Screen lock", saver),
+    ]
 
 
 def _restrictions(held: Policy, notes: Notes) -> list[apple.Payload]:
@@ -59,7 +68,8 @@ def _restrictions(held: Policy, notes: Notes) -> list[apple.Payload]:
         devices.exceptions_missing(rule, notes)
     for way in devices.network(held, notes):
         if way.use is NetworkUse.HOTSPOT:
-            restrictions["forceInternetSharingOff"] = True
+            off = {"forceInternetSharingOff": True}
+            found.append(apple.payload(held, "com.apple.MCX", "Internet sharing", off))
             notes.exported(way.text.rule_id, "a restriction of the profile")
             devices.exceptions_missing(way, notes)
         else:

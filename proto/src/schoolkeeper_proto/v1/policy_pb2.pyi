@@ -725,11 +725,16 @@ class PostureCheck(_message.Message):
     EVERY_SECONDS_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     FIX_FIELD_NUMBER: _builtins.int
+    FILTER_TEST_FIELD_NUMBER: _builtins.int
     check: _builtins.str
     every_seconds: _builtins.int
     threshold: _builtins.int
     """Threshold in the check's own unit, e.g. days; 0 is the check's default."""
     fix: _builtins.str
+    @_builtins.property
+    def filter_test(self) -> Global___FilterTest:
+        """Only for "content-filter"."""
+
     def __init__(
         self,
         *,
@@ -737,14 +742,56 @@ class PostureCheck(_message.Message):
         every_seconds: _builtins.int = ...,
         threshold: _builtins.int = ...,
         fix: _builtins.str = ...,
+        filter_test: Global___FilterTest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter_test", b"filter_test"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "every_seconds", b"every_seconds", "fix", b"fix", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "every_seconds", b"every_seconds", "filter_test", b"filter_test", "fix", b"fix", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PostureCheck: _TypeAlias = PostureCheck  # noqa: Y015
+
+@_typing.final
+class FilterTest(_message.Message):
+    """How a device tries whether the school's web filter works, and what its provider says of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCKED_URL_FIELD_NUMBER: _builtins.int
+    CONTROL_URL_FIELD_NUMBER: _builtins.int
+    REFUSAL_SAYS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    DECLARES_FIELD_NUMBER: _builtins.int
+    DECLARED_ON_FIELD_NUMBER: _builtins.int
+    blocked_url: _builtins.str
+    """An address that the filter must refuse: the provider's own test page, never a page of that kind itself."""
+    control_url: _builtins.str
+    """An address that always answers, so that no network is not taken for a filter."""
+    refusal_says: _builtins.str
+    """Words that only the filter's refusal page carries; empty where the filter shows no page."""
+    provider: _builtins.str
+    """A declaration, shown as such: it proves nothing."""
+    declares: _builtins.str
+    declared_on: _builtins.str
+    """As YYYY-MM-DD."""
+    def __init__(
+        self,
+        *,
+        blocked_url: _builtins.str = ...,
+        control_url: _builtins.str = ...,
+        refusal_says: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        declares: _builtins.str = ...,
+        declared_on: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_url", b"blocked_url", "control_url", b"control_url", "declared_on", b"declared_on", "declares", b"declares", "provider", b"provider", "refusal_says", b"refusal_says"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FilterTest: _TypeAlias = FilterTest  # noqa: Y015
 
 @_typing.final
 class CollectionSection(_message.Message):
@@ -1604,6 +1651,89 @@ class GroupAssignment(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GroupAssignment: _TypeAlias = GroupAssignment  # noqa: Y015
+
+@_typing.final
+class GroupMoves(_message.Message):
+    """Target "moves", signed by officers with the bundles: into which groups the collector alone may move a device. Moves that
+    are not named are refused by the device, which keeps its group; without this target, every move is.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHOOL_ID_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    SIGNED_FIELD_NUMBER: _builtins.int
+    school_id: _builtins.str
+    @_builtins.property
+    def free(self) -> _containers.RepeatedCompositeFieldContainer[Global___FreeMoves]: ...
+    @_builtins.property
+    def signed(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedMove]: ...
+    def __init__(
+        self,
+        *,
+        school_id: _builtins.str = ...,
+        free: _abc.Iterable[Global___FreeMoves] | None = ...,
+        signed: _abc.Iterable[Global___SignedMove] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "school_id", b"school_id", "signed", b"signed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupMoves: _TypeAlias = GroupMoves  # noqa: Y015
+
+@_typing.final
+class FreeMoves(_message.Message):
+    """Groups whose devices may come to `to_group`, because no safeguarding rule of theirs is stricter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_GROUP_FIELD_NUMBER: _builtins.int
+    FROM_GROUPS_FIELD_NUMBER: _builtins.int
+    to_group: _builtins.str
+    @_builtins.property
+    def from_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        to_group: _builtins.str = ...,
+        from_groups: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_groups", b"from_groups", "to_group", b"to_group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreeMoves: _TypeAlias = FreeMoves  # noqa: Y015
+
+@_typing.final
+class SignedMove(_message.Message):
+    """One device that may come to a group whose safeguarding rules are weaker, because two officers say so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    TO_GROUP_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.bytes
+    to_group: _builtins.str
+    until_unix_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.bytes = ...,
+        to_group: _builtins.str = ...,
+        until_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "to_group", b"to_group", "until_unix_ms", b"until_unix_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedMove: _TypeAlias = SignedMove  # noqa: Y015
 
 @_typing.final
 class RolloutPlan(_message.Message):
