@@ -243,14 +243,6 @@ def percentile(values: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, round(part * len(ordered) + 0.5) - 1))]
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for_port(port: int, child: subprocess.Popen[bytes], *, within: float = 20.0) -> None:
     """Raises CannotMeasure when the child ends or does not listen in time."""
     import socket

@@ -18,6 +18,8 @@ from typing import Final
 import harness
 from harness import CannotMeasure
 
+from support.ports import free_port
+
 SCHOOL: Final = "bench.example"
 GROUP: Final = "bench-laptops"
 COMMAND: Final = [str(Path(sys.executable).with_name("schoolkeeper-collector"))]
@@ -38,7 +40,7 @@ class Collector:
     ports: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ports = {name: harness.free_port() for name in ("enrol", "uplink", "console", "health")}
+        self.ports = {name: free_port() for name in ("enrol", "uplink", "console", "health")}
 
     @property
     def said(self) -> Path:

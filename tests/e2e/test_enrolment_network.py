@@ -23,8 +23,9 @@ from schoolkeeper_collector.school.statement import with_addresses
 from schoolkeeper_policies.officer.signing import sign_staged
 from schoolkeeper_proto import policy, trust, wire
 from schoolkeeper_proto.codec import decode, encode
+from support.ports import free_port
 from support.proxies import connect_proxy, filter_context
-from support.school import DAY_MS, School, enrol_device, free_port, listening, wall_ms
+from support.school import DAY_MS, School, enrol_device, listening, wall_ms
 
 pytestmark = pytest.mark.timeout(90)
 

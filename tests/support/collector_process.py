@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,15 +18,10 @@ from schoolkeeper_collector.school.keys import ServiceKeys, load_keys
 from schoolkeeper_collector.store.database import Store, open_store
 from support.collector import add_device
 from support.device import DeviceIdentity, SchoolPins, SimulatedDevice, Uplink
+from support.ports import free_port
 
 SCHOOL = "westgate.example"
 PROGRAM = Path(sys.executable).with_name("schoolkeeper-collector")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass

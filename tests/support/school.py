@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -30,6 +29,7 @@ from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_policies.officer.keyfile import OfficerKeys, load_keys
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.codec import decode, encode
+from support.ports import free_port
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -39,12 +39,6 @@ OTHER_GROUP = "staff-laptops"
 
 def wall_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @dataclass

@@ -15,16 +15,9 @@ from pathlib import Path
 from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.events import StoredEvent, events_after
 from support.patience import until as until  # its users take it from here
+from support.ports import free_ports
 
 BIN = Path(sys.executable).parent
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @dataclass

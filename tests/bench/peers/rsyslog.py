@@ -24,6 +24,8 @@ from typing import Final
 import harness
 from peers import certificates
 
+from support.ports import free_port
+
 HERE: Final = Path(__file__).parent
 PROGRAM: Final = shutil.which("rsyslogd") or shutil.which("rsyslogd", path="/usr/sbin:/sbin")
 MODULES: Final = tuple(Path("/usr/lib").glob("*/rsyslog"))
@@ -81,7 +83,7 @@ class Rsyslog:
     sync_delay_us: int = 0
     postgres: str = ""
     """Connection address (libpq) where ``kind`` is POSTGRES."""
-    port: int = field(default_factory=harness.free_port)
+    port: int = field(default_factory=free_port)
     _receiver: subprocess.Popen[bytes] | None = None
     _sender: subprocess.Popen[bytes] | None = None
     _counted: tuple[int, int] = (0, 0)

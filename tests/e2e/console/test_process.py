@@ -20,7 +20,8 @@ from schoolkeeper_collector.cli import make_app
 from schoolkeeper_collector.console import secrets
 from schoolkeeper_collector.store import tables
 from support.console import OWN_PAGE
-from support.school import School, free_port
+from support.ports import free_port
+from support.school import School
 
 pytestmark = pytest.mark.timeout(120)
 

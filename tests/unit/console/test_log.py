@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.school import School, free_port
+from support.ports import free_port
+from support.school import School
 
 COMMAND = (sys.executable, "-m", "schoolkeeper_collector.console")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +12,7 @@ from schoolkeeper_collector.incidents.notices import Outbox
 from schoolkeeper_collector.store import tables
 from schoolkeeper_proto import model
 from support.detection import NOON_MS, SCHOOL, Bench, pseudonym, refused
+from support.ports import free_port
 from support.smtp import Sink, smtp_sink
 
 MINUTE_MS = 60_000
@@ -104,9 +104,7 @@ def test_a_mail_server_that_is_not_there_is_told_to_the_technician_and_nothing_i
     bench: Bench, sink: Sink
 ) -> None:
     an_incident(bench)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        sender = outbox(bench, closed.getsockname()[1])
+    sender = outbox(bench, free_port())
     at = NOON_MS
     for _ in range(5):
         sender.step(at)

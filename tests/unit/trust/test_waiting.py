@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_agent.waiting import NAME, WaitingNote, read_waiting, words
+from support.ports import free_port
 from support.school_stage import Stage, until
 
 AGENT = Path(sys.executable).with_name("schoolkeeper-agent")
@@ -23,8 +23,7 @@ RUN = (
 
 
 def closed_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @pytest.mark.timeout(180)
