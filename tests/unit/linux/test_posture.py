@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_agent.context import Context
-from schoolkeeper_agent.sensors.linux import posture
 from schoolkeeper_agent.sensors.linux import posture_parsers as parsers
+from schoolkeeper_agent.sensors.linux import posture_readers
 from schoolkeeper_agent.sensors.linux.posture import PostureSensor
 from schoolkeeper_proto.model import PostureResult
 from schoolkeeper_proto.policy import PostureCheck, PostureSection
+from schoolkeeper_proto.posture import Check
 from support.core_playbook import bundle_of
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -41,9 +42,14 @@ def anyio_backend() -> str:
 def test_disk_encryption(
     device: str, uuids: dict[str, str], below: dict[str, tuple[str, ...]], expected: PostureResult
 ) -> None:
-    found = parsers.disk_encryption(device, lambda one: uuids.get(one, ""), lambda one: below.get(one, ()))
+    held, lying_on = lambda one: uuids.get(one, ""), lambda one: below.get(one, ())
+    found = parsers.disk_encryption({"/": device}, held, lying_on)
     assert found.result is expected
     assert bool(found.because) == (expected is UNKNOWN)
+    # One plain disk is enough, whatever else is encrypted or cannot be told.
+    with_swap = parsers.disk_encryption({"/": device, "swap on /dev/sdb1": "8:17"}, held, lying_on)
+    assert with_swap.result is FAIL
+    assert "swap on /dev/sdb1" in with_swap.evidence
 
 
 def header(built: datetime) -> bytes:
@@ -99,7 +105,7 @@ async def read(tmp_path: Path, check: str, root: Path) -> object:
 
 @pytest.mark.anyio
 async def test_the_readers_on_this_machine_answer_and_never_guess(tmp_path: Path) -> None:
-    for check in ("disk-encryption", "antivirus", "updates", "lock", "of-tomorrow"):
+    for check in (*Check, "of-tomorrow"):
         found = await read(tmp_path, check, Path("/"))
         assert bool(found.unknown_because) == (found.result is UNKNOWN), found  # type: ignore[attr-defined]
 
@@ -144,7 +150,7 @@ async def test_apt_is_asked_again_only_when_something_changed(
     (lists / "deb_Packages").touch()
     await times(3)
     await times(3)
-    monkeypatch.setattr(posture, "_ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(posture_readers, "_ASK_AGAIN_S", 0.0)
     await times(4)
 
 
@@ -152,7 +158,7 @@ def test_a_costly_check_does_not_outlive_a_killed_agent() -> None:
     """Found under random kills: simulated upgrades of agents long dead were eating both cores."""
     program = (
         "import subprocess, time\n"
-        "from schoolkeeper_agent.sensors.linux.posture import _GENTLY\n"
+        "from schoolkeeper_agent.sensors.linux.posture_readers import _GENTLY\n"
         "child = subprocess.Popen([*_GENTLY, 'sleep', '60'])\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(60)\n"

@@ -93,6 +93,10 @@ class Logind:
         """Sends the lock signal; whether anything locks is another question."""
         await self._call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "LockSession", "s", [session_id])
 
+    async def terminate(self, session_id: str) -> None:
+        """Ends the session and everything that runs in it."""
+        await self._call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "TerminateSession", "s", [session_id])
+
     async def _session(self, path: str) -> SessionState:
         (found,) = await self._call(
             SERVICE, path, "org.freedesktop.DBus.Properties", "GetAll", "s", [_SESSION]

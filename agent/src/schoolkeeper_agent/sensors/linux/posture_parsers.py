@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from schoolkeeper_proto.model import PostureResult
+from schoolkeeper_proto.posture import THRESHOLDS, Check
 
-DEFAULT_SIGNATURE_DAYS = 7
-DEFAULT_UPDATE_DAYS = 14
+DEFAULT_SIGNATURE_DAYS = THRESHOLDS[Check.ANTIVIRUS].default
+DEFAULT_UPDATE_DAYS = THRESHOLDS[Check.UPDATES].default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,17 +27,24 @@ def unknown(because: str) -> Finding:
 
 
 def disk_encryption(
-    device: str, mapper_uuid_of: Callable[[str], str], below: Callable[[str], tuple[str, ...]]
+    places: Mapping[str, str], mapper_uuid_of: Callable[[str], str], below: Callable[[str], tuple[str, ...]]
 ) -> Finding:
-    """Whether everything that ``device`` (as 'major:minor') lies on goes through dm-crypt.
+    """Whether everything that ``places`` (name to device as 'major:minor') lie on goes through dm-crypt.
 
-    ``mapper_uuid_of`` gives a device's dm/uuid or '', ``below`` the devices it lies on.
+    ``mapper_uuid_of`` gives a device's dm/uuid or '', ``below`` the devices it lies on. A plain disk under any of
+    them is a failure, even where another cannot be told.
     """
-    if not device or device.startswith("0:"):
-        return unknown("the root file system has no disk of its own (an overlay, a network or memory)")
-    if _is_encrypted(device, mapper_uuid_of, below, depth=8):
-        return Finding(result=PostureResult.PASS, evidence="dm-crypt")
-    return Finding(result=PostureResult.FAIL, evidence="the root file system lies on a plain disk")
+    plain, untold = [], []
+    for name, device in places.items():
+        if not device or device.startswith("0:"):
+            untold.append(name)
+        elif not _is_encrypted(device, mapper_uuid_of, below, depth=8):
+            plain.append(name)
+    if plain:
+        return Finding(result=PostureResult.FAIL, evidence=f"on a plain disk: {', '.join(plain)}")
+    if untold:
+        return unknown(f"no disk of its own (an overlay, a network or memory): {', '.join(untold)}")
+    return Finding(result=PostureResult.PASS, evidence=f"dm-crypt under {', '.join(places)}")
 
 
 def _is_encrypted(
