@@ -45,7 +45,12 @@ BROWSER = policy.BrowserSection(
         policy.SiteRule(
             text=text("web.homework"), decision=DecisionKind.ALLOW, sites=("games.example/maths",)
         ),
-        policy.SiteRule(text=text("web.games"), decision=DecisionKind.BLOCK, categories=("games",)),
+        policy.SiteRule(
+            text=text("web.games"),
+            decision=DecisionKind.BLOCK,
+            categories=("games",),
+            allowed=("games.example/maths",),
+        ),
         policy.SiteRule(
             text=text("web.chat"), decision=DecisionKind.BLOCK, sites=("chat.example",), when=LESSONS
         ),

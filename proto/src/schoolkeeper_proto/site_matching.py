@@ -152,5 +152,5 @@ def _above(host: str) -> list[str]:
 
 
 def _below(above: str, held_path: str, host: str, path: str) -> bool:
-    """A rule with a path is about that very host."""
-    return not held_path or (above == host and path.lower().startswith(held_path))
+    """A rule with a path is about that very host, and its ``www.``: where bbc.co.uk/cbeebies leads is not refused."""
+    return not held_path or (host in (above, f"www.{above}") and path.lower().startswith(held_path))

@@ -243,7 +243,12 @@ def site_covered(site: str, by: tuple[str, ...]) -> bool:
         other_host, other_slash, other_path = other.partition("/")
         if not other_slash and (host == other_host or host.endswith("." + other_host)):
             return True
-        if slash and other_slash and host == other_host and path.startswith(other_path):
+        if (
+            slash
+            and other_slash
+            and host in (other_host, f"www.{other_host}")
+            and path.startswith(other_path)
+        ):
             return True
     return False
 

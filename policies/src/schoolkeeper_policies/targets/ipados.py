@@ -92,7 +92,7 @@ def _filter(held: Policy, notes: Notes, restrictions: dict[str, object]) -> list
         return []
     settings: dict[str, object] = {"FilterType": "BuiltIn", "AutoFilterEnabled": True}
     if sites.everything:
-        settings["AllowListBookmarks"] = [{"Title": s, "URL": f"https://{s}"} for s in sites.allow]
+        settings["AllowListBookmarks"] = [{"Title": str(s), "URL": f"https://{s}"} for s in sites.allow]
     else:
         settings["DenyListURLs"] = [f"https://{site}" for site in sites.block[:_MOST_DENIED]]
         if (left := len(sites.block) - _MOST_DENIED) > 0:
