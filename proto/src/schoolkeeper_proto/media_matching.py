@@ -144,9 +144,9 @@ class MediaTable:
         return tuple(found)
 
     def _rows_of(self, medium: Medium) -> list[_Row]:
-        return [
-            row for one in _keys_of(medium) for row in self._index.get(one, ()) if _concerns(row.rule, medium)
-        ]
+        # Once each, though "0951:1666" and "0951:*" of one rule are two keys of it.
+        found = {id(row): row for one in _keys_of(medium) for row in self._index.get(one, ())}
+        return [row for row in found.values() if _concerns(row.rule, medium)]
 
     def _look(self, key: tuple[str, str, str, str, MediumEncryption], medium: Medium) -> _Seen:
         rows = self._rows_of(medium)
