@@ -333,7 +333,8 @@ class PeopleSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRule:
-    """``sites``: "example.org" with everything below, "example.org/path" with paths that begin so, "*" for all.
+    """``sites``: "example.org" with everything below, "example.org/path" with paths that begin so (there and on
+    www.example.org), "*" for all.
 
     ``allowed`` are sites, written so, that the rule is not about.
     """
