@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from schoolkeeper_policies import model
-from schoolkeeper_policies.checking.clocks import check_hours
+from schoolkeeper_policies.checking.clocks import check_hours, time_zones
 from schoolkeeper_policies.checking.names import File, Names, names_of
 from schoolkeeper_policies.checking.overlaps import covered_rules
 from schoolkeeper_policies.checking.people import check_persons
@@ -80,7 +79,7 @@ def _made_twice(files: list[File], names: Names) -> Iterator[Problem]:
 def _clocks(files: list[File]) -> Iterator[Problem]:
     """Every window that begins or ends at a time that the change of clocks makes ambiguous."""
     zones = [file.school.time_zone for _, file in files if file.school is not None]
-    if not zones or zones[0] not in zoneinfo.available_timezones():
+    if not zones or zones[0] not in time_zones():
         return
     for source, file in files:
         windows: list[tuple[Path, model.Hours]] = []
@@ -151,8 +150,8 @@ def _rule_ids(files: list[File]) -> Iterator[Problem]:
 def _school(source: Source, school: model.School | None) -> Iterator[Problem]:
     if school is None:
         return
-    if school.time_zone not in zoneinfo.available_timezones():
-        remedy = suggest(school.time_zone, sorted(zoneinfo.available_timezones()), "")
+    if school.time_zone not in time_zones():
+        remedy = suggest(school.time_zone, sorted(time_zones()), "")
         yield source.problem(
             ("school", "time_zone"),
             f"there is no time zone {school.time_zone!r}",

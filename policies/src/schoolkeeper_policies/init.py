@@ -15,10 +15,10 @@ from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import available_timezones
 
 from ruamel.yaml import YAML
 
+from schoolkeeper_policies.checking.clocks import time_zones
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.fmt import format_text
 from schoolkeeper_policies.parse import load_pack, pack_folder
@@ -59,8 +59,8 @@ def _said(text: str) -> str:
 
 
 def _zone(text: str) -> str:
-    if text not in available_timezones():
-        near = suggest(text, sorted(available_timezones()), "")
+    if text not in time_zones():
+        near = suggest(text, sorted(time_zones()), "")
         raise AnswerMistake(near if near.startswith("did") else "a name like Europe/London")
     return text
 
