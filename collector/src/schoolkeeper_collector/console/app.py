@@ -175,6 +175,8 @@ HANDLERS: dict[str, Handler] = {
     "raised": items.recorded,
     "incident": items.incident,
     "incident-note": items.incident_note,
+    "incident-close": items.close_incident,
+    "incident-reopen": items.reopen_incident,
     "devices": devices.fleet,
     "device": devices.device,
     "accounts": accounts_seen.accounts,

@@ -15,6 +15,7 @@ from typing import Final
 from sqlalchemy import Connection, Row, insert, select, text, update
 
 from schoolkeeper_collector.detection.source import DeviceInfo
+from schoolkeeper_collector.incidents.closing import closed_before
 from schoolkeeper_collector.incidents.log import MACHINE, CaseLog
 from schoolkeeper_collector.incidents.model import Audience, ObjectType, SubjectKind, Verdict
 from schoolkeeper_collector.incidents.outbox import queue_notices
@@ -127,7 +128,23 @@ class AlertBook:
             "updated_ms": now_ms,
         }
         connection.execute(insert(alerts).values(row))
+        self._say_again(connection, alert_id, found, now_ms)
         return alert_id
+
+    def _say_again(self, connection: Connection, alert_id: bytes, found: Found, now_ms: int) -> None:
+        """What comes after an incident was closed is new, and its file says after which."""
+        before = closed_before(connection, self._school_id, found.rule.rule_id, found.subject)
+        if not before:
+            return
+        self._log.append(
+            connection,
+            ObjectType.ALERT,
+            alert_id,
+            actor=MACHINE,
+            action="again",
+            text=f"The same rule found something about the same after incident {before[0].number} was closed.",
+            now_ms=now_ms,
+        )
 
     def _grow(
         self,
@@ -224,7 +241,8 @@ class AlertBook:
             title=alert.title,
             raised_by=_RAISED_BY_RULE,
             actor=MACHINE,
-            text=f"Raised by the rule '{found.rule.title}' ({found.rule.rule_id}). {meta.explanation}",
+            text=f"Raised by the rule '{found.rule.title}' ({found.rule.rule_id}). {meta.explanation}"
+            + self._after(connection, found),
             alert_id=alert_id,
             exclude_pseudonym=about,
         )
@@ -234,6 +252,10 @@ class AlertBook:
             .where(alerts.c.school_id == self._school_id, alerts.c.alert_id == alert_id)
             .values(incident_id=incident_id)
         )
+
+    def _after(self, connection: Connection, found: Found) -> str:
+        before = closed_before(connection, self._school_id, found.rule.rule_id, found.subject)
+        return f" It comes after incident {before[0].number} about the same was closed." if before else ""
 
 
 def headline(template: str, record: Record) -> str:

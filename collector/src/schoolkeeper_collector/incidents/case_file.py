@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from schoolkeeper_collector.detection.reading import store_reader
 from schoolkeeper_collector.detection.source import EventReader
 from schoolkeeper_collector.incidents.cases import CaseFileError, NoSuchItem
+from schoolkeeper_collector.incidents.closing import Closing, close, reopen
 from schoolkeeper_collector.incidents.details import Sources, alert_detail
 from schoolkeeper_collector.incidents.holds import HoldBook
 from schoolkeeper_collector.incidents.listing import (
@@ -34,6 +35,7 @@ from schoolkeeper_collector.incidents.model import (
     IncidentSummary,
     ItemState,
     ObjectType,
+    Outcome,
     SubjectKind,
     Verdict,
     Viewer,
@@ -138,7 +140,11 @@ class CaseFile:
                 connection.execute(
                     select(func.max(column)).where(visible(connection, viewer, table))
                 ).scalar()
-                for table, column in ((alerts, alerts.c.updated_ms), (incidents, incidents.c.raised_ms))
+                for table, column in (
+                    (alerts, alerts.c.updated_ms),
+                    (incidents, incidents.c.raised_ms),
+                    (incidents, incidents.c.changed_ms),
+                )
             ]
         return max((mark for mark in newest if mark is not None), default=0)
 
@@ -230,6 +236,33 @@ class CaseFile:
             ).one()
             return incident_summary(row, Labels(connection, viewer, [row]))
 
+    def close_incident(
+        self,
+        viewer: Viewer,
+        incident_id: bytes,
+        outcome: Outcome,
+        *,
+        actions: str = "",
+        reason: str,
+        now_ms: int,
+    ) -> IncidentSummary:
+        reason = _checked(reason, "reason", MAX_TEXT)
+        actions = _checked(actions, "account of what was done", MAX_TEXT) if actions.strip() else ""
+        closing = Closing(outcome=outcome, actions=actions, reason=reason)
+        with self._store.write() as connection:
+            row = self._to_judge(connection, viewer, incident_id)
+            close(connection, self._log(viewer), viewer, row, closing, now_ms)
+            row = self._incident(connection, viewer, incident_id)
+            return incident_summary(row, Labels(connection, viewer, [row]))
+
+    def reopen_incident(self, viewer: Viewer, incident_id: bytes, *, reason: str, now_ms: int) -> bool:
+        reason = _checked(reason, "reason", MAX_TEXT)
+        with self._store.write() as connection:
+            row = self._to_judge(connection, viewer, incident_id)
+            reopen(connection, self._log(viewer), viewer, row, reason, now_ms)
+            where = visible(connection, viewer, incidents) & (incidents.c.incident_id == incident_id)
+            return connection.execute(select(incidents.c.number).where(where)).first() is not None
+
     # ---- helpers ----------------------------------------------------------------------------------------
 
     def _log(self, viewer: Viewer) -> CaseLog:
@@ -248,6 +281,12 @@ class CaseFile:
         if row is None:
             raise NoSuchItem("There is no such incident. It may have been handed on; go back to the list.")
         return row
+
+    def _to_judge(self, connection: Connection, viewer: Viewer, incident_id: bytes) -> AnyRow:
+        """An incident that the viewer may close or open: to a technician there is none."""
+        if viewer.audience is Audience.TECHNICIAN:
+            raise NoSuchItem("Incidents are closed by the DSL or the head.")
+        return self._incident(connection, viewer, incident_id)
 
     def _sources_of(
         self, connection: Connection, viewer: Viewer, rows: Sequence[AnyRow]

@@ -16,6 +16,7 @@ from schoolkeeper_collector.incidents.model import (
     IncidentSummary,
     ItemState,
     ObjectType,
+    Outcome,
     SubjectKind,
     Verdict,
     Viewer,
@@ -82,6 +83,22 @@ class Cases(Protocol):
         ``subject_kind`` says whom it is about where nobody is named; a person is what the register says. With neither
         it waits for the role of whoever raised it.
         """
+
+    def close_incident(
+        self,
+        viewer: Viewer,
+        incident_id: bytes,
+        outcome: Outcome,
+        *,
+        actions: str = "",
+        reason: str,
+        now_ms: int,
+    ) -> IncidentSummary:
+        """By the DSL or the head, never the technician. Raises ``NoSuchItem``, or ``CaseFileError`` without a reason,
+        without what was done where the outcome says that something was, and for one that is closed already."""
+
+    def reopen_incident(self, viewer: Viewer, incident_id: bytes, *, reason: str, now_ms: int) -> bool:
+        """The same people. False: it was opened, and waits for another role now. Raises as ``close_incident``."""
 
     def change_mark(self, viewer: Viewer) -> int:
         """A number that grows whenever something of the viewer's lists changed: for live update."""

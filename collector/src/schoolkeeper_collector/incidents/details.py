@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, func, select
 
 from schoolkeeper_collector.detection.source import EventReader
+from schoolkeeper_collector.incidents.closing import closed_before
 from schoolkeeper_collector.incidents.doubts import doubts
 from schoolkeeper_collector.incidents.evidence import Evidence, evidence_of, proof_sentence
 from schoolkeeper_collector.incidents.listing import person_label
@@ -43,7 +44,9 @@ def alert_detail(
     evidence = evidence_of(connection, viewer.school_id, summary.alert_id, sources.read)
     rule = sources.rules.get(summary.rule_id)
     undo = None
-    if summary.verdict_ms is not None and summary.verdict_by == viewer.account_id:
+    entries = log.entries(connection, ObjectType.ALERT, summary.alert_id)
+    with_incident = bool(entries) and entries[-1].action == "closed"
+    if not with_incident and summary.verdict_ms is not None and summary.verdict_by == viewer.account_id:
         undo = summary.verdict_ms + UNDO_MS
     return AlertDetail(
         summary=summary,
@@ -55,8 +58,13 @@ def alert_detail(
         ),
         proof=proof_sentence(evidence),
         reported=_reported(viewer, summary, evidence, sources.opener),
-        entries=log.entries(connection, ObjectType.ALERT, summary.alert_id),
+        entries=entries,
         undo_until_ms=undo,
+        earlier=()
+        if viewer.audience is Audience.TECHNICIAN
+        else closed_before(
+            connection, viewer.school_id, summary.rule_id, summary.subject.key, but=summary.incident_id
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from schoolkeeper_collector.incidents.log import CaseLog
 from schoolkeeper_collector.incidents.model import Held, HeldBy, ObjectType
 from schoolkeeper_collector.ledger import queue
-from schoolkeeper_collector.store.holding import DEVICE, INCIDENT
+from schoolkeeper_collector.store.holding import DEVICE, INCIDENT, RELEASING
 from schoolkeeper_collector.store.retention import DAY_MS
 from schoolkeeper_collector.store.tables import (
     accounts,
@@ -119,7 +119,7 @@ class HoldBook:
         found: list[Held] = []
         if incident.closed_ms is None:
             found.append(Held(held_by=HeldBy.OPEN, since_ms=incident.raised_ms))
-        elif incident.closed_ms + incident_days * DAY_MS > now_ms:
+        elif incident.outcome not in RELEASING and incident.closed_ms + incident_days * DAY_MS > now_ms:
             until_ms = incident.closed_ms + incident_days * DAY_MS
             found.append(Held(held_by=HeldBy.CLOSED, since_ms=incident.closed_ms, until_ms=until_ms))
         for hold in self.on(connection, bytes(incident.incident_id), device_id):

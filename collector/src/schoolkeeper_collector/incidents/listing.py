@@ -12,6 +12,7 @@ from schoolkeeper_collector.incidents.model import (
     DeviceLabel,
     IncidentSummary,
     ItemState,
+    Outcome,
     Subject,
     SubjectKind,
     Verdict,
@@ -19,7 +20,7 @@ from schoolkeeper_collector.incidents.model import (
 )
 from schoolkeeper_collector.incidents.routing import own_pseudonyms
 from schoolkeeper_collector.incidents.severity import severity_of
-from schoolkeeper_collector.store.tables import devices, people
+from schoolkeeper_collector.store.tables import devices, incidents, people
 
 AnyRow = Row[tuple[object, ...]]
 _NOBODY_NAMED = {
@@ -31,11 +32,17 @@ _NOBODY_NAMED = {
 
 
 def visible(connection: Connection, viewer: Viewer, table: Table) -> ColumnElement[bool]:
-    """The condition on ``alerts`` or ``incidents`` for this viewer. To a person, their own items do not exist."""
+    """The condition on ``alerts`` or ``incidents`` for this viewer. To a person, their own items do not exist.
+
+    An incident about a device waits for the technician, who reads and closes none: the head does.
+    """
     own = own_pseudonyms(connection, viewer.school_id, viewer.account_id)
+    audiences = [viewer.audience.value]
+    if viewer.audience is Audience.HEAD and table is incidents:
+        audiences.append(Audience.TECHNICIAN.value)
     return and_(
         table.c.school_id == viewer.school_id,
-        table.c.audience == viewer.audience.value,
+        table.c.audience.in_(audiences),
         table.c.subject.not_in([f"user:{pseudonym.hex()}" for pseudonym in own]),
     )
 
@@ -154,4 +161,7 @@ def incident_summary(row: AnyRow, labels: Labels, device_no: int | None = None) 
         raised_by=row.raised_by,
         raised_ms=row.raised_ms,
         alert_id=bytes(row.alert_id) if row.alert_id is not None else None,
+        closed_ms=row.closed_ms,
+        closed_by=row.closed_by,
+        outcome=Outcome(row.outcome) if row.outcome else None,
     )

@@ -42,6 +42,21 @@ class Verdict(StrEnum):
     RECOVERED = "recovered"
 
 
+class Outcome(StrEnum):
+    """How a person closed an incident: no substance, or one of the routes that a concern with substance takes."""
+
+    FALSE_POSITIVE = "false-positive"
+    NO_CONCERN = "no-concern"
+    WATCH = "watch"
+    INTERNAL = "internal"
+    """Dealt with in school."""
+    OUTSIDE = "outside"
+    """Handed to the local authority, social care or another organisation."""
+    POLICE = "police"
+
+
+WITH_ACTIONS = (Outcome.INTERNAL, Outcome.OUTSIDE, Outcome.POLICE)
+"""What was done must be said with these."""
 PERSONS_VERDICTS = (Verdict.FALSE_POSITIVE, Verdict.NO_CONCERN, Verdict.WATCH, Verdict.RAISE)
 UNDO_MS = 10_000
 """For so long after a verdict its giver may take it back (in milliseconds)."""
@@ -188,6 +203,16 @@ class CaseEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """An incident about the same, by the same rule, that was closed before."""
+
+    incident_id: bytes
+    number: int
+    closed_ms: int
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertDetail:
     """One page: what happened, why it fired, what is not known, proof, and the work so far."""
 
@@ -202,6 +227,8 @@ class AlertDetail:
     reported: tuple[ReportedWords, ...]
     entries: tuple[CaseEntry, ...]
     undo_until_ms: int | None
+    earlier: tuple[Earlier, ...] = ()
+    """The latest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +245,10 @@ class IncidentSummary:
     """"rule", or the account id of the person who raised it."""
     raised_ms: int
     alert_id: bytes | None
+    closed_ms: int | None = None
+    closed_by: str = ""
+    """An account id; empty while open, and of one that was withdrawn within ten seconds."""
+    outcome: Outcome | None = None
 
 
 class HeldBy(StrEnum):

@@ -31,7 +31,7 @@ def reroute_all(connection: Connection, log: CaseLog, school_id: str, actor: str
         incidents.c.school_id == school_id, incidents.c.state == "open", incidents.c.subject.like("user:%")
     )
     for row in connection.execute(by_hand).all():
-        moved += _reroute_incident(connection, log, row, actor, now_ms)
+        moved += reroute_incident(connection, log, row, actor, now_ms)
     return moved
 
 
@@ -48,7 +48,7 @@ def reroute_alert(connection: Connection, log: CaseLog, row: AnyRow, actor: str,
     return moved
 
 
-def _reroute_incident(connection: Connection, log: CaseLog, row: AnyRow, actor: str, now_ms: int) -> int:
+def reroute_incident(connection: Connection, log: CaseLog, row: AnyRow, actor: str, now_ms: int) -> int:
     """One that has no alert, or was moved with it already. Raised by hand it moves to the head, and never back:
     somebody may have chosen the head for it."""
     to = _route(connection, row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, delete, select, update
 
 from schoolkeeper_collector.incidents.cases import CaseFileError
 from schoolkeeper_collector.incidents.listing import AnyRow
@@ -71,6 +71,8 @@ def take_back(connection: Connection, log: CaseLog, viewer: Viewer, row: AnyRow,
         raise CaseFileError("Ten seconds have passed. Write a note, or raise an incident by hand.")
     alert_id = bytes(row.alert_id)
     incident_id = row.incident_id
+    if incident_id is not None and _is_closed(connection, row):
+        raise CaseFileError("This alert was closed with its incident. Open the incident again instead.")
     if row.verdict == Verdict.RAISE.value and incident_id is not None:
         _withdraw(connection, log, viewer, bytes(incident_id), now_ms)
         incident_id = None
@@ -111,6 +113,11 @@ def _raise(
         attempt=row.updated_ms,
     )
     return raise_incident(connection, log, viewer.school_id, new, now_ms, tell_from_ms=now_ms + UNDO_MS)
+
+
+def _is_closed(connection: Connection, row: AnyRow) -> bool:
+    where = (incidents.c.school_id == row.school_id, incidents.c.incident_id == row.incident_id)
+    return connection.execute(select(incidents.c.state).where(*where)).scalar() == "closed"
 
 
 def _withdraw(connection: Connection, log: CaseLog, viewer: Viewer, incident_id: bytes, now_ms: int) -> None:

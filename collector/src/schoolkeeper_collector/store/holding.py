@@ -1,6 +1,7 @@
 """What is held: never deleted for its age while a person still needs it.
 
 - The evidence of an alert while the alert is open, and of an incident until its own period after its closing is over.
+  One that was closed as nothing to keep (``RELEASING``) holds nothing from its closing on.
 - The evidence of an incident under a legal hold, and every event of a device under one, until the hold is released.
 
 All of it is read from the tables in the transaction that deletes, so that nothing becomes held between look and act.
@@ -14,6 +15,8 @@ from schoolkeeper_collector.store.tables import alerts, devices, evidence, holds
 
 INCIDENT = "incident"
 DEVICE = "device"
+RELEASING = ("false-positive", "no-concern")
+"""Outcomes of an incident after which its evidence has each kind's own period again."""
 
 
 def active(school_id: str, object_type: str) -> ColumnElement[bool]:
@@ -28,7 +31,7 @@ def is_held(school_id: str, now_ms: int, incident_ms: int) -> ColumnElement[bool
     kept = or_(
         incidents.c.state == "open",
         incidents.c.closed_ms.is_(None),
-        incidents.c.closed_ms > now_ms - incident_ms,
+        and_(incidents.c.closed_ms > now_ms - incident_ms, incidents.c.outcome.not_in(RELEASING)),
         exists().where(active(school_id, INCIDENT), holds.c.object_id == incidents.c.incident_id),
     )
     incident = exists().where(

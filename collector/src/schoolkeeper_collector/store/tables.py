@@ -630,8 +630,14 @@ incidents = Table(
     Column("key_id", LargeBinary(16), nullable=False),
     # From then on its own period runs; until then what it rests on is held.
     Column("closed_ms", BigInteger),
+    # "false-positive", "no-concern", "watch", "internal", "outside", "police"; "" while open, or withdrawn.
+    Column("outcome", String(32), nullable=False, default="", server_default=""),
+    Column("closed_by", String(64), nullable=False, default="", server_default=""),
+    # When a person last closed or opened it.
+    Column("changed_ms", BigInteger),
     PrimaryKeyConstraint("school_id", "incident_id"),
     UniqueConstraint("school_id", "number"),
+    Index("ix_incidents_subject", "school_id", "subject"),
 )
 
 # Append-only: notes and changes of an alert or incident. An edit is a new entry.

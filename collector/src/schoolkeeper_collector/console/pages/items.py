@@ -16,13 +16,16 @@ from schoolkeeper_collector.console.pages.queue import is_item
 from schoolkeeper_collector.incidents.cases import CaseFileError, NoSuchItem
 from schoolkeeper_collector.incidents.model import (
     PERSONS_VERDICTS,
+    WITH_ACTIONS,
     AlertDetail,
     IncidentDetail,
     IncidentSummary,
     ObjectType,
+    Outcome,
     Verdict,
 )
 from schoolkeeper_collector.store import tables
+from schoolkeeper_collector.store.holding import RELEASING
 from schoolkeeper_proto.model import Severity
 
 CATEGORIES = ("content", "contact", "conduct", "commerce", "bullying", "device", "other")
@@ -93,8 +96,47 @@ def incident_note(call: Call) -> Response:
     try:
         _add_note(call, ObjectType.INCIDENT)
     except CaseFileError as error:
-        return _incident_page(call, _incident(call), fault=str(error))
+        return _incident_page(call, _incident(call), fault=str(error), field="note")
     return _back_to(call, "incidents")
+
+
+def close_incident(call: Call) -> Response:
+    """Close an incident: how it came out, what was done, and why. The page then says so, and offers to open it."""
+    outcome = next((one for one in Outcome if one.value == call.form.get("outcome", "")), None)
+    actions, reason = call.form.get("actions", "").strip(), call.form.get("reason", "").strip()
+    refused = ""
+    if outcome is None:
+        refused, field = call.say("Choose how it came out."), "outcome"
+    elif outcome in WITH_ACTIONS and not actions:
+        refused, field = call.say("Say what was done: it is part of this outcome."), "actions"
+    elif not reason:
+        refused, field = call.say("Say why it can be closed, in plain words."), "reason"
+    if outcome is None or refused:
+        return _incident_page(call, _incident(call), fault=refused, field=field)
+    try:
+        call.console.cases.close_incident(
+            call.viewer, _item(call), outcome, actions=actions, reason=reason, now_ms=call.now_ms
+        )
+    except NoSuchItem as missing:
+        raise _gone() from missing
+    except CaseFileError as error:
+        return _incident_page(call, _incident(call), fault=str(error), field="reason")
+    return _back_to(call, "incidents")
+
+
+def reopen_incident(call: Call) -> Response:
+    """Open a closed incident again, with a reason. It may wait for another role from then on."""
+    reason = call.form.get("again", "").strip()
+    if not reason:
+        said = call.say("Say why it is opened again.")
+        return _incident_page(call, _incident(call), fault=said, field="again")
+    try:
+        own = call.console.cases.reopen_incident(call.viewer, _item(call), reason=reason, now_ms=call.now_ms)
+    except NoSuchItem as missing:
+        raise _gone() from missing
+    except CaseFileError as error:
+        return _incident_page(call, _incident(call), fault=str(error), field="again")
+    return _back_to(call, "incidents") if own else RedirectResponse("/incidents", HTTPStatus.SEE_OTHER)
 
 
 def raise_by_hand(call: Call) -> Response:
@@ -219,7 +261,7 @@ def _alert_page(call: Call, detail: AlertDetail, *, fault: str = "", field: str 
     )
 
 
-def _incident_page(call: Call, detail: IncidentDetail, *, fault: str = "") -> Response:
+def _incident_page(call: Call, detail: IncidentDetail, *, fault: str = "", field: str = "") -> Response:
     names, looks = _names_and_looks(call, ObjectType.INCIDENT, detail.summary.incident_id)
     return call.console.renderer.page(
         "incident.html",
@@ -229,8 +271,11 @@ def _incident_page(call: Call, detail: IncidentDetail, *, fault: str = "") -> Re
         incident=detail,
         names=names,
         looks=looks,
+        form=call.form,
+        outcomes=tuple(Outcome),
+        releasing=RELEASING,
         fault=fault,
-        field="note" if fault else "",
+        field=field,
     )
 
 

@@ -50,7 +50,7 @@
 
   // ---- drafts: what was typed survives a reload or a lost session, in this tab only ----
   for (const field of all("[data-draft]")) {
-    const name = `draft ${location.pathname.replace(/\/(verdict|undo|notes)$/, "")} ${field.name}`;
+    const name = `draft ${location.pathname.replace(/\/(verdict|undo|notes|close|reopen)$/, "")} ${field.name}`;
     try {
       if (!field.value) field.value = sessionStorage.getItem(name) || "";
       field.addEventListener("input", () => sessionStorage.setItem(name, field.value));
