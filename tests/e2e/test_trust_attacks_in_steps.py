@@ -18,7 +18,12 @@ from schoolkeeper_agent import trust as agent_trust
 from schoolkeeper_agent.clock import Moment, TimeFloor, believed_ms
 from schoolkeeper_agent.net import MAX_FETCH_BYTES, fetch_from
 from schoolkeeper_agent.trust import update_trust
-from schoolkeeper_proto import policy, wire
+from schoolkeeper_collector.school import staging
+from schoolkeeper_policies.officer import group_moves, signing
+from schoolkeeper_policies.officer.memory import Memory
+from schoolkeeper_policies.officer.review import review
+from schoolkeeper_policies.officer.staged import read_folder
+from schoolkeeper_proto import policy, trust, wire
 from schoolkeeper_proto.codec import encode
 from support.outsider import DEVICE, Mirror, Scene, copy_of, document
 from support.outsider_acts import group_map, rotates_the_online_key
@@ -184,13 +189,100 @@ def test_a_clock_years_ahead_removes_nothing(scene: Scene) -> None:
     assert scene.update().changed, "with the time right again all goes on"
 
 
-def test_one_device_in_another_group_is_bounded_by_what_officers_signed(scene: Scene) -> None:
-    """A split view of the map by the online key is not prevented (SECURITY.md): it reaches officers' bundles only."""
-    staff = scene.mirror.files[scene.mirror.file_of(f"bundles/{OTHER_GROUP}")]
-    group_map(scene, (DEVICE, OTHER_GROUP))
-    assert scene.update().changed
+def moved_by_the_collector(scene: Scene, group: str) -> None:
+    """As the collector itself would say it, whoever orders that."""
+    school = scene.school
+    school.repository.publish_groups({DEVICE: group}, school.school_id, scene.online, wall_ms())
+    scene.honest()
+
+
+def officers_allow(scene: Scene, group: str, *officers: str, until_ms: int = 0) -> None:
+    """The device may come to a weaker group, by these officers' signatures."""
+    move = policy.SignedMove(device_id=DEVICE, to_group=group, until_unix_ms=until_ms or wall_ms() + DAY_MS)
+    school = scene.school
+    folder = staging.stage(school.folder, school.keys, {}, wall_ms(), allowed_moves=(move,))
+    for name in officers or scene.signing:
+        signing.sign_staged(folder, school.officer(name))
+    staging.publish_staged(school.folder, school.keys, wall_ms())
+    scene.honest()
+
+
+def test_a_laxer_group_by_the_online_key_alone_is_refused_and_cuts_off_nothing(scene: Scene) -> None:
+    """A split view of the map: the device stays in its group, says so, and still takes that group's newer rules."""
+    before = scene.in_force()
+    moved_by_the_collector(scene, OTHER_GROUP)
+    update = scene.update()
+    assert (update.refused, OTHER_GROUP in update.message) == ("group-move", True)
     held = scene.in_force()
-    assert (held.group, held.bundle) == (OTHER_GROUP, staff)
+    assert (held.group, held.bundle, held.move_refused) == (GROUP, before.bundle, OTHER_GROUP)
+    scene.publish()
+    scene.honest()
+    update = scene.update()
+    assert (update.changed, update.refused) == (True, "group-move")
+    assert (scene.in_force().group, scene.in_force().bundle_version) == (GROUP, 2)
+    # A damaged set is no way round: the device knows its group without it.
+    (scene.state_dir / "trust" / "sets" / scene.in_force_name() / "bundle").write_bytes(b"damaged")
+    assert scene.update().refused == "group-move"
+    assert scene.in_force().group == GROUP
+    moved_by_the_collector(scene, GROUP)
+    assert scene.update().refused == ""
+    assert (scene.in_force().group, scene.in_force().move_refused) == (GROUP, "")
+
+
+def test_two_officers_let_one_device_go_and_the_way_back_is_free(scene: Scene) -> None:
+    officers_allow(scene, OTHER_GROUP)
+    moved_by_the_collector(scene, OTHER_GROUP)
+    assert scene.update().refused == ""
+    assert scene.in_force().group == OTHER_GROUP
+    moved_by_the_collector(scene, GROUP)
+    assert scene.update().refused == ""
+    assert scene.in_force().group == GROUP
+
+
+def test_a_signed_move_ends_and_is_for_one_device(scene: Scene) -> None:
+    officers_allow(scene, OTHER_GROUP, until_ms=wall_ms() + 1000)
+    moved_by_the_collector(scene, OTHER_GROUP)
+    assert scene.update(now_ms=wall_ms() + DAY_MS).refused == "group-move"
+    place = scene.state_dir / "trust" / "place.json"
+    place.write_text(place.read_text().replace(DEVICE.hex(), bytes(16).hex()))
+    school = scene.school
+    school.repository.publish_groups({bytes(16): OTHER_GROUP}, school.school_id, scene.online, wall_ms())
+    scene.honest()
+    assert scene.update().refused == "group-move"
+
+
+def test_a_collector_that_stages_a_longer_list_is_found_out(scene: Scene) -> None:
+    """The officer's program, and `publish`, work out for themselves which moves are free."""
+    school, made = scene.school, group_moves.free_moves
+    everywhere = (policy.FreeMoves(to_group=OTHER_GROUP, from_groups=(GROUP,)),)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(group_moves, "free_moves", lambda bundles: (*made(bundles), *everywhere))
+        folder = staging.stage(school.folder, school.keys, {}, wall_ms())
+    staged = read_folder(folder)
+    memory = Memory(root_sha256=trust.sha256(school.repository.root_chain()[0]))
+    with pytest.raises(trust.TrustRefused, match="from 'ks2-laptops' to 'staff-laptops'") as caught:
+        review(staged, memory, wall_ms())
+    assert caught.value.reason == "group-moves"
+    with pytest.raises(trust.TrustRefused):
+        signing.sign_staged(folder, school.officer("dsl"))
+    # Also two officers with another program than ours get it past nobody.
+    targets = folder / "targets.json"
+    for name in scene.signing:
+        targets.write_bytes(signing.sign_metadata(targets.read_bytes(), school.officer(name), None))
+    with pytest.raises(trust.TrustRefused, match="from 'ks2-laptops' to 'staff-laptops'"):
+        staging.publish_staged(school.folder, school.keys, wall_ms())
+
+
+def test_without_a_list_of_moves_every_move_is_refused(scene: Scene) -> None:
+    """Targets from before there was one, also of a device in the weaker group."""
+    signed = scene.mirror.signed("targets")
+    signed["version"] += 1
+    del signed["targets"]["moves"]
+    officers = (scene.officer("technician"), scene.officer("dsl"))
+    scene.mirror.put(f"metadata/{signed['version']}.targets.json", document(signed, *officers))
+    group_map(scene, (DEVICE, OTHER_GROUP))
+    assert scene.update().refused == "group-move"
+    assert scene.in_force().group == GROUP
 
 
 # ---- rollouts -------------------------------------------------------------------------------------------
@@ -254,7 +346,8 @@ def test_an_opened_ring_gives_what_was_signed_and_there_is_no_way_back(
 
 
 def test_no_way_back_by_way_of_another_group(scene: Scene, plan: policy.RolloutPlan) -> None:
-    """The online key moves the device to another group and back again, all rings closed: still the newer policy."""
+    """The online key moves a device to a group that it may come to, and back, all rings closed: the newer policy."""
+    officers_allow(scene, OTHER_GROUP)
     stage_says(scene, policy.GroupStage(group=GROUP, rollout_id=plan.rollout_id, open_rings=2))
     scene.update()
     assert scene.in_force().bundle_hash == plan.to_bundle_hash

@@ -31,7 +31,7 @@ OWN_PASSWORD = "three random words"
 WORDS = (
     "signature", "too-few-signatures", "no-technical-signature", "no-safeguarding-signature", "one-person",
     "key-twice", "threshold", "duties", "rollback", "altered", "altered-target", "wrong-school", "wrong-group",
-    "no-target", "outside-role", "malformed", "refused", "too-long", "mandatory-check",
+    "no-target", "outside-role", "malformed", "refused", "too-long", "mandatory-check", "group-move",
 )  # fmt: skip
 
 

@@ -243,10 +243,13 @@ class Scene:
         """Every file that this device holds."""
         return {str(p.relative_to(self.state_dir)): p.read_bytes() for p in _files(self.state_dir)}
 
+    def in_force_name(self) -> str:
+        return (self.state_dir / "trust" / "current").read_text().strip()
+
     def in_force_bytes(self) -> dict[str, bytes]:
         """The files of the set in force, and the pointer to it."""
         folder = self.state_dir / "trust"
-        name = (folder / "current").read_text().strip()
+        name = self.in_force_name()
         held = {p.name: p.read_bytes() for p in _files(folder / "sets" / name)}
         return held | {"current": name.encode()}
 

@@ -22,6 +22,8 @@ from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.statements import verify_time
 
 FOLDER = "trust"
+KEPT_GROUP = "kept-group"
+"""In a set: the group that a device stays in although the group map says another."""
 CHILD_SECONDS = 120.0
 Fetch = Callable[[str], Awaitable[bytes | None]]
 """A published file by name, None when there is none; may raise whatever the network raises."""
@@ -56,6 +58,8 @@ class Trust:
     """Everybody whose signature may count under a grant."""
     rollout: policy.RolloutPlan | None = None
     """The plan by which the group's newest policy reaches its devices; None when everybody takes it at once."""
+    move_refused: str = ""
+    """The group that the collector wants this device in and that officers did not sign it for; empty for none."""
 
     @property
     def waits_for_ring(self) -> bool:
@@ -92,7 +96,10 @@ class Trust:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustUpdate:
-    """What came of an update. ``refused`` is a stable word ("rollback", "altered-target", "expired", ...) or empty."""
+    """What came of an update. ``refused`` is a stable word ("rollback", "altered-target", "expired", ...) or empty.
+
+    Both: the policy changed, and a move to another group that came with it was refused ("group-move").
+    """
 
     changed: bool
     refused: str = ""
@@ -148,7 +155,8 @@ def verify_set(folder: Path, place: Place) -> Trust:
     bundle_bytes = (folder / "bundle").read_bytes()
     trust.check_target(targets, trust.KEYS_TARGET, keys_bytes)
     trust.check_target(groups, trust.GROUPS_TARGET, map_bytes)
-    group = group_of(decode(policy.GroupMap, map_bytes), place)
+    wanted = group_of(decode(policy.GroupMap, map_bytes), place)
+    group = _kept_group(folder) or wanted
     plan = _check_rollout(folder, targets, place, group)
     if plan is None or trust.sha256(bundle_bytes) == plan.to_bundle_hash:
         trust.check_target(targets, trust.bundle_target(group), bundle_bytes)
@@ -173,7 +181,14 @@ def verify_set(folder: Path, place: Place) -> Trust:
         online_keys=frozenset(root.keys[key_id] for key_id in root.roles["timestamp"].key_ids),
         officers=granting.officers_of(root, statement),
         rollout=plan,
+        move_refused=wanted if wanted != group else "",
     )
+
+
+def _kept_group(folder: Path) -> str:
+    """The group that this device stayed in when the set was fetched, because its move was refused; empty for none."""
+    path = folder / KEPT_GROUP
+    return path.read_text() if path.exists() else ""
 
 
 def _check_rollout(

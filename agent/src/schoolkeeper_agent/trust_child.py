@@ -22,14 +22,15 @@ from tuf.api import exceptions
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from schoolkeeper_agent import identity
-from schoolkeeper_agent.trust import FOLDER, Place, Trust, group_of, load_place, verify_set
-from schoolkeeper_proto import mandatory, policy, rollout, trust
+from schoolkeeper_agent.trust import FOLDER, KEPT_GROUP, Place, Trust, group_of, load_place, verify_set
+from schoolkeeper_proto import mandatory, moves, policy, rollout, trust
 from schoolkeeper_proto.codec import WireFormatError, decode
 
 _METADATA_URL = "tuf:/metadata/"
 _TARGETS_URL = "tuf:/targets/"
 _HELD_SETS = 2
 _TAKEN = "taken.json"
+_LAST_GROUP = "last-group"
 
 
 class _Refusing(exceptions.DownloadError):
@@ -120,14 +121,39 @@ def _update(request: dict[str, Any]) -> dict[str, Any]:
     updater.refresh()
     keys = _target(updater, trust.KEYS_TARGET)
     group_map = _target(updater, trust.GROUPS_TARGET)
-    group = group_of(decode(policy.GroupMap, group_map), place)
+    wanted = group_of(decode(policy.GroupMap, group_map), place)
     files = {"keys": keys, "map": group_map}
+    in_force = _in_force(folder, place)
+    before = in_force.group if in_force else _last_group(folder) or place.group
+    group = _group_to_be(updater, place, before, wanted, request["now_ms"])
+    if group != wanted:
+        files[KEPT_GROUP] = group.encode()
     name = trust.bundle_target(group)
     if updater.get_targetinfo(rollout.plan_target(group)) is not None:
         files["plan"] = _target(updater, rollout.plan_target(group))
-        name = _chosen(updater, files["plan"], _held(folder, place, group), place, group)
+        name = _chosen(updater, files["plan"], _held(folder, in_force, group), place, group)
     files["bundle"] = _target(updater, name)
-    return _put_in_force(folder, place, files)
+    answer = _put_in_force(folder, place, files)
+    if group != wanted:
+        answer |= {"refused": moves.REFUSED, "message": moves.refusal(group, wanted)}
+    return answer
+
+
+def _group_to_be(updater: Updater, place: Place, before: str, wanted: str, now_ms: int) -> str:
+    """``wanted``, if the officers let this device go there from ``before``; else where it is.
+
+    Everything else that was signed is still taken: whoever orders a move that is refused must not keep the device
+    from its own group's newer rules that way.
+    """
+    if wanted == before:
+        return wanted
+    listed = None
+    if updater.get_targetinfo(trust.MOVES_TARGET) is not None:
+        listed = decode(policy.GroupMoves, _target(updater, trust.MOVES_TARGET))
+        moves.check_moves(listed, place.school_id)
+    if moves.is_free(listed, before, wanted) or moves.is_signed(listed, place.device_id, wanted, now_ms):
+        return wanted
+    return before
 
 
 def _chosen(
@@ -144,16 +170,30 @@ def _chosen(
     return rollout.previous_target(group)
 
 
-def _held(folder: Path, place: Place, group: str) -> tuple[bytes, int] | None:
+def _in_force(folder: Path, place: Place) -> Trust | None:
+    """The verified set in force; None before the first, and for one that is damaged."""
+    try:
+        return verify_set(folder / "sets" / (folder / "current").read_text().strip(), place)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _last_group(folder: Path) -> str:
+    """The group of the last set that was put in force, for when that set is damaged; empty before the first."""
+    try:
+        return (folder / _LAST_GROUP).read_text()
+    except (OSError, ValueError):
+        return ""
+
+
+def _held(folder: Path, in_force: Trust | None, group: str) -> tuple[bytes, int] | None:
     """Hash and version of the bundle in force, or of the last of this group that was; none before the first.
 
     The online key says which group a device is in: a way through another group must be no way back to an older policy.
     """
-    try:
-        held = verify_set(folder / "sets" / (folder / "current").read_text().strip(), place)
-    except (OSError, ValueError, KeyError):
-        return _remembered(folder).get(group)
-    return (held.bundle_hash, held.bundle_version) if held.group == group else _remembered(folder).get(group)
+    if in_force is not None and in_force.group == group:
+        return in_force.bundle_hash, in_force.bundle_version
+    return _remembered(folder).get(group)
 
 
 def _remembered(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -170,6 +210,7 @@ def _remember(folder: Path, new: Trust) -> None:
     known = _remembered(folder) | {new.group: (new.bundle_hash, new.bundle_version)}
     said = {group: [sha256.hex(), number] for group, (sha256, number) in known.items()}
     identity.write_private(folder / _TAKEN, json.dumps(said).encode())
+    identity.write_private(folder / _LAST_GROUP, new.group.encode())
 
 
 def _bootstrap(folder: Path, place: Place, first_root: str | None) -> bytes:

@@ -199,10 +199,10 @@ def test_the_online_key_assigns_devices_and_signs_nothing_else(
 ) -> None:
     school = collector.school
     collector.repository.publish_groups(
-        {DEVICE: OTHER_GROUP}, school.school_id, school.keys.online, school.made_ms
+        {DEVICE: GROUP}, school.school_id, school.keys.online, school.made_ms
     )
     assert laptop.update().changed
-    assert laptop.in_force().group == OTHER_GROUP
+    assert laptop.in_force().group == GROUP
     now = collector.repository.current()
     content = encode(collector.repository.group_map())
     evil = roots.make_groups(

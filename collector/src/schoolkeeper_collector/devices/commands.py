@@ -22,6 +22,7 @@ from schoolkeeper_collector.school.repository import NotPublished, Repository, R
 from schoolkeeper_collector.store.database import Store, StoreUrlError
 from schoolkeeper_collector.store.migrate import SchemaError
 from schoolkeeper_collector.store.tables import devices
+from schoolkeeper_proto import moves
 
 T = TypeVar("T")
 _FAULTS = (
@@ -213,6 +214,50 @@ def device_join(
 
     first, second = guarded(work, _FAULTS)
     typer.echo(f"Device {first.hex()} is joined into {second.hex()}.")
+
+
+@device_app.command("move")
+def device_move(
+    device: Annotated[str, typer.Argument(help="Id (or its beginning), host name or serial.")],
+    group: Annotated[str, typer.Argument(help="The group whose rules it is to have.")],
+) -> None:
+    """Put a device into another group. To weaker safeguarding rules only if officers signed that: the device asks."""
+
+    def work() -> tuple[bytes, str]:
+        with _collector() as collector:
+            known = collector.repository.groups()
+            if group not in known:
+                raise RepositoryError(
+                    f"the group {group!r} has no signed bundle; groups that have one: {', '.join(known)}"
+                )
+            with collector.store.write() as connection:
+                device_id = fleet.find_device(connection, collector.school_id, device)
+                before = fleet.group_of(connection, collector.school_id, device_id)
+                listed = collector.repository.moves()
+                if not (
+                    moves.is_free(listed, before, group)
+                    or moves.is_signed(listed, device_id, group, now_ms())
+                ):
+                    raise fleet.DeviceError(
+                        f"not every safeguarding rule of {before!r} holds in {group!r}, so the device would refuse: "
+                        f"`schoolkeeper-collector stage --allow-move {device}={group} --why ...`, have two officers "
+                        "sign, publish, then move it"
+                    )
+                fleet.move(
+                    connection,
+                    school_id=collector.school_id,
+                    device_id=device_id,
+                    group=group,
+                    actor=actor(),
+                    now_ms=now_ms(),
+                )
+            collector.publish_groups()
+        return device_id, before
+
+    moved, before = guarded(work, _FAULTS)
+    typer.echo(
+        f"Device {moved.hex()} is moved from {before} to {group}; it takes the rules when it next asks."
+    )
 
 
 @device_app.command("command")

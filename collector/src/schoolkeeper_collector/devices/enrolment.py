@@ -15,8 +15,10 @@ from typing import NoReturn, TypeVar
 
 import grpc
 import grpc.aio
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from schoolkeeper_collector.detection.silence import write_fact
 from schoolkeeper_collector.devices import fleet
 from schoolkeeper_collector.devices.attempts import FailureLimit, address_of
 from schoolkeeper_collector.devices.authority import Authority
@@ -25,10 +27,11 @@ from schoolkeeper_collector.school.keys import ServiceKeys
 from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_collector.store.database import Store
-from schoolkeeper_proto import statements, wire
+from schoolkeeper_proto import moves, statements, wire
 from schoolkeeper_proto.codec import WireFormatError, decode, encode
 from schoolkeeper_proto.trust import TrustRefused
 
+WEAKER_GROUP = "device.weaker_group"
 SERVICE = "schoolkeeper_proto.v1.Enrolment"
 _LOG = logging.getLogger(__name__)
 _PUBLISH_SECONDS = 2.0
@@ -153,8 +156,11 @@ class EnrolmentService:
             try:
                 targets = self._repository.target_files(done.group)
                 metadata = self._repository.metadata_files()
+                listed = self._repository.moves()
             except (RepositoryError, NotPublished, TrustRefused) as error:
                 raise Refused(Reason.NO_BUNDLE, str(error)) from error
+            if done.was_in and not moves.is_free(listed, done.was_in, done.group):
+                _tell_weaker(connection, self._keys.school_id, done, now_ms)
         return encode(
             wire.EnrolResponse(
                 school_id=self._keys.school_id,
@@ -188,6 +194,13 @@ class EnrolmentService:
                 time_signature=signed.signature,
             )
         )
+
+
+def _tell_weaker(connection: Connection, school_id: str, done: fleet.Enrolled, now_ms: int) -> None:
+    """A known machine comes again under weaker rules: a token's maker alone decides that, so the DSL hears of it."""
+    number = fleet.number_of(connection, school_id, done.device_id)
+    fields: dict[str, object] = {"from_group": done.was_in, "to_group": done.group}
+    write_fact(connection, school_id, number, WEAKER_GROUP, fields, now_ms)
 
 
 def _named(files: dict[str, bytes]) -> tuple[wire.NamedFile, ...]:

@@ -54,6 +54,8 @@ class Enrolled:
     group: str
     certificate: DeviceCertificate
     repeated: bool
+    was_in: str = ""
+    """The group of the newest device before it with this serial number, active or ended; empty for none."""
 
 
 def enrol(
@@ -74,6 +76,7 @@ def enrol(
         return _again(connection, authority, school_id, request, key, before.device_id, now_ms)
     tokens.spend(connection, school_id, token, now_ms)
     device_id = os.urandom(16)
+    was_in = _group_before(connection, school_id, _clean(request.device.serial))
     _insert_device(connection, school_id, device_id, token, request, now_ms)
     connection.execute(
         insert(enrolments).values(
@@ -87,7 +90,9 @@ def enrol(
     )
     certificate = _issue(connection, authority, school_id, key, device_id, now_ms)
     note(connection, school_id, f"token:{token.token_id}", "device.enrolled", _about(device_id), now_ms)
-    return Enrolled(device_id=device_id, group=token.group, certificate=certificate, repeated=False)
+    return Enrolled(
+        device_id=device_id, group=token.group, certificate=certificate, repeated=False, was_in=was_in
+    )
 
 
 def renew(
@@ -144,6 +149,43 @@ def join(connection: Connection, *, school_id: str, old: bytes, new: bytes, acto
         .values(same_serial_as=None)
     )
     note(connection, school_id, actor, "device.joined", f"{_about(old)} into {_about(new)}", now_ms)
+
+
+def move(
+    connection: Connection, *, school_id: str, device_id: bytes, group: str, actor: str, now_ms: int
+) -> None:
+    """Puts an active device into another group; the device itself asks whether officers signed that.
+
+    Raises ``DeviceError``.
+    """
+    if _status(connection, school_id, device_id) != "active":
+        raise DeviceError(f"the device {device_id.hex()} is not active: only an active device can be moved")
+    connection.execute(
+        update(devices)
+        .where(devices.c.school_id == school_id, devices.c.device_id == device_id)
+        .values(device_group=group)
+    )
+    note(connection, school_id, actor, "device.moved", _about(device_id), now_ms, f"to the group {group}")
+
+
+def group_of(connection: Connection, school_id: str, device_id: bytes) -> str:
+    """The group that the collector has a device in. Raises ``DeviceError``."""
+    found = connection.execute(
+        select(devices.c.device_group).where(
+            devices.c.school_id == school_id, devices.c.device_id == device_id
+        )
+    ).scalar()
+    if found is None:
+        raise DeviceError(f"no device {device_id.hex()}: see `schoolkeeper-collector device list`")
+    return str(found)
+
+
+def number_of(connection: Connection, school_id: str, device_id: bytes) -> int | None:
+    """The device's row number, which facts name; None for one that is not there."""
+    found = connection.execute(
+        select(devices.c.device_no).where(devices.c.school_id == school_id, devices.c.device_id == device_id)
+    ).scalar()
+    return None if found is None else int(found)
 
 
 def active_groups(connection: Connection, school_id: str) -> dict[bytes, str]:
@@ -265,6 +307,19 @@ def _requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
         return read_request(csr)
     except CertificateRefused as error:
         raise Refused(Reason.BAD_REQUEST, f"{error}: update the agent") from error
+
+
+def _group_before(connection: Connection, school_id: str, serial: str) -> str:
+    """Where a machine of this serial number was last, also one that was revoked before it came again."""
+    if serial.lower() in _NO_SERIAL:
+        return ""
+    found = connection.execute(
+        select(devices.c.device_group)
+        .where(devices.c.school_id == school_id, devices.c.serial == serial)
+        .order_by(devices.c.device_no.desc())
+        .limit(1)
+    ).scalar()
+    return str(found or "")
 
 
 def _issue(

@@ -87,6 +87,7 @@ _FACTS = {
     "device.evicted": "The device dropped events for want of room; they are counted and signed.",
     "device.silent": "Nothing came from the device for longer than the school allows in school time.",
     "device.heard": "The device was heard again.",
+    "device.weaker_group": "A known machine was enrolled again, into a group with weaker safeguarding rules.",
     "budget.exceeded": "The device sent more than its allowance for the day and was asked to wait.",
     "rollout.halted": "A new policy was halted on its way to devices.",
     "rule.disabled": "A detection rule raised an error and was taken out.",

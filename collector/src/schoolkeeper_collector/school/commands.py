@@ -15,10 +15,11 @@ from sqlalchemy import Connection
 from schoolkeeper_collector.config import ConfigError, Settings, load_settings
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.accounts import create_account
+from schoolkeeper_collector.devices.fleet import DeviceError
 from schoolkeeper_collector.rollout import planning
 from schoolkeeper_collector.rollout.options import RolloutOptions, staged_rollout
 from schoolkeeper_collector.rollout.rings import RingsError
-from schoolkeeper_collector.school import key_changes, rotation, staging
+from schoolkeeper_collector.school import key_changes, moving, rotation, staging
 from schoolkeeper_collector.school.bundles import compile_bundle, register_for
 from schoolkeeper_collector.school.init import FOUR_OFFICERS, InitError, InitOptions, InitResult, init_school
 from schoolkeeper_collector.school.keys import (
@@ -50,6 +51,7 @@ T = TypeVar("T")
 CONSENT = "The school's leadership consents to this change, having read both risk assessments."
 _FAULTS = (
     ConfigError,
+    DeviceError,
     InitError,
     KeyFileError,
     KeysError,
@@ -189,6 +191,12 @@ def stage(
         Path | None,
         typer.Option(help="The pack's register of people, if it lies elsewhere; it is read and not copied."),
     ] = None,
+    allow_move: Annotated[
+        list[str],
+        typer.Option(
+            help="DEVICE=GROUP: the device may move there within 30 days although rules are weaker; repeat."
+        ),
+    ] = [],  # noqa: B006
 ) -> None:
     """Prepare a change of policy, addresses or officers for the officers to sign.
 
@@ -236,9 +244,11 @@ def stage(
             prepared = key_changes.prepare(settings.state_dir, keys, wish, now)
             new_root, changed[trust.KEYS_TARGET] = prepared.root, encode(prepared.statement)
             typer.echo("\n".join((*prepared.said, "")))
-        if not changed:
+        groups = frozenset({*held.bundles, *group})
+        allowed = moving.allowed_moves(settings, keys.school_id, allow_move, groups, why, now)
+        if not (changed or allowed):
             raise RepositoryError(
-                "nothing to stage: name a --group, an --address, --replace-officer or --new-ingest-key"
+                "nothing to stage: name a --group, an --address, --replace-officer, --allow-move or --new-ingest-key"
             )
         before = _waiting_before(settings.state_dir, now)
         folder = staging.stage(
@@ -249,6 +259,7 @@ def stage(
             new_root=new_root,
             pack=used if group and not previous_content else None,
             removed=removed,
+            allowed_moves=allowed,
             reasons=staging.Reasons(
                 why=why,
                 staged_by=getpass.getuser(),

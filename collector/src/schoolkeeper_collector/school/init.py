@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, insert, select
 
-from schoolkeeper_collector.school import roots, texts
+from schoolkeeper_collector.school import roots, staging, texts
 from schoolkeeper_collector.school.bundles import compile_bundle, register_for
 from schoolkeeper_collector.school.escrow import put_in_escrow
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
@@ -236,6 +236,7 @@ def _build(folder: Path, options: InitOptions) -> bytes:
         files[trust.bundle_target(group)] = compile_bundle(
             options.pack, keys, group=group, version=1, now_ms=options.now_ms, register=people
         )
+    files[trust.MOVES_TARGET] = staging.moves_target(files, options.school_id, options.now_ms)
     targets = roots.make_targets(version=1, files=files, online_key=online, now_ms=options.now_ms)
     signed = roots.sign(targets, *(k.signing for k in _one_of_each_duty(officers)))
     repository.publish_targets(signed, files, keys.online, options.now_ms)

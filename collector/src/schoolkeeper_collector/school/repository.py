@@ -119,7 +119,7 @@ class Repository:
         return {name: self.read_file(name) for name in names}
 
     def target_files(self, group: str) -> dict[str, bytes]:
-        """Key statement, group map, the group's bundle and what belongs to its rollout, by file name.
+        """Key statement, group map, list of moves, the group's bundle and what belongs to its rollout, by file name.
 
         Raises ``RepositoryError``: no bundle.
         """
@@ -130,6 +130,8 @@ class Repository:
             (groups, trust.GROUPS_TARGET),
             (targets, trust.bundle_target(group)),
         ]
+        if trust.MOVES_TARGET in targets.targets:
+            wanted.append((targets, trust.MOVES_TARGET))
         if rollout.plan_target(group) in targets.targets:
             wanted += [(targets, rollout.plan_target(group)), (targets, rollout.previous_target(group))]
             wanted.append((self._stage_view(targets), trust.STAGE_TARGET))
@@ -161,6 +163,13 @@ class Repository:
         _, groups = self._views()
         name = trust.target_file_name(trust.GROUPS_TARGET, groups.targets[trust.GROUPS_TARGET].sha256)
         return decode(policy.GroupMap, self.read_file(f"targets/{name}"))
+
+    def moves(self) -> policy.GroupMoves | None:
+        """The officers' list of moves between groups; None for targets from before there was one."""
+        targets, _ = self._views()
+        if trust.MOVES_TARGET not in targets.targets:
+            return None
+        return decode(policy.GroupMoves, self.read_file(self._target_path(targets, trust.MOVES_TARGET)))
 
     def publish_root(self, data: bytes) -> None:
         """Adds a root that its forerunner and itself signed; the first needs only itself."""

@@ -16,9 +16,10 @@ from schoolkeeper_collector.school.files import SchoolPaths, write_file
 from schoolkeeper_collector.school.keys import ServiceKeys
 from schoolkeeper_collector.school.repository import NotPublished, Published, Repository, RepositoryError
 from schoolkeeper_policies.officer import record, signing
+from schoolkeeper_policies.officer.group_moves import moves_for
 from schoolkeeper_policies.officer.memory import Memory
 from schoolkeeper_policies.officer.record import Assessment, ChangeRecord
-from schoolkeeper_policies.officer.review import Review, review
+from schoolkeeper_policies.officer.review import Review, open_whole, review
 from schoolkeeper_policies.officer.staged import (
     Answer,
     Staged,
@@ -29,7 +30,9 @@ from schoolkeeper_policies.officer.staged import (
     unpack,
     write_signed,
 )
-from schoolkeeper_proto import trust
+from schoolkeeper_proto import policy, trust
+from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.codec import decode, encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +57,14 @@ def stage(
     reasons: Reasons | None = None,
     online_key: bytes | None = None,
     removed: frozenset[str] = frozenset(),
+    allowed_moves: tuple[policy.SignedMove, ...] = (),
 ) -> Path:
     """Writes ``trust/staged`` anew: the targets in force with ``changed`` (name -> bytes) in place; returns it.
 
     ``pack``: where bundles in ``changed`` come from; publishing makes it the one in force here, too. ``online_key``:
     the raw public key of the next online key, where that changes. Raises ``RecordError`` for a weakening without what
     it needs, ``TrustRefused`` for what an officer's program would refuse; what was staged before then stays.
-    ``removed``: targets in force that go.
+    ``removed``: targets in force that go. ``allowed_moves``: single devices that may come to a weaker group.
     """
     if pack is not None:
         pack_in_force.checked_files(pack)
@@ -74,6 +78,7 @@ def stage(
         for name, entry in held.targets.items()
     }
     wanted = {name: data for name, data in old.items() if name not in removed} | changed
+    wanted[trust.MOVES_TARGET] = moves_target(wanted, keys.school_id, now_ms, allowed_moves)
     online = online_key or keys.online.public_key().public_bytes_raw()
 
     def build(files: dict[str, bytes]) -> Staged:
@@ -106,6 +111,22 @@ def stage(
     if pack is not None:
         pack_in_force.stage_pack(folder, pack)
     return folder
+
+
+def moves_target(
+    files: dict[str, bytes], school_id: str, now_ms: int, allowed: tuple[policy.SignedMove, ...] = ()
+) -> bytes:
+    """The list of moves that goes with the bundles in ``files``; what officers let single devices do is kept."""
+    bundles: dict[str, list[OpenBundle]] = {}
+    for name in sorted(files):
+        if name.startswith("bundles/"):
+            group = name.split("/")[1]
+            bundles.setdefault(group, []).append(open_whole(files[name], school_id, group))
+    held = files.get(trust.MOVES_TARGET)
+    signed = decode(policy.GroupMoves, held).signed if held else ()
+    renewed = {(move.device_id, move.to_group) for move in allowed}
+    kept = [move for move in signed if (move.device_id, move.to_group) not in renewed]
+    return encode(moves_for(bundles, school_id, now_ms, (*kept, *allowed)))
 
 
 def read_waiting(state_dir: Path, now_ms: int) -> tuple[Staged, Review] | None:

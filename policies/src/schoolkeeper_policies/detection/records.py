@@ -32,6 +32,7 @@ FACT_KINDS: Final = frozenset(
         "fact.device.evicted",
         "fact.device.silent",
         "fact.device.heard",
+        "fact.device.weaker_group",
         "fact.budget.exceeded",
         "fact.rule.disabled",
         "fact.rollout.halted",

@@ -108,7 +108,10 @@ def review(staged: Staged, memory: Memory, now_ms: int, *, draft: bool = False) 
     if memory.school_id and statement.school_id != memory.school_id:
         raise trust.TrustRefused("wrong-school", f"the change is of the school {statement.school_id!r}")
     bundles, opened = _bundles(staged, files, view, held, statement.school_id, memory)
-    listed, listed_before = _moves(files.get(trust.MOVES_TARGET)), _moves(_held(staged, held, trust.MOVES_TARGET))
+    listed, listed_before = (
+        _moves(files.get(trust.MOVES_TARGET)),
+        _moves(_held(staged, held, trust.MOVES_TARGET)),
+    )
     group_moves.check(listed, opened, statement.school_id, now_ms)
     other = (
         *statement_words.officer_changes(in_force_root, root),
@@ -402,7 +405,8 @@ def _other_targets(
     """What is neither bundle nor statement: a rollout in words, anything else by its name. Never passed over."""
     found = []
     for name in sorted(view.targets.keys() | held.targets.keys()):
-        if name in (trust.KEYS_TARGET, trust.MOVES_TARGET, record.TARGET) or name == trust.bundle_target(name.split("/")[-1]):
+        told = name in (trust.KEYS_TARGET, trust.MOVES_TARGET, record.TARGET)
+        if told or name == trust.bundle_target(name.split("/")[-1]):
             continue
         was, now = held.targets.get(name), view.targets.get(name)
         if was != now and now is not None and name == rollout.plan_target(name.split("/")[-1]):
