@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import socket
@@ -105,9 +106,26 @@ class Agent:
         return found
 
 
+LIBRARIES: Final = ("cryptography", "dbus_fast", "google", "grpc", "psutil", "zstandard")
+
+
+def compile_code() -> None:
+    """Bytecode of all that the agent loads, as the package carries it: in a checkout that was edited, every start would
+    compile anew, which takes seconds of processor time and leaves 1.5 MiB behind.
+    """
+    import schoolkeeper_agent
+    import schoolkeeper_proto
+
+    libraries = Path(psutil.__file__).parents[1]
+    ours = [Path(str(package.__file__)).parent for package in (schoolkeeper_agent, schoolkeeper_proto)]
+    for folder in (*ours, *(libraries / name for name in LIBRARIES)):
+        compileall.compile_dir(folder, quiet=2)
+
+
 @contextmanager
 def prepared(collector: Collector, *, mount: bool = False, more_settings: str = "") -> Iterator[Agent]:
     """An enrolled agent that is not running yet. With ``mount`` it decides on programs on a file system of its own."""
+    compile_code()
     folder = Path(tempfile.mkdtemp(prefix="sk-bench-", dir="/run" if os.access("/run", os.W_OK) else None))
     point = folder / "m"
     agent = Agent(folder=folder, mount=point if mount else None, more_settings=more_settings)

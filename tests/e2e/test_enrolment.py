@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,16 +16,16 @@ import pytest
 from sqlalchemy import select
 
 from schoolkeeper_agent.enrol import EnrolError
-from schoolkeeper_agent.identity import Identity, load_identity, pem_of, split_chain
+from schoolkeeper_agent.identity import Identity, is_due, load_identity, pem_of, split_chain
 from schoolkeeper_agent.net import UPLINK, fetch_from, open_channel
-from schoolkeeper_agent.renew import RenewError, is_due, renew, school_time
+from schoolkeeper_agent.renew import RenewError, renew, school_time
 from schoolkeeper_agent.trust import load_trust, update_trust
 from schoolkeeper_collector.devices import fleet
 from schoolkeeper_collector.devices import tokens as token_store
-from schoolkeeper_collector.store.tables import devices, ledger_queue, tokens
+from schoolkeeper_collector.store.tables import collector_facts, devices, ledger_queue, tokens
 from schoolkeeper_proto import enrolment_token, wire
 from schoolkeeper_proto.codec import decode, encode
-from support.school import DAY_MS, GROUP, HOUR_MS, School, enrol_device, listening, wall_ms
+from support.school import DAY_MS, GROUP, HOUR_MS, OTHER_GROUP, School, enrol_device, listening, wall_ms
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -267,6 +268,37 @@ def test_a_known_serial_is_a_new_device_until_a_technician_joins_the_two(
         ).one()
         assert (row.status, row.joined_into) == ("joined", new)
         assert fleet.active_groups(connection, school.school_id) == {new: GROUP}
+
+
+@pytest.mark.requirement("W-17")
+def test_a_known_machine_that_comes_again_under_weaker_rules_is_told_to_the_dsl(
+    school: School, tmp_path: Path
+) -> None:
+    """A token names the group, and one person makes it; ending the old device first hides nothing."""
+
+    def facts() -> list[tuple[str, dict[str, object]]]:
+        with school.store.read() as connection:
+            rows = connection.execute(select(collector_facts.c.kind, collector_facts.c.fields)).all()
+        return [(row.kind, json.loads(row.fields)) for row in rows]
+
+    async def scenario() -> None:
+        async with listening(school):
+            first = await enrol_device(school, tmp_path / "a", school.token(), serial="PF-2")
+            with school.store.write() as connection:
+                fleet.revoke(
+                    connection,
+                    school_id=school.school_id,
+                    device_id=first.identity.device_id,
+                    actor="test",
+                    reason="sold",
+                    now_ms=wall_ms(),
+                )
+            await enrol_device(school, tmp_path / "b", school.token(group=OTHER_GROUP), serial="PF-2")
+            assert facts() == [("device.weaker_group", {"from_group": GROUP, "to_group": OTHER_GROUP})]
+            await enrol_device(school, tmp_path / "c", school.token(), serial="PF-2")
+            assert len(facts()) == 1, "the way back is no loosening"
+
+    asyncio.run(scenario())
 
 
 def test_the_school_tells_its_signed_time_without_a_certificate(school: School, tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, default=CONFIG_PATH, help=f"settings of this machine ({CONFIG_PATH})"
     )
     parser.add_argument("--state-dir", type=Path, default=None, help="instead of the one in the settings")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    # With `prog`, argparse does not ask how wide the terminal is, for which it would load shutil and its packers.
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog=parser.prog)
     commands.add_parser("run", help="run the agent (the service does this)")
     status = commands.add_parser("status", help="what is seen, enforced, waiting and wrong")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -104,10 +105,20 @@ def _enrol_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace, settings: Settings) -> int:
     del args
-    from schoolkeeper_agent.light import without_openssl
+    from schoolkeeper_agent.light import forget_first_classes, without_openssl, without_unused
 
-    with without_openssl():
+    with without_openssl(), without_unused():
+        # In steps, so that the next step takes the room that one leaves.
+        import schoolkeeper_proto.model
+        import schoolkeeper_proto.wire
+
+        forget_first_classes()
+        import schoolkeeper_proto.codec  # noqa: F401
+
+        forget_first_classes()
         from schoolkeeper_agent.bootstrap import StartRefused, run
+
+        forget_first_classes()
 
     try:
         return run(settings)

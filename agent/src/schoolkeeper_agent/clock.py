@@ -8,8 +8,8 @@ time counts milliseconds since boot. Everything but ``SystemClock`` is pure.
 from __future__ import annotations
 
 import json
+import os
 import time
-import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,9 +51,10 @@ class SystemClock:
 
 def _boot_id(proc_root: Path) -> bytes:
     try:
-        return uuid.UUID((proc_root / "sys/kernel/random/boot_id").read_text().strip()).bytes
+        found = bytes.fromhex((proc_root / "sys/kernel/random/boot_id").read_text().replace("-", ""))
     except (OSError, ValueError):
-        return uuid.uuid4().bytes
+        found = b""
+    return found if len(found) == 16 else os.urandom(16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

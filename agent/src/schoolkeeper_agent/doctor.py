@@ -24,7 +24,7 @@ from schoolkeeper_agent.addresses import Addresses, known_addresses
 from schoolkeeper_agent.enrol_unattended import PRESEED, PreseedError, read_preseed
 from schoolkeeper_agent.net import AddressError, Proxy, open_channel, parse_proxy
 from schoolkeeper_agent.probe import Unreachable, probe
-from schoolkeeper_agent.renew import RenewError, is_due, school_time
+from schoolkeeper_agent.renew import RenewError, school_time
 from schoolkeeper_agent.trust import FOLDER as TRUST_FOLDER
 from schoolkeeper_agent.trust import Trust, TrustDamaged, load_trust
 from schoolkeeper_proto import enrolment_token
@@ -234,7 +234,7 @@ def _certificate(identity: identities.Identity, now_ms: int) -> Finding:
             message=f"ended on {until}; the agent renews it when it next reaches the enrolment port",
             remedy="Look at the finding about addresses",
         )
-    if is_due(identity, now_ms):
+    if identities.is_due(identity, now_ms):
         return Finding(
             check="certificate",
             level=Level.NOTE,

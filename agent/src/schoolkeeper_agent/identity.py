@@ -121,6 +121,12 @@ def load_key(path: Path) -> FileKey:
     return FileKey(key)
 
 
+def is_due(identity: Identity, now_ms: int) -> bool:
+    """Whether two thirds of the certificate's life are over: it is to be renewed (``renew.py``)."""
+    life = identity.not_after_ms - identity.not_before_ms
+    return now_ms >= identity.not_before_ms + 2 * life // 3
+
+
 def is_enrolled(state_dir: Path) -> bool:
     return (state_dir / FOLDER / "identity.json").exists()
 

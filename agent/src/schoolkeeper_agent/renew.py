@@ -36,12 +36,6 @@ class RenewError(Exception):
         return self.reason in ("revoked", "too-old", "unknown-certificate")
 
 
-def is_due(identity: identities.Identity, now_ms: int) -> bool:
-    """Whether two thirds of the certificate's life are over."""
-    life = identity.not_after_ms - identity.not_before_ms
-    return now_ms >= identity.not_before_ms + 2 * life // 3
-
-
 async def renew(
     state_dir: Path,
     identity: identities.Identity,

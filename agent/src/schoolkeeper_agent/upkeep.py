@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from schoolkeeper_agent.grants.keeper import GrantKeeper
+from schoolkeeper_agent.identity import is_due
 from schoolkeeper_agent.observations import PolicyRejected, PolicySwapped
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.policy_file import policy_from
@@ -96,21 +97,25 @@ class Renewals:
     parts: Parts
 
     async def run(self) -> None:
-        from schoolkeeper_agent.renew import RenewError, is_due
-
         parts, failed = self.parts, 0
         while True:
             wait = RENEW_SECONDS
             # Whichever clock is later: renewing early costs nothing, not renewing costs the contact.
             if is_due(parts.identity, max(parts.clock.now().wall_ms, parts.believed_ms())):
-                try:
-                    await self.renew()
-                    failed = 0
-                except (RenewError, OSError) as error:
-                    _log.warning("the certificate was not renewed: %s", error)
-                    failed += 1
+                failed = 0 if await self._renewed() else failed + 1
+                if failed:
                     wait = min(RENEW_SECONDS, RENEW_AGAIN_SECONDS * 2**failed)
             await asyncio.sleep(wait * (0.75 + parts.chance() / 2))
+
+    async def _renewed(self) -> bool:
+        from schoolkeeper_agent.renew import RenewError
+
+        try:
+            await self.renew()
+        except (RenewError, OSError) as error:
+            _log.warning("the certificate was not renewed: %s", error)
+            return False
+        return True
 
     async def renew(self) -> None:
         from schoolkeeper_agent.net import parse_proxy

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from schoolkeeper_agent import notice, sensors
+from schoolkeeper_agent import notice_child, sensors
 from schoolkeeper_agent.collection import lacks_notice
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.parts import Parts
@@ -25,6 +25,7 @@ class Watching:
     context: Callable[[], Context]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     states: dict[str, tuple[Sensor, SensorState]] = field(default_factory=dict)
+    _writing: asyncio.Future[None] | None = None
 
     def start(self) -> None:
         """A sensor whose kinds lack a notice text does not start (T-41)."""
@@ -39,7 +40,9 @@ class Watching:
                 supervisor.state.problem = ability.because
             else:
                 self.tasks.append(asyncio.create_task(supervisor.run(), name=sensor.name))
-        self._write_notices()
+        if self._writing is not None:
+            self._writing.cancel()
+        self._writing = self.parts.spawn(self._write_notice())
 
     async def stop(self) -> None:
         tasks, self.tasks = self.tasks, []
@@ -55,13 +58,14 @@ class Watching:
     def runs(self, sensor: str) -> bool:
         return sensor in self.states and self.states[sensor][1].running
 
-    def _write_notices(self) -> None:
+    async def _write_notice(self) -> None:
         """What is monitored, for everybody to read: made anew whenever the policy or what runs changed (T-41)."""
-        running = [
-            notice.Running(name=name, kinds=sensor.kinds, problem=state.problem)
+        watched = [
+            notice_child.Watched(name=name, kinds=sensor.kinds, problem=state.problem)
             for name, (sensor, state) in self.states.items()
         ]
+        settings, bundle = self.parts.settings, self.parts.policy.bundle
         try:
-            notice.write_notices(self.parts.settings.run_dir, self.parts.policy.bundle, running)
-        except OSError as error:
+            await notice_child.write(settings.state_dir, settings.run_dir, bundle.hash, watched)
+        except (notice_child.NoticeNotWritten, OSError) as error:
             _log.error("the notice of what is monitored cannot be written: %s", error)
