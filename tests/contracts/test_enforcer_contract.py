@@ -12,16 +12,18 @@ from schoolkeeper_agent.enforcers import load
 from schoolkeeper_agent.enforcers.actions import (
     Action,
     GuardApplications,
+    Isolate,
     LimitMedium,
     LockSession,
     RefreshApplications,
+    RefuseSignIn,
 )
 from schoolkeeper_agent.seams import Enforcer
 from schoolkeeper_proto import policy
 from support.core_playbook import bundle_of
 
 pytestmark = pytest.mark.anyio
-NAMES = ("applications", "media", "screen")
+NAMES = ("applications", "isolation", "media", "screen", "sign-in")
 IMPOSSIBLE: dict[str, Action] = {
     "fake": LockSession(session_id="none"),
     "applications": GuardApplications(
@@ -31,6 +33,9 @@ IMPOSSIBLE: dict[str, Action] = {
     ),
     "media": LimitMedium(kernel_name="no-such-disk", access=policy.MediaAccess.BLOCK),
     "screen": LockSession(session_id="no-such-session"),
+    # No address of a collector is known here, and no rule of PAM asks for our file.
+    "isolation": Isolate(grant_id=bytes(16)),
+    "sign-in": RefuseSignIn(grant_id=bytes(16)),
 }
 
 
@@ -47,7 +52,14 @@ def enforcer(request: pytest.FixtureRequest, tmp_path: Path) -> Enforcer:
     has_root = not without and os.geteuid() == 0
     # No file system is marked: there is none of this name.
     mounts = (tmp_path / "nothing-is-mounted-here",)
-    context = Context(bundle=bundle_of(), run_dir=tmp_path / "run", has_root=has_root, exec_mounts=mounts)
+    context = Context(
+        bundle=bundle_of(),
+        run_dir=tmp_path / "run",
+        has_root=has_root,
+        exec_mounts=mounts,
+        etc_root=tmp_path / "etc",
+        state_dir=tmp_path / "state",
+    )
     return next(one for one in load("linux", context, lambda _: None) if one.name == name)
 
 

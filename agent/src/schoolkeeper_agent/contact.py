@@ -69,6 +69,7 @@ class Contact:
                 self.parts.spawn(self._obey(command_id, order))
             case messages.TakeGrant(grant=grant):
                 self.grants.take(grant)
+                self.parts.spawn(self.policy.thaw())
             case _:
                 assert_never(effect)
 

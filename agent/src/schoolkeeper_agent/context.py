@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,3 +27,8 @@ class Context:
     exec_mounts: tuple[Path, ...] | None = None
     root_pid: int = 0
     system_bus: str = "unix:path=/run/dbus/system_bus_socket"
+    state_dir: Path = Path("/var/lib/schoolkeeper-agent")
+    collectors: Callable[[], tuple[str, ...]] = tuple
+    """``host:port`` of everything that the collector is reached by: its listeners, or the proxy before them."""
+    heard: Callable[[], int] = int
+    """How many messages of the collector came so far."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from schoolkeeper_agent import applications, media, observations, requests, screen, usage
+from schoolkeeper_agent import applications, confinement, media, observations, requests, screen, usage
 from schoolkeeper_agent.decisions import Effects, lane_of, record
 from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
 from schoolkeeper_agent.observations import Observation
@@ -125,6 +125,15 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
         case observations.SensorUp():
             recovered = model.SensorRecovered(sensor=seen.sensor, down_milliseconds=seen.down_milliseconds)
             return state, (record(recovered),)
+        case observations.IsolationTried():
+            return confinement.tried(state, seen)
+        case observations.BypassSeen():
+            return state, (
+                record(
+                    model.FilterBypass(technique=seen.technique, evidence=seen.evidence),
+                    model.Severity.MEDIUM,
+                ),
+            )
         case observations.ActionDone():
             return _done(state, seen, now)
         case _:
@@ -182,11 +191,12 @@ def _tell_granted(state: CoreState, now: int) -> tuple[CoreState, Effects]:
 def _grants(state: CoreState, seen: observations.GrantsChanged, now: int) -> tuple[CoreState, Effects]:
     """The rules as the grants in force leave them, in one step, for the guard, too. What began or ended was noted."""
     told = tuple(Tell(title="Different rules hold for a while", text=words) for words in seen.tell)
+    state, confined = confinement.changed(state, seen.in_force)
     if seen.in_force == state.grants:
-        return state, told
+        return state, (*confined, *told)
     state, changed = _decide_anew(state.with_policy(state.signed, seen.in_force), now)
     state, answered = _granted(state, now)
-    return state, (*changed, *told, *answered)
+    return state, (*confined, *changed, *told, *answered)
 
 
 def _decide_anew(state: CoreState, now: int) -> tuple[CoreState, Effects]:
@@ -244,6 +254,8 @@ def _done(state: CoreState, seen: observations.ActionDone, now: int) -> tuple[Co
         return media.done(state, outcome, now)
     if outcome.enforcer == "screen":
         return screen.done(state, outcome, now)
+    if outcome.enforcer in confinement.ENFORCERS:
+        return confinement.done(state, outcome)
     if outcome.succeeded:
         return state, ()
     failed = model.SensorFailed(sensor=f"enforcer {outcome.enforcer}", error=outcome.detail)

@@ -14,6 +14,7 @@ CRITICAL_KINDS = frozenset(
         model.AgentKilled.KIND,
         model.LockFailed.KIND,
         model.FilterBypass.KIND,
+        model.IsolationChanged.KIND,
         model.Canary.KIND,
     }
 )

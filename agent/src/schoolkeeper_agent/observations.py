@@ -227,6 +227,23 @@ class SensorUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationTried:
+    """What the self-test of an isolation found; ``state`` is one of the words of ``event.proto``."""
+
+    grant_id: bytes
+    state: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BypassSeen:
+    """A sign that the school's network rules are gone round: ``technique`` as in ``event.proto``, no content."""
+
+    technique: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionDone:
     """What became of an ``Enforce``."""
 
@@ -257,5 +274,7 @@ Observation = (
     | PostureRead
     | SensorDown
     | SensorUp
+    | IsolationTried
+    | BypassSeen
     | ActionDone
 )

@@ -95,6 +95,21 @@ class Parts:
             extra_enrolment=self.settings.enrolment_addresses,
         )
 
+    def reached_by(self) -> tuple[str, ...]:
+        """``host:port`` of everything on the way to the collector: the proxy, where there is one, and its listeners."""
+        from schoolkeeper_agent.net import AddressError, parse_proxy
+
+        known = self.addresses()
+        listeners = (*known.uplink, *known.enrolment)
+        try:
+            proxy = parse_proxy(self.settings.proxy)
+        except AddressError:
+            proxy = None
+        if proxy is None:
+            return listeners
+        host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
+        return (f"{host}:{proxy.port}", *listeners)
+
     async def look_at_spool(self) -> None:
         with contextlib.suppress(SpoolError):
             self.usage = await asyncio.wrap_future(self.writer.call(lambda spool: spool.usage()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from schoolkeeper_proto.people import PeopleMistake, PeopleTable
 CAPABILITIES = frozenset({"applications/1", "media/1", "screen/1", "posture/1", "people/1"})
 """What a bundle may require of this agent."""
 _LAST_GOOD = "trust/last-good-bundle"
+_FROZEN = "trust/policy-frozen"
+FROZEN = "this device is held as lost: the policy is frozen, and a newer one waits until it is released"
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +44,9 @@ def policy_from(trust: Trust, state_dir: Path) -> PolicyInForce:
 
 def policy_at_start(trust: Trust, state_dir: Path) -> PolicyInForce:
     """The trusted bundle; else the last good one; else one without rules, so that the agent's own health is told."""
+    if is_frozen(state_dir):
+        with contextlib.suppress(OSError, BundleRefused):
+            return PolicyInForce(bundle=_open((state_dir / _LAST_GOOD).read_bytes(), trust), problem=FROZEN)
     try:
         return policy_from(trust, state_dir)
     except BundleRefused as error:
@@ -49,6 +55,19 @@ def policy_at_start(trust: Trust, state_dir: Path) -> PolicyInForce:
         return PolicyInForce(bundle=_open((state_dir / _LAST_GOOD).read_bytes(), trust), problem=problem)
     except (OSError, BundleRefused):
         return PolicyInForce(bundle=_empty(trust), problem=f"{problem}; no rules are in force")
+
+
+def freeze(state_dir: Path) -> None:
+    """While the device is lost, the policy in force stays, also across a restart; raises ``OSError``."""
+    write_private(state_dir / _FROZEN, b"")
+
+
+def is_frozen(state_dir: Path) -> bool:
+    return (state_dir / _FROZEN).exists()
+
+
+def thaw(state_dir: Path) -> None:
+    (state_dir / _FROZEN).unlink(missing_ok=True)
 
 
 def _open(data: bytes, trust: Trust) -> OpenBundle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from schoolkeeper_agent import observations
+from schoolkeeper_agent import confinement, observations
 from schoolkeeper_agent.decisions import Effects, record, rule_ref, severity_of
 from schoolkeeper_agent.enforcers.actions import LockSession, RefreshApplications
 from schoolkeeper_agent.people import user_of
@@ -16,6 +16,8 @@ from schoolkeeper_proto.matching import mode_of
 from schoolkeeper_proto.policy import ScreenSection
 
 ENFORCER = "screen"
+LOST_AGAIN_MS = 2_000
+"""A lost device's screen is locked again this soon after it was asked to."""
 RETRY_MS = 30_000
 """A screen that would not lock is tried again after this, and reported once per time it was left idle."""
 
@@ -81,20 +83,22 @@ def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effec
                     held.session_id: replace(held, locked=True, asked_unix_ms=0, failures=0),
                 },
             )
-        locked = model.SessionLocked(session_id=action.session_id, cause="idle", verified=True, rule=rule)
+        cause = "idle" if state.confined.lost is None else "lost"
+        locked = model.SessionLocked(session_id=action.session_id, cause=cause, verified=True, rule=rule)
         return state, (record(locked, user=user), *told)
     first = held is None or held.failures == 0
     if held is not None:
         state = replace(
             state, sessions={**state.sessions, held.session_id: replace(held, failures=held.failures + 1)}
         )
+    ended = confinement.end(state, action.session_id) if state.confined.lost is not None else ()
     if not first:
-        return state, ()
+        return state, ended
     failed = model.LockFailed(session_id=action.session_id, detail=outcome.detail, rule=rule)
     severity = max(
         severity_of(text, model.DecisionKind.BLOCK), model.Severity.MEDIUM, key=list(model.Severity).index
     )
-    return state, (record(failed, severity, user), *told)
+    return state, (record(failed, severity, user), *told, *ended)
 
 
 def _posture(
@@ -139,6 +143,8 @@ def _lock_changes(before: HeldSession | None, held: HeldSession, user: model.Use
 def _lock_if_due(
     state: CoreState, held: HeldSession, seen: observations.SessionSeen, now: int
 ) -> tuple[HeldSession, tuple[Effect, ...]]:
+    if state.confined.lost is not None:
+        return _lock_lost(state, held, now)
     section = state.policy.screen
     if section is None or section.idle_lock_seconds <= 0 or not held.idle or held.locked:
         return held, ()
@@ -153,6 +159,13 @@ def _lock_if_due(
         return held, ()
     action = LockSession(session_id=held.session_id, rule_id=section.text.rule_id)
     return replace(held, asked_unix_ms=now), (Enforce(enforcer=ENFORCER, action=action),)
+
+
+def _lock_lost(state: CoreState, held: HeldSession, now: int) -> tuple[HeldSession, tuple[Effect, ...]]:
+    """On a lost device each session is locked, and locked again whenever it opens."""
+    if held.locked or (held.asked_unix_ms and now - held.asked_unix_ms < LOST_AGAIN_MS):
+        return held, ()
+    return replace(held, asked_unix_ms=now), confinement.lock(state, held)
 
 
 def _warn_if_due(

@@ -9,7 +9,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,10 +171,15 @@ class Service:
     def _context(self) -> Context:
         mounts = tuple(Path(mount) for mount in self.settings.exec_mounts) or None
         bundle = self.parts.policy.bundle
-        context = Context(bundle=bundle, run_dir=self.settings.run_dir, exec_mounts=mounts)
-        if not self.settings.audit_only:
-            return context
-        return Context(bundle=bundle, run_dir=self.settings.run_dir, exec_mounts=mounts, has_root=False)
+        context = Context(
+            bundle=bundle,
+            run_dir=self.settings.run_dir,
+            exec_mounts=mounts,
+            state_dir=self.settings.state_dir,
+            collectors=self.parts.reached_by,
+            heard=lambda: self.parts.uplink.heard,
+        )
+        return context if not self.settings.audit_only else replace(context, has_root=False)
 
     def _ability(self, part: Enforcer) -> Ability:
         if self.settings.audit_only:

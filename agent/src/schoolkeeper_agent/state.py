@@ -73,6 +73,15 @@ class Believed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confined:
+    """Whether this device is isolated or lost by the grants in force. ``known``: the enforcers were told once."""
+
+    known: bool = False
+    isolate: InForce | None = None
+    lost: InForce | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CoreState:
     """``able`` names enforcers that can act here, ``guarding`` says whether executions are decided right now.
 
@@ -101,6 +110,7 @@ class CoreState:
     posture: dict[str, PostureState] = field(default_factory=dict)
     usage: Usage = field(default_factory=empty)
     requests: Requests = field(default_factory=Requests)
+    confined: Confined = Confined()
 
     @classmethod
     def compiled(

@@ -10,7 +10,7 @@ from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.identity import is_due
 from schoolkeeper_agent.observations import PolicyRejected, PolicySwapped
 from schoolkeeper_agent.parts import Parts
-from schoolkeeper_agent.policy_file import policy_from
+from schoolkeeper_agent.policy_file import FROZEN, freeze, is_frozen, policy_from, thaw
 from schoolkeeper_agent.trust import Trust, load_trust, update_trust
 from schoolkeeper_agent.watching import Watching
 from schoolkeeper_proto import wire
@@ -49,6 +49,7 @@ class PolicyKeeper:
 
     async def refresh(self) -> None:
         """Asks for newer signed files; what is refused leaves everything as it is."""
+        await self.thaw()
         from schoolkeeper_agent.net import fetch_from
 
         parts = self.parts
@@ -73,21 +74,38 @@ class PolicyKeeper:
         target = parts.target()
         parts.writer.call(lambda spool: spool.retarget(target))
         if trust.bundle_hash != before.bundle_hash:
-            try:
-                parts.policy = policy_from(trust, parts.settings.state_dir)
-            except BundleRefused as error:
-                parts.policy_problem = str(error)
-                parts.heart.emit(
-                    PolicyRejected(
-                        bundle_hash=trust.bundle_hash, bundle_version=trust.bundle_version, reason=str(error)
-                    )
-                )
+            if self.grants.lost:
+                freeze(parts.settings.state_dir)
+                parts.policy_problem = FROZEN
             else:
-                swapped = PolicySwapped(bundle=parts.policy.bundle, not_enforceable=parts.not_enforceable())
-                parts.heart.emit(swapped)
-                await self.watching.restart()
+                await self._swap()
         self.grants.judge_again()
         standing.in_force = parts.in_force()
+
+    async def thaw(self) -> None:
+        """After a lost device was released: the policy that came meanwhile is taken now."""
+        if not self.grants.lost and is_frozen(self.parts.settings.state_dir):
+            thaw(self.parts.settings.state_dir)
+            self.parts.policy_problem = ""
+            await self._swap()
+            self.grants.judge_again()
+            self.parts.uplink.standing.in_force = self.parts.in_force()
+
+    async def _swap(self) -> None:
+        parts, trust = self.parts, self.parts.trust
+        try:
+            parts.policy = policy_from(trust, parts.settings.state_dir)
+        except BundleRefused as error:
+            parts.policy_problem = str(error)
+            parts.heart.emit(
+                PolicyRejected(
+                    bundle_hash=trust.bundle_hash, bundle_version=trust.bundle_version, reason=str(error)
+                )
+            )
+        else:
+            swapped = PolicySwapped(bundle=parts.policy.bundle, not_enforceable=parts.not_enforceable())
+            parts.heart.emit(swapped)
+            await self.watching.restart()
 
 
 @dataclass(slots=True)

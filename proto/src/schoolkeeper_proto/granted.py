@@ -33,7 +33,8 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """One grant that holds now. ``rule_ids`` None: every rule; ``spared`` are those it cannot touch."""
+    """One grant that holds now. ``rule_ids`` None: every rule; ``spared`` are those it cannot touch. An isolation and
+    a lost device change no rule: the device acts on them apart; ``quiet``: it says nothing of it."""
 
     grant_id: bytes
     kind: GrantKind
@@ -42,6 +43,7 @@ class InForce:
     spared: frozenset[str] = frozenset()
     mode: RuleMode = RuleMode.OBSERVE
     applications: policy.ApplicationsSection | None = None
+    quiet: bool = False
 
     def concerns(self, rule_id: str) -> bool:
         return rule_id not in self.spared and (self.rule_ids is None or rule_id in self.rule_ids)

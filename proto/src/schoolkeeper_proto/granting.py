@@ -4,7 +4,9 @@ A grant is an officer-signed override beside the signed policy. *Stricter* kinds
 hours, isolation, a lost device) take one officer. *Looser* kinds (observe, exception, lesson, release) take one officer
 only within a bound that the policy in force names, else one technical and one safeguarding officer: two people with two
 different public keys. A bound that asks for two people also says how long they may at most; one of no time at all
-forbids. A revocation is stricter or looser as what it ends is looser or stricter. Times are Unix time in milliseconds.
+forbids. A release always takes both, whatever a bound says. A quiet isolation also takes the signature of the head or
+chair whose recorded ground it stands on. A revocation is stricter or looser as what it ends is looser or stricter.
+Times are Unix time in milliseconds.
 """
 
 from __future__ import annotations
@@ -23,10 +25,8 @@ from schoolkeeper_proto.wire import GrantKind
 
 STRICTER = frozenset({GrantKind.EMERGENCY_BLOCK, GrantKind.ISOLATE, GrantKind.LOST})
 LOOSER = frozenset({GrantKind.OBSERVE, GrantKind.EXCEPTION, GrantKind.LESSON, GrantKind.RELEASE})
-APPLIED = frozenset(
-    {GrantKind.OBSERVE, GrantKind.EXCEPTION, GrantKind.LESSON, GrantKind.EMERGENCY_BLOCK, GrantKind.REVOKE}
-)
-"""Kinds that a device of this version applies; it refuses the others in words."""
+CONFINING = frozenset({GrantKind.ISOLATE, GrantKind.LOST})
+"""What a release ends."""
 MODES = ("", "observe", "warn")
 _MINUTE, _DAY = 60, 86_400
 _SCHOOL_YEAR = 400 * _DAY
@@ -41,6 +41,11 @@ SECONDS: dict[GrantKind, tuple[int, int]] = {
     GrantKind.REVOKE: (_MINUTE, _SCHOOL_YEAR),
 }
 """At least and at most, from ``not_before`` to ``expires``."""
+_ENDING = {GrantKind.REVOKE: "revocation", GrantKind.RELEASE: "release"}
+QUIET_SECONDS = 30 * _DAY
+"""A quiet isolation lasts so long at most: what nobody sees must be looked at again."""
+GROUNDS = ("head", "chair")
+"""Titles whose recorded ground a quiet isolation can stand on (W-104)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,13 +218,31 @@ def _shape(statement: wire.GrantStatement) -> policy.GrantPayload:
         raise _No(f"the mode {statement.allowed_mode!r} is not one that a grant can give: observe or warn")
     if kind in (GrantKind.EXCEPTION, GrantKind.LESSON) and not statement.rule_ids:
         raise _No(f"a grant of the kind {kind} must name the rules it is for")
-    if kind is GrantKind.REVOKE and not payload.grant_ids:
-        raise _No("a revocation must name the grants that end")
+    if kind in _ENDING and not payload.grant_ids:
+        raise _No(f"a {_ENDING[kind]} must name the grants that end")
+    if payload.isolation is not None:
+        _check_terms(statement, payload.isolation)
     if kind is GrantKind.EMERGENCY_BLOCK:
         _check_block(payload)
     elif payload.applications is not None:
         raise _No(f"a grant of the kind {kind} carries no rules")
     return payload
+
+
+def _check_terms(statement: wire.GrantStatement, terms: policy.IsolationTerms) -> None:
+    """What a quiet isolation must say of itself; who signs it is looked at apart."""
+    if statement.kind is not GrantKind.ISOLATE:
+        raise _No(f"a grant of the kind {statement.kind} carries no terms of an isolation")
+    if not terms.quiet:
+        return
+    if terms.ground_by not in GROUNDS or not terms.ground_reference.strip():
+        raise _No(
+            "a quiet isolation needs the recorded ground of the head or the chair: say whose it is and its number"
+        )
+    if statement.notice:
+        raise _No("a quiet isolation says nothing at the device: leave its notice empty")
+    if length_seconds(statement) > QUIET_SECONDS:
+        raise _No(f"a quiet isolation lasts {_words(QUIET_SECONDS)} at most: grant it again after a new look")
 
 
 def _check_block(payload: policy.GrantPayload) -> None:
@@ -280,17 +303,48 @@ def _check_signers(
         held.get(ended) in STRICTER for ended in payload.grant_ids if statement.kind is GrantKind.REVOKE
     )
     if not loosens:
-        return _one(statement, signers, ground)
+        return _with_ground(payload, signers, _one(statement, signers, ground))
     _check_most(statement, ground)
+    if statement.kind is GrantKind.RELEASE:
+        _check_released(payload, held)
     for officer in signers:
-        if statement.kind in LOOSER and _bound_for(officer, statement, ground):
+        if statement.kind in LOOSER - {GrantKind.RELEASE} and _bound_for(officer, statement, ground):
             return (officer,)
     if has_both_duties(signers):
         return signers
     names = ", ".join(officer.officer_id for officer in signers)
+    if statement.kind is GrantKind.RELEASE:
+        raise _No(
+            f"signed by {names} alone: a release needs one technical and one safeguarding officer, two people"
+        )
     raise _No(
         f"signed by {names} alone: the policy names no bound within which one officer may grant this, so it needs one "
         "technical and one safeguarding officer, two people"
+    )
+
+
+def _check_released(payload: policy.GrantPayload, held: Mapping[bytes, GrantKind]) -> None:
+    for grant_id in payload.grant_ids:
+        kind = held.get(grant_id)
+        if kind is not None and kind not in CONFINING:
+            raise _No(
+                f"grant {grant_id.hex()[:12]} is of the kind {kind}: a release ends isolations and lost devices, a "
+                "revocation the rest"
+            )
+
+
+def _with_ground(
+    payload: policy.GrantPayload, signers: tuple[Officer, ...], found: tuple[Officer, ...]
+) -> tuple[Officer, ...]:
+    """A quiet isolation is also signed by whoever recorded its ground."""
+    terms = payload.isolation
+    if terms is None or not terms.quiet:
+        return found
+    for officer in signers:
+        if terms.ground_by in officer.titles:
+            return tuple(dict.fromkeys((*found, officer)))
+    raise _No(
+        f"a quiet isolation on the ground of the {terms.ground_by} must be signed by the {terms.ground_by}, too"
     )
 
 

@@ -360,6 +360,10 @@ class IsolationChanged:
     isolated: bool
     ground: str = ""
     detail: str = ""
+    grant_id: bytes = b""
+    what: str = ""
+    state: str = ""
+    until_unix_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

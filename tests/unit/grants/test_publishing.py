@@ -104,7 +104,7 @@ def test_what_is_published_is_in_the_ledger_once_sent_and_listed(
         ({"school_id": "another.example"}, "is of the school 'another.example'"),
         ({"groups": ("no-such",)}, "there is no group 'no-such'; groups with a signed bundle"),
         ({"groups": (), "device_ids": (b"u" * 16,)}, "there is no device " + (b"u" * 16).hex()),
-        ({"kind": GrantKind.ISOLATE}, "no device of this version applies a grant of the kind isolate"),
+        ({"kind": GrantKind.RELEASE}, "a release must name the grants that end"),
         ({"rule_ids": ("no.such",)}, "the policy in force has no rule 'no.such'"),
         ({"not_before_unix_ms": 1, "expires_unix_ms": 10 + HOUR_MS}, "has expired"),
     ],

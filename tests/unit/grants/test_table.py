@@ -169,7 +169,7 @@ def test_a_refusal_is_told_once_for_each_reason_and_heals() -> None:
     ("fields", "word"),
     [
         ({"school_id": "another.example"}, "another school"),
-        ({"kind": GrantKind.ISOLATE}, "applies no grants of the kind isolate"),
+        ({"kind": GrantKind.RELEASE}, "a release must name the grants that end"),
         ({"not_before_unix_ms": START - HOUR, "expires_unix_ms": START}, "expired"),
     ],
 )

@@ -44,4 +44,47 @@ class LockSession:
     rule_id: str = ""
 
 
-Action = GuardApplications | RefreshApplications | LimitMedium | LockSession
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolate:
+    """Let nothing out but what the collector is reached by, until this is lifted (enforcer ``isolation``)."""
+
+    grant_id: bytes
+    until_unix_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiftIsolation:
+    """Take the isolation away; nothing else changes (enforcer ``isolation``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefuseSignIn:
+    """Nobody but root signs in from now on, also after a restart (enforcer ``sign-in``)."""
+
+    grant_id: bytes
+    school: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowSignIn:
+    """People may sign in again (enforcer ``sign-in``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndSession:
+    """End a session that cannot be locked on a lost device (enforcer ``sign-in``)."""
+
+    session_id: str
+
+
+Action = (
+    GuardApplications
+    | RefreshApplications
+    | LimitMedium
+    | LockSession
+    | Isolate
+    | LiftIsolation
+    | RefuseSignIn
+    | AllowSignIn
+    | EndSession
+)

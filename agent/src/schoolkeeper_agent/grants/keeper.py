@@ -15,6 +15,7 @@ from schoolkeeper_agent.status import GrantLine
 from schoolkeeper_proto import granting, model, wire
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.granted import InForce
+from schoolkeeper_proto.wire import GrantKind
 
 LOOK_SECONDS = 5.0
 """While something is loosened, so often is the wall clock compared with what is known."""
@@ -28,7 +29,9 @@ class GrantKeeper:
 
     parts: Parts
     _table: Table = field(default_factory=Table)
-    _shown: tuple[InForce, ...] = ()
+    _shown: tuple[InForce, ...] | None = None
+    """None until the core was told: it must hear at the start that nothing holds, so that what a former run left in
+    place is lifted."""
     _saved_ms: int = 0
     _ground: tuple[OpenBundle | None, granting.Ground] = (None, granting.Ground())
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,6 +59,11 @@ class GrantKeeper:
                     pass
             self._wake.clear()
             self._do(table.look(self._table, self._instant()))
+
+    @property
+    def lost(self) -> bool:
+        """Whether this device is held as lost now."""
+        return any(one.kind is GrantKind.LOST for one in self._shown or ())
 
     def wake(self) -> None:
         """Something changed, the time was learned: look at once."""

@@ -117,7 +117,7 @@ def take(table: Table, sent: wire.Grant, judge: Judge, at: Instant) -> Step:
     except _No as no:
         return _refuse(table, statement.grant_id, str(no))
     table = replace(table, refused=_without(table.refused, statement.grant_id))
-    if statement.kind is GrantKind.REVOKE:
+    if statement.kind in (GrantKind.REVOKE, GrantKind.RELEASE):
         return _revoke(table, statement, payload, both=both)
     before = table.revoked.get(statement.grant_id)
     if before is not None and (before.both or statement.kind in granting.LOOSER):
@@ -143,12 +143,12 @@ def look(table: Table, at: Instant) -> Step:
     tell: list[str] = []
     for one in table.held:
         said = one.statement
-        begun = at.believed_ms >= said.not_before_unix_ms
+        begun = _begun(one, at)
         powered = one.powered.tick(at.now, at.boot_id) if begun else one.powered
         one = replace(one, powered=powered)
-        if powered.ended(at.believed_ms):
+        if _over_now(one, at):
             ended[said.grant_id] = said.expires_unix_ms
-            over = at.believed_ms >= said.expires_unix_ms
+            over = _time(one, at) >= said.expires_unix_ms
             why = "its time is over" if over else "it has been in force for its whole length"
             events.append(model.GrantEnded(grant_id=said.grant_id, reason=why))
             continue
@@ -193,24 +193,38 @@ def judge_again(table: Table, judge: Judge, at: Instant) -> Step:
 
 def holds(one: Held, at: Instant) -> bool:
     """Whether a held grant is in force at this moment."""
-    if at.believed_ms < one.statement.not_before_unix_ms:
-        return False
-    return not one.powered.ended(at.believed_ms) and (at.may_loosen or not one.loosens)
+    return _begun(one, at) and not _over_now(one, at) and (at.may_loosen or not one.loosens)
+
+
+def _begun(one: Held, at: Instant) -> bool:
+    """What is stricter stays begun: a clock set back before a start with nothing known of the time lifts nothing."""
+    return at.believed_ms >= one.statement.not_before_unix_ms or (one.told and not one.loosens)
+
+
+def _over_now(one: Held, at: Instant) -> bool:
+    return one.powered.ended(_time(one, at))
+
+
+def _time(one: Held, at: Instant) -> int:
+    """What is stricter ends by signed time alone: a wall clock set forward ends no isolation."""
+    return at.believed_ms if one.loosens else at.floor_ms
 
 
 def in_force(table: Table, ground: granting.Ground, at: Instant) -> tuple[InForce, ...]:
-    """What changes the policy now."""
-    return tuple(_effect(one, ground) for one in table.held if holds(one, at))
+    """What changes the policy now. While a device is lost, nothing is loosened on it."""
+    held = [one for one in table.held if holds(one, at)]
+    frozen = any(one.statement.kind is GrantKind.LOST for one in held)
+    return tuple(_effect(one, ground) for one in held if not (frozen and one.loosens))
 
 
 def next_ms(table: Table, at: Instant) -> int | None:
     """Milliseconds until a grant begins or ends; None without any."""
     waits = []
     for one in table.held:
-        if at.believed_ms < one.statement.not_before_unix_ms:
+        if not _begun(one, at):
             waits.append(one.statement.not_before_unix_ms - at.believed_ms)
             continue
-        waits.append(one.statement.expires_unix_ms - at.believed_ms)
+        waits.append(one.statement.expires_unix_ms - _time(one, at))
         waits.append(one.powered.granted_ms - one.powered.used_ms)
     return max(0, min(waits)) if waits else None
 
@@ -232,8 +246,6 @@ def _judged(
     found = granting.check(statement, signers, judge.ground, held=table.kinds)
     if isinstance(found, granting.Refused):
         raise _No(f"refused: {found.reason}")
-    if statement.kind not in granting.APPLIED:
-        raise _No(f"refused: this version of the agent applies no grants of the kind {statement.kind}")
     if at.believed_ms >= statement.expires_unix_ms:
         raise _No("refused: it had expired before it came")
     return found.payload, granting.has_both_duties(signers)
@@ -295,6 +307,7 @@ def _effect(one: Held, ground: granting.Ground) -> InForce:
         spared=granting.forbidden(said.kind, ground),
         mode=RuleMode.WARN if said.allowed_mode == "warn" else RuleMode.OBSERVE,
         applications=block,
+        quiet=one.payload.isolation is not None and one.payload.isolation.quiet,
     )
 
 

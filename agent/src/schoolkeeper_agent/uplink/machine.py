@@ -58,6 +58,8 @@ class Uplink:
     ) -> None:
         self.standing = Standing(identity=identity, keys=keys, group=group, in_force=in_force, memory=memory)
         self.last_contact_ms = 0
+        self.heard = 0
+        """Messages of the collector so far."""
         self._chance = chance
         self._delivery = Delivery(self.standing, chance)
         self._proofs = self._delivery.proofs
@@ -109,6 +111,7 @@ class Uplink:
                 return self._spool_seen(given, now)
             case Received():
                 self._heard_ms, self.last_contact_ms = now.monotonic_ms, now.wall_ms
+                self.heard += 1
                 return self._received(given.body, now)
             case FramesRead():
                 return self._delivery.frames_read(given.reading, now)

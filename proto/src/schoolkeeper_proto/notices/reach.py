@@ -10,8 +10,6 @@ NEVER_MADE = frozenset(
         model.MediumCopy.KIND,
         model.SiteUsage.KIND,
         model.SiteRefused.KIND,
-        model.FilterBypass.KIND,
-        model.IsolationChanged.KIND,
         model.AcceptableUseShown.KIND,
         model.AcceptableUseAccepted.KIND,
         model.PersonReport.KIND,

@@ -913,7 +913,7 @@ class FilterBypass(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
     technique: _builtins.str
-    """"vpn", "tor", "proxy", "dns", "hosts", "tethering", "live-boot"."""
+    """"vpn", "tor", "proxy", "dns", "hosts", "tethering", "live-boot", "mac", "hostname"."""
     evidence: _builtins.str
     @_builtins.property
     def rule(self) -> Global___RuleRef: ...
@@ -1495,19 +1495,37 @@ class IsolationChanged(_message.Message):
     ISOLATED_FIELD_NUMBER: _builtins.int
     GROUND_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    GRANT_ID_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
     isolated: _builtins.bool
+    """True while the device lets nothing out but to its collector, or refuses sign-in as lost."""
     ground: _builtins.str
     detail: _builtins.str
+    grant_id: _builtins.bytes
+    """The grant that asked for it."""
+    what: _builtins.str
+    """"isolate", or "lost": screens locked and sign-in refused."""
+    state: _builtins.str
+    """"in-place" (set up, not tried yet), "on" (the collector was heard through it), "not-confirmed" (in place, the
+    collector cannot be reached with or without it), "rolled-back", "failed", "off".
+    """
+    until_unix_ms: _builtins.int
     def __init__(
         self,
         *,
         isolated: _builtins.bool = ...,
         ground: _builtins.str = ...,
         detail: _builtins.str = ...,
+        grant_id: _builtins.bytes = ...,
+        what: _builtins.str = ...,
+        state: _builtins.str = ...,
+        until_unix_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "ground", b"ground", "isolated", b"isolated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "grant_id", b"grant_id", "ground", b"ground", "isolated", b"isolated", "state", b"state", "until_unix_ms", b"until_unix_ms", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

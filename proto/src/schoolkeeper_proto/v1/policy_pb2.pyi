@@ -1424,27 +1424,63 @@ class GrantPayload(_message.Message):
 
     APPLICATIONS_FIELD_NUMBER: _builtins.int
     GRANT_IDS_FIELD_NUMBER: _builtins.int
+    ISOLATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def applications(self) -> Global___ApplicationsSection:
         """EMERGENCY_BLOCK: rules that refuse, beside those in force."""
 
     @_builtins.property
     def grant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """REVOKE: the grants that end."""
+        """REVOKE and RELEASE: the grants that end."""
+
+    @_builtins.property
+    def isolation(self) -> Global___IsolationTerms:
+        """ISOLATE: how; an isolation that everybody may see when absent."""
 
     def __init__(
         self,
         *,
         applications: Global___ApplicationsSection | None = ...,
         grant_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+        isolation: Global___IsolationTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "isolation", b"isolation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "grant_ids", b"grant_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "grant_ids", b"grant_ids", "isolation", b"isolation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GrantPayload: _TypeAlias = GrantPayload  # noqa: Y015
+
+@_typing.final
+class IsolationTerms(_message.Message):
+    """How a device is taken off the network."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUIET_FIELD_NUMBER: _builtins.int
+    GROUND_BY_FIELD_NUMBER: _builtins.int
+    GROUND_REFERENCE_FIELD_NUMBER: _builtins.int
+    quiet: _builtins.bool
+    """For a case about a member of staff: nothing is said at the device. A dead network is noticed all the same."""
+    ground_by: _builtins.str
+    """Whose recorded ground a quiet one stands on: "head" or "chair". Somebody of that title must have signed."""
+    ground_reference: _builtins.str
+    """Where that ground is recorded, such as the number of a case or a minute; never its words."""
+    def __init__(
+        self,
+        *,
+        quiet: _builtins.bool = ...,
+        ground_by: _builtins.str = ...,
+        ground_reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ground_by", b"ground_by", "ground_reference", b"ground_reference", "quiet", b"quiet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IsolationTerms: _TypeAlias = IsolationTerms  # noqa: Y015
 
 @_typing.final
 class KeyStatement(_message.Message):

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.linux.applications import ApplicationEnforcer
+from schoolkeeper_agent.enforcers.linux.isolation import IsolationEnforcer
 from schoolkeeper_agent.enforcers.linux.media import MediaEnforcer
 from schoolkeeper_agent.enforcers.linux.screen import ScreenEnforcer
+from schoolkeeper_agent.enforcers.linux.sign_in import SignInEnforcer
 from schoolkeeper_agent.seams import Emit, Enforcer
 
 
 def enforcers(context: Context, emit: Emit) -> list[Enforcer]:
-    return [ApplicationEnforcer(context, emit), MediaEnforcer(context), ScreenEnforcer(context)]
+    return [
+        ApplicationEnforcer(context, emit),
+        MediaEnforcer(context),
+        ScreenEnforcer(context),
+        IsolationEnforcer(context, emit),
+        SignInEnforcer(context),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.seams import Sensor
+from schoolkeeper_agent.sensors.linux.bypass import BypassSensor
 from schoolkeeper_agent.sensors.linux.clock import ClockSensor
 from schoolkeeper_agent.sensors.linux.media import MediaSensor
 from schoolkeeper_agent.sensors.linux.network import NetworkSensor
@@ -21,5 +22,6 @@ def sensors(context: Context) -> list[Sensor]:
         MediaSensor(context, person=sessions.person),
         ClockSensor(),
         NetworkSensor(context),
+        BypassSensor(context),
         PostureSensor(context),
     ]
