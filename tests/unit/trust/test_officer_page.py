@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,7 +42,9 @@ class Browser:
         self, method: str, path: str, body: bytes = b"", **headers: str
     ) -> tuple[int, dict[str, str], str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.guard.port, timeout=20)
-        sent = {"Cookie": self.cookie} | {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"Cookie": self.cookie, "Host": self.server.guard.host} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         try:
             connection.request(method, path, body or None, {k: v for k, v in sent.items() if v})
             answer = connection.getresponse()
@@ -105,7 +108,8 @@ def test_another_host_name_is_refused_before_anything_else(browser: Browser) -> 
         "evil.example",
         "localhost",
         "127.0.0.1",
-        f"127.0.0.1:{browser.server.guard.port}.evil.example",
+        f"127.0.0.1:{browser.server.guard.port}",
+        f"localhost:{browser.server.guard.port}.evil.example",
     ):
         assert browser.ask("GET", browser.base, Host=host)[0] == 421
     assert browser.ask("GET", f"/{browser.server.guard.token}", Host="evil.example")[0] == 421
@@ -133,10 +137,13 @@ def test_headers_leave_nothing_open(browser: Browser) -> None:
     browser.enter()
     _, headers, text = browser.ask("GET", browser.base + "change-0")
     assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")
-    assert "script" not in headers["Content-Security-Policy"]
+    assert "script-src 'self';" in headers["Content-Security-Policy"]
+    assert "unsafe" not in headers["Content-Security-Policy"]
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Cache-Control"] == "no-store"
-    assert "<script" not in text
+    assert text.count("<script") == 1
+    assert '<script src="passkey.js" defer></script>' in text
+    assert browser.ask("GET", browser.base + "passkey.js")[1]["Content-Type"].startswith("text/javascript")
 
 
 def test_it_shows_the_rule_and_signs_after_the_passphrase(browser: Browser, school: School) -> None:
@@ -201,6 +208,54 @@ def test_it_ends_from_the_page(browser: Browser) -> None:
     browser.enter()
     assert "Ended" in browser.post("end", {})[2]
     assert browser.server.ended.wait(5)
+
+
+def test_the_key_page_refuses_with_words_and_leaves_the_file_as_it_was(browser: Browser, key: Path) -> None:
+    browser.enter()
+    before = key.read_bytes()
+    assert "Add a passkey" in browser.ask("GET", browser.base + "key")[2]
+    for act, fields, said in (
+        ("addpasskey", {"label": "blue", "passphrase": PASSPHRASE}, "this needs JavaScript"),
+        (
+            "addpasskey",
+            {"label": "blue", "passphrase": PASSPHRASE, "passkey": "<b>"},
+            "no passkey&#x27;s answer",
+        ),
+        ("removepasskey", {"way": "<b>", "passphrase": PASSPHRASE}, "has no passkey"),
+        ("newpassphrase", {"new": PASSPHRASE, "again": PASSPHRASE}, "this needs JavaScript"),
+        ("sign-0", {"read": "yes", "passkey": "{}"}, "no passkey&#x27;s answer"),
+    ):
+        status, _, text = browser.post(act, fields)
+        assert (status, said in text, "<b>" in text) == (409, True, False), text
+        assert browser.post(act, fields, Origin="http://localhost:1")[0] == 403
+    assert key.read_bytes() == before
+
+
+def test_both_loopback_addresses_are_taken_so_that_nobody_else_answers_for_localhost(
+    browser: Browser,
+) -> None:
+    browser.enter()
+    address = ("::1", browser.server.guard.port)
+    try:
+        connection = socket.create_connection(address, timeout=20)
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6 loopback: {error}")
+    with connection:
+        asked = f"GET {browser.base} HTTP/1.1\r\nHost: {browser.server.guard.host}\r\nCookie: {browser.cookie}\r\n\r\n"
+        connection.sendall(asked.encode())
+        assert connection.makefile("rb").readline() == b"HTTP/1.0 200 OK\r\n"
+
+
+def test_a_port_that_is_taken_at_one_of_them_is_named_with_the_remedy(key: Path) -> None:
+    family = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
+    with socket.socket(family) as taken:
+        try:
+            taken.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        except OSError as error:
+            pytest.skip(f"this machine has no IPv6 loopback: {error}")
+        taken.listen()
+        with pytest.raises(OSError, match="choose another --port"):
+            OfficerServer(Desk(key), port=taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "", "multipart/form-data", "application/json"])

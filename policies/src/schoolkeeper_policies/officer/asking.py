@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import typer
 
-from schoolkeeper_policies.officer import grants, keyfile, memory, record, signing, staged
+from schoolkeeper_policies.officer import grants, keyfile, memory, passkey, record, signing, staged
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_policies.reasons import ReasonError
 from schoolkeeper_proto.codec import WireFormatError
@@ -20,6 +20,7 @@ FAULTS = (
     grants.GrantError,
     keyfile.KeyFileError,
     memory.MemoryFault,
+    passkey.PasskeyError,
     PolicyError,
     ReasonError,
     record.RecordError,

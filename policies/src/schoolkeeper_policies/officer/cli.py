@@ -8,8 +8,17 @@ from typing import Annotated
 
 import typer
 
-from schoolkeeper_policies.officer import grant_cli, keyfile, memory, reason_cli, signing, staged, words
-from schoolkeeper_policies.officer.asking import guarded, new_passphrase, open_keys
+from schoolkeeper_policies.officer import (
+    grant_cli,
+    key_ways,
+    keyfile,
+    memory,
+    reason_cli,
+    signing,
+    staged,
+    words,
+)
+from schoolkeeper_policies.officer.asking import guarded, new_passphrase, open_keys, passphrase_of
 from schoolkeeper_policies.officer.review import Review, review
 from schoolkeeper_proto.trust import Duty
 
@@ -60,6 +69,23 @@ def public(
     typer.echo(
         f"{out}: hand it in; compare the key id over the telephone: {keys.public(()).key_id.hex()[:16]}"
     )
+
+
+@keys_app.command("ways")
+def ways(path: Annotated[Path, typer.Argument(help="The officer's key file.")]) -> None:
+    """List what opens a key file. Passkeys are added on the page of `serve`, in a browser."""
+    for line in guarded(lambda: key_ways.described(path)):
+        typer.echo(line)
+
+
+@keys_app.command("remove-passkey")
+def remove_passkey(
+    path: Annotated[Path, typer.Argument(help="The officer's key file.")],
+    passkey: Annotated[str, typer.Argument(help="Its id, as `keys ways` shows it.")],
+) -> None:
+    """Let a passkey open this file no longer. A copy of the file from before still opens with it."""
+    name = guarded(lambda: key_ways.remove_passkey(path, passphrase_of(path) or "", passkey))
+    typer.echo(f"The passkey {name!r} opens {path} no longer.")
 
 
 @app.command()
@@ -131,7 +157,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 0,
     idle_minutes: Annotated[int, typer.Option(min=1, max=120)] = 15,
 ) -> None:
-    """Open a page on this machine alone that shows changes and signs them after the passphrase; Ctrl-C ends it."""
+    """Open a page on this machine alone that shows changes and signs them; Ctrl-C ends it."""
     from schoolkeeper_policies.officer.page.serve import serve as run
 
     guarded(lambda: run(key, tuple(change), port=port, idle_seconds=idle_minutes * 60, say=typer.echo))

@@ -1,8 +1,9 @@
-"""An officer's key file: two private keys of one person under a passphrase.
+"""An officer's key file: two private keys of one person, locked.
 
-Text armour around JSON: who, which duty, and the two raw keys under scrypt (RFC 7914) and AES-256-GCM; the clear
-part is the associated data, so that a duty cannot be edited in. Without a passphrase the file says so in capitals:
-only the demonstration does that.
+Text armour around JSON: who, which duty, and the two raw keys under AES-256-GCM with a key of the file's own, which
+each way that opens it wraps (``ways.py``: a passphrase, and passkeys beside it). The clear part is the associated data,
+so that a duty cannot be edited in. Without a passphrase the file says so in capitals: only the demonstration does that.
+Files of version 1 know one passphrase and no passkey; they are read, and written as version 2 when a way is added.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +20,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from schoolkeeper_policies.officer import ways
+from schoolkeeper_policies.officer.ways import PasskeyWay, PassphraseWay, Way, WayError
 from schoolkeeper_proto.policy import OfficerKey
 from schoolkeeper_proto.statements import Ed25519Signer, ed25519_key_id, key_id_of
 from schoolkeeper_proto.trust import Duty
@@ -27,9 +31,10 @@ _BEGIN = "-----BEGIN SCHOOLKEEPER OFFICER KEY-----"
 _END = "-----END SCHOOLKEEPER OFFICER KEY-----"
 ROOT = "root"
 """What stands for a duty in the public part of a root key."""
-_LOG_N = 17
-_MAX_LOG_N = 20
+_WAYS = "ways-aes256gcm"
+_OWNER = frozenset({"officer", "duty", "version", "key_id", "root"})
 MIN_PASSPHRASE = 12
+Body = dict[str, object]
 
 
 class KeyFileError(ValueError):
@@ -130,23 +135,53 @@ def check_passphrase(passphrase: str) -> None:
 
 def save_keys(path: Path, keys: OfficerKeys, passphrase: str | None) -> None:
     """Writes a new file that only its owner may read; raises ``KeyFileError`` when it exists already."""
-    secret = keys.signing.private_bytes_raw() + keys.sealing.private_bytes_raw()
-    head: dict[str, object] = {
+    if passphrase is None:
+        secret = keys.signing.private_bytes_raw() + keys.sealing.private_bytes_raw()
+        _write_new(
+            path, {**owner_of(keys), "protection": "NONE - DEMONSTRATION ONLY", "secret": secret.hex()}
+        )
+        return
+    check_passphrase(passphrase)
+    file_key = ways.new_file_key()
+    _write_new(path, locked(keys, file_key, (ways.by_passphrase(owner_of(keys), file_key, passphrase),)))
+
+
+def owner_of(keys: OfficerKeys) -> Body:
+    """Whose file it is: what every way is bound to."""
+    owner: Body = {
         "officer": keys.officer,
         "duty": keys.duty.value if keys.duty else "",
-        "version": 1,
+        "version": 2,
         "key_id": key_id_of(keys.signing.public_key()).hex(),
     }
     if keys.root_sha256:
-        head["root"] = keys.root_sha256.hex()
-    if passphrase is None:
-        body = {**head, "protection": "NONE - DEMONSTRATION ONLY", "secret": secret.hex()}
-    else:
-        check_passphrase(passphrase)
-        salt, nonce = os.urandom(16), os.urandom(12)
-        head |= {"protection": "scrypt-aes256gcm", "log_n": _LOG_N, "salt": salt.hex(), "nonce": nonce.hex()}
-        sealed = AESGCM(_derive(passphrase, salt, _LOG_N)).encrypt(nonce, secret, _clear(head))
-        body = {**head, "secret": sealed.hex()}
+        owner["root"] = keys.root_sha256.hex()
+    return owner
+
+
+def locked(keys: OfficerKeys, file_key: bytes, held: tuple[Way, ...]) -> Body:
+    """A file's body: the keys under the file's key, and the ways that open it."""
+    secret = keys.signing.private_bytes_raw() + keys.sealing.private_bytes_raw()
+    nonce = os.urandom(12)
+    head: Body = {**owner_of(keys), "protection": _WAYS, "nonce": nonce.hex()}
+    sealed = AESGCM(file_key).encrypt(nonce, secret, _clear(head))
+    return {**head, "secret": sealed.hex(), "ways": ways.written(held)}
+
+
+def replace(path: Path, body: Body) -> None:
+    """Puts a changed body in the file's place, whole or not at all. Raises ``KeyFileError``."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.unlink(missing_ok=True)
+        _write_new(new, body)
+        new.replace(path)
+    except OSError as error:
+        raise KeyFileError(
+            f"{path} was not changed: {error.strerror}; is the stick full or locked?"
+        ) from error
+
+
+def _write_new(path: Path, body: Body) -> None:
     encoded = base64.encodebytes(json.dumps(body).encode()).decode()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -189,36 +224,88 @@ def read_head(path: Path) -> KeyHead:
 
 def load_keys(path: Path, passphrase: str | None) -> OfficerKeys:
     """Raises ``KeyFileError`` with place and remedy: no file, no key file, no or a wrong passphrase."""
+    return opened(path, passphrase)[0]
+
+
+def opened(path: Path, passphrase: str | None) -> tuple[OfficerKeys, bytes]:
+    """The keys, and the file's key (empty for a file that has none of its own). Raises ``KeyFileError``."""
     body = _body(path)
-    try:
-        secret = bytes.fromhex(str(body.pop("secret")))
+    with _faults(path, "wrong passphrase"):
         if str(body["protection"]).startswith("NONE"):
-            plain = secret
-        else:
-            if passphrase is None:
-                raise KeyFileError(f"{path} is protected: its passphrase is needed")
-            log_n = int(str(body["log_n"]))
-            if log_n > _MAX_LOG_N:
-                raise KeyFileError(f"{path} asks for more memory than any key file needs")
-            key = _derive(passphrase, bytes.fromhex(str(body["salt"])), log_n)
-            plain = AESGCM(key).decrypt(bytes.fromhex(str(body["nonce"])), secret, _clear(body))
-        duty = Duty(str(body["duty"])) if body["duty"] else None
-        return OfficerKeys(
-            str(body["officer"]),
-            duty,
-            Ed25519PrivateKey.from_private_bytes(plain[:32]),
-            X25519PrivateKey.from_private_bytes(plain[32:]),
-            bytes.fromhex(str(body.get("root", ""))),
-        )
+            return _keys_of(body, bytes.fromhex(str(body["secret"]))), b""
+        if passphrase is None:
+            raise KeyFileError(f"{path} is protected: its passphrase is needed")
+        if body["protection"] != _WAYS:
+            return _keys_of(body, _first_form(body, passphrase)), b""
+        way = next(way for way in ways.read(body["ways"]) if isinstance(way, PassphraseWay))
+        return _unlocked(body, way.open(_owner(body), passphrase))
+    raise AssertionError("unreachable")
+
+
+def opened_by_passkey(path: Path, way_id: str, secret: bytes) -> tuple[OfficerKeys, bytes]:
+    """As ``opened``, by the secret that ``passkey.check_answer`` gave. Raises ``KeyFileError``."""
+    body = _body(path)
+    with _faults(path, "the passkey gave another secret than when it was added"):
+        for way in ways.read(body.get("ways")):
+            if isinstance(way, PasskeyWay) and way.passkey.way_id == way_id:
+                return _unlocked(body, way.open(_owner(body), secret))
+    raise KeyFileError(f"{path} has no such passkey: use another, or the passphrase")
+
+
+def ways_of(path: Path) -> tuple[Way, ...]:
+    """How the file opens; empty for a demonstration's, and for the first form with its one passphrase."""
+    body = _body(path)
+    if body.get("protection") != _WAYS:
+        return ()
+    with _faults(path, ""):
+        return ways.read(body["ways"])
+    raise AssertionError("unreachable")
+
+
+def _first_form(body: Body, passphrase: str) -> bytes:
+    """The secret of a file of version 1, whose passphrase locks the keys themselves."""
+    key = ways.derive(passphrase, bytes.fromhex(str(body["salt"])), int(str(body["log_n"])))
+    head = {name: value for name, value in body.items() if name != "secret"}
+    sealed = bytes.fromhex(str(body["secret"]))
+    return AESGCM(key).decrypt(bytes.fromhex(str(body["nonce"])), sealed, _clear(head))
+
+
+def _unlocked(body: Body, file_key: bytes) -> tuple[OfficerKeys, bytes]:
+    head = {name: value for name, value in body.items() if name not in ("secret", "ways")}
+    nonce, sealed = bytes.fromhex(str(body["nonce"])), bytes.fromhex(str(body["secret"]))
+    return _keys_of(body, AESGCM(file_key).decrypt(nonce, sealed, _clear(head))), file_key
+
+
+def _owner(body: Body) -> Body:
+    return {name: value for name, value in body.items() if name in _OWNER}
+
+
+def _keys_of(body: Body, plain: bytes) -> OfficerKeys:
+    return OfficerKeys(
+        str(body["officer"]),
+        Duty(str(body["duty"])) if body["duty"] else None,
+        Ed25519PrivateKey.from_private_bytes(plain[:32]),
+        X25519PrivateKey.from_private_bytes(plain[32:]),
+        bytes.fromhex(str(body.get("root", ""))),
+    )
+
+
+@contextmanager
+def _faults(path: Path, wrong: str) -> Iterator[None]:
+    """What goes wrong inside, as a ``KeyFileError`` with the file and the remedy."""
+    try:
+        yield
     except InvalidTag as error:
-        raise KeyFileError(f"{path} does not open: wrong passphrase, or the file was altered") from error
+        raise KeyFileError(f"{path} does not open: {wrong}, or the file was altered") from error
     except KeyFileError:
         raise
-    except (KeyError, ValueError) as error:
+    except WayError as error:
+        raise KeyFileError(f"{path} {error}") from error
+    except (KeyError, ValueError, TypeError, StopIteration) as error:
         raise KeyFileError(f"{path} is damaged ({error}): use the second copy of this key") from error
 
 
-def _body(path: Path) -> dict[str, object]:
+def _body(path: Path) -> Body:
     try:
         text = path.read_text(errors="replace")
     except OSError as error:
@@ -229,13 +316,9 @@ def _body(path: Path) -> dict[str, object]:
         if not begin or not end:
             raise ValueError("it is no officer's key file")
         return dict(json.loads(base64.b64decode(encoded)))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise KeyFileError(f"{path} cannot be read: {error}") from error
 
 
-def _clear(head: dict[str, object]) -> bytes:
+def _clear(head: Body) -> bytes:
     return json.dumps(head, sort_keys=True).encode()
-
-
-def _derive(passphrase: str, salt: bytes, log_n: int) -> bytes:
-    return Scrypt(salt=salt, length=32, n=1 << log_n, r=8, p=1).derive(passphrase.encode())

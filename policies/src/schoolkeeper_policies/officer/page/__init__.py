@@ -1,1 +1,1 @@
-"""The loopback page of ``schoolkeeper-officer serve``: standard library only, no JavaScript."""
+"""The loopback page of ``schoolkeeper-officer serve``: standard library only; JavaScript for passkeys alone."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from schoolkeeper_policies.officer import grants, keyfile, memory, signing, staged
 from schoolkeeper_policies.officer import school as schools
+from schoolkeeper_policies.officer.page.lock import Fields, Lock
 from schoolkeeper_policies.officer.review import Review, review
 from schoolkeeper_proto import trust
 from schoolkeeper_proto.codec import encode
 
-MAX_WRONG = 5
 MAX_OPEN = 20
 
 
@@ -43,7 +43,7 @@ class OpenGrant:
 
 
 class Desk:
-    """One officer, one key file, what was opened. The passphrase is never kept: each signature asks for it."""
+    """One officer, one key file, what was opened. ``lock`` asks for a passphrase or a passkey at each signature."""
 
     def __init__(self, key: Path) -> None:
         self.key = key
@@ -53,18 +53,10 @@ class Desk:
                 f"{key} is a key file of an older form: "
                 f"`schoolkeeper-officer keys passphrase {key} --to NEW` writes one of today's"
             )
+        self.lock = Lock(key)
         self._opened: list[Opened] = []
         self._grants: list[OpenGrant] = []
-        self._wrong = 0
         self._lock = threading.Lock()
-
-    @property
-    def is_protected(self) -> bool:
-        return keyfile.is_protected(self.key)
-
-    @property
-    def is_locked(self) -> bool:
-        return self._wrong >= MAX_WRONG
 
     @property
     def opened(self) -> list[Opened]:
@@ -107,10 +99,10 @@ class Desk:
                 return f"grant-{len(self._grants) - 1}"
         return f"change-{self.open_bytes(name, data)}"
 
-    def sign_grant(self, number: int, passphrase: str) -> OpenGrant:
-        """Signs a grant after the passphrase. Raises ``DeskError``, ``KeyFileError`` or ``GrantError``."""
+    def sign_grant(self, number: int, fields: Fields) -> OpenGrant:
+        """Signs a grant once the key opened. Raises ``DeskError``, ``GrantError`` or what the lock refuses."""
         with self._lock:
-            keys = self._keys(passphrase)
+            keys = self.lock.keys(f"signgrant-{number}", fields)
             found = self.grant(number)
             looked = grants.look(encode(found.review.grant), self.school, _now())
             signed = grants.sign(looked, keys, self.school, _now())
@@ -125,10 +117,10 @@ class Desk:
         found = staged.unpack(data, name)
         return self._put(Opened(name=name, staged=found, review=self._looked(found)))
 
-    def sign(self, number: int, passphrase: str) -> Opened:
-        """Signs a change after the passphrase. Raises ``DeskError``, ``KeyFileError`` or what signing refuses."""
+    def sign(self, number: int, fields: Fields) -> Opened:
+        """Signs a change once the key opened. Raises ``DeskError`` or what the lock or signing refuses."""
         with self._lock:
-            keys = self._keys(passphrase)
+            keys = self.lock.keys(f"sign-{number}", fields)
             found = self.change(number)
             # Looked at again: what was shown is what is signed, and the memory may have moved on.
             seen = self._looked(found.staged)
@@ -144,17 +136,6 @@ class Desk:
             )
             self._opened[number] = signed
             return signed
-
-    def _keys(self, passphrase: str) -> keyfile.OfficerKeys:
-        if self.is_locked:
-            raise DeskError("too many wrong passphrases: end this program and start it anew")
-        try:
-            keys = keyfile.load_keys(self.key, passphrase if self.is_protected else None)
-        except keyfile.KeyFileError:
-            self._wrong += 1
-            raise
-        self._wrong = 0
-        return keys
 
     def _looked(self, found: staged.Staged) -> Review:
         held = memory.load(memory.home(), self.head.key_id, self.head.root_sha256)

@@ -3,7 +3,8 @@
 Any program and any web page on this machine can reach a loopback port. So the Host header must be ours (against DNS
 rebinding), a change must come from our own page (Origin or Sec-Fetch-Site), and everything needs the cookie that the
 one-time token was exchanged for. Browsers send a cookie to every port of a host, so the cookie is bound to a path that
-nobody else knows. Pure: headers in, a verdict out.
+nobody else knows. The host is ``localhost``, which browsers ask no name server for: passkeys belong to a name, not
+to an address. Pure: headers in, a verdict out.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from http.cookies import CookieError, SimpleCookie
 
 COOKIE = "schoolkeeper-officer"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Not "no-referrer": browsers then send "Origin: null" with our own forms.
@@ -44,7 +45,11 @@ class Guard:
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"localhost:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        return f"http://{self.host}"
 
     def idle_seconds(self) -> float:
         return time.monotonic() - self._last
@@ -84,4 +89,4 @@ class Guard:
         origin = headers.get("Origin")
         if origin is None:
             return site is not None
-        return origin == f"http://{self.host}"
+        return origin == self.origin

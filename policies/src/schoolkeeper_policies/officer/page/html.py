@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 from schoolkeeper_policies.officer import grants, words
+from schoolkeeper_policies.officer.page import key_html
 from schoolkeeper_policies.officer.page.desk import Desk, Opened, OpenGrant
 from schoolkeeper_policies.officer.review import BundleChange, Review, when
 from schoolkeeper_policies.plan import Change, Direction
@@ -20,6 +21,7 @@ def page(title: str, body: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)} – schoolkeeper-officer</title>
 <link rel="stylesheet" href="style.css">
+<script src="passkey.js" defer></script>
 </head>
 <body>
 <header><p><a href="./">schoolkeeper-officer</a> <span>on this machine only</span></p></header>
@@ -45,7 +47,8 @@ def front(desk: Desk) -> str:
     listed = f'<ul class="changes">{items}</ul>' if items else "<p>Nothing is open yet.</p>"
     return page(
         "What waits for your signature",
-        f"""<p>Key file of <strong>{who}</strong>: <code>{escape(str(desk.key))}</code></p>
+        f"""<p>Key file of <strong>{who}</strong>: <code>{escape(str(desk.key))}</code>,
+<a href="key">how it opens</a></p>
 {listed}
 <h2>Open a file</h2>
 <form method="post" action="open" enctype="multipart/form-data">
@@ -128,7 +131,9 @@ def _weakening(seen: Review) -> str:
 
 
 def _bundle(bundle: BundleChange) -> str:
-    before = f"version {bundle.from_version}" if bundle.from_version else "no policy yet"
+    before = f"version {bundle.from_version}" if bundle.from_version else "a new group"
+    if bundle.against:
+        before += f" (compared with {bundle.against})"
     rows = "".join(_row(change) for change in _sorted(bundle.changes))
     table = (
         f"""<table><thead><tr><th scope="col">Which way</th><th scope="col">Rule</th><th scope="col">Before</th>
@@ -201,18 +206,25 @@ def _sign(number: int, seen: Review, desk: Desk) -> str:
 
 
 def _sign_form(action: str, what: str, desk: Desk) -> str:
-    if desk.is_locked:
-        return _fault("Too many wrong passphrases: end this program and start it anew.")
+    lock = desk.lock
+    if lock.is_locked:
+        return _fault("Too many wrong passphrases or passkeys: end this program and start it anew.")
     word = (
         """<label for="passphrase">Passphrase of your key</label>
 <input type="password" id="passphrase" name="passphrase" autocomplete="off" required>"""
-        if desk.is_protected
+        if lock.is_protected
         else '<p class="fault">This key file has no passphrase: it belongs to a demonstration.</p>'
     )
+    asked = key_html.ask(lock, action, f"Sign this {what} with a passkey") if lock.passkeys else ""
     return f"""<section><h2>Sign</h2><form method="post" action="{action}">
 <p><label><input type="checkbox" name="read" value="yes" required> I have read what this {what} does,
 and I answer for it as {escape(desk.head.officer)}.</label></p>
-{word}<button>Sign this {what}</button></form></section>"""
+{word}<button>Sign this {what}</button>{asked}</form></section>"""
+
+
+def key_page(desk: Desk, *, done: str = "", fault: str = "") -> str:
+    said = f'<section class="done" role="status"><p>{escape(done)}</p></section>' if done else ""
+    return page("How your key opens", said + _fault(fault) + key_html.body(desk.lock, desk.head))
 
 
 def _fault(message: str) -> str:

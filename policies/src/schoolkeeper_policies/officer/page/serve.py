@@ -1,7 +1,13 @@
-"""The loopback server: one officer, one browser, plain HTTP that never leaves the machine (RFC 6890, 127.0.0.0/8)."""
+"""The loopback server: one officer, one browser, plain HTTP that never leaves the machine (RFC 6761, ``localhost``).
+
+It listens at 127.0.0.1 and, where the machine has it, at ::1 with the same port: a browser may try either for
+``localhost``, and what we left free another user of this machine could take.
+"""
 
 from __future__ import annotations
 
+import errno
+import socket
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,14 +16,17 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from schoolkeeper_policies.officer.asking import FAULTS
+from schoolkeeper_policies.officer import asking
 from schoolkeeper_policies.officer.page import html
 from schoolkeeper_policies.officer.page.desk import Desk, DeskError, OpenGrant
 from schoolkeeper_policies.officer.page.forms import Form, FormError, read_form
 from schoolkeeper_policies.officer.page.guard import COOKIE, HEADERS, Guard
+from schoolkeeper_policies.officer.page.lock import ADD, REMOVE, REPLACE, LockError
 from schoolkeeper_policies.officer.staged import ANSWER_SUFFIX, MAX_BYTES
 from schoolkeeper_proto.codec import encode
 
+FAULTS = (DeskError, LockError, *asking.FAULTS)
+_STATIC = {"style.css": "text/css; charset=utf-8", "passkey.js": "text/javascript; charset=utf-8"}
 _MAX_UPLOAD = MAX_BYTES + (1 << 16)
 _MAX_FORM = 1 << 16
 _SLOW_SECONDS = 30.0
@@ -43,46 +52,78 @@ def serve(
 
 
 class OfficerServer:
-    """``address`` carries the one-time token."""
+    """``address`` carries the one-time token. Raises ``OSError`` where the port is taken."""
 
     def __init__(self, desk: Desk, *, port: int = 0, idle_seconds: float = 900.0) -> None:
-        self._http = _Server(("127.0.0.1", port), _Handler)
-        self.guard = Guard(port=int(self._http.server_address[1]))
-        self._http.desk, self._http.guard = desk, self.guard
+        self._listening = _listen(port)
+        self.guard = Guard(port=int(self._listening[0].server_address[1]))
+        self._ended = threading.Event()
+        desk.lock.origin = self.guard.origin
+        for server in self._listening:
+            server.desk, server.guard, server.ended = desk, self.guard, self._ended
         self._idle_seconds = idle_seconds
 
     @property
     def address(self) -> str:
-        return f"http://{self.guard.host}/{self.guard.token}"
+        return f"{self.guard.origin}/{self.guard.token}"
 
     @property
     def ended(self) -> threading.Event:
-        return self._http.ended
+        return self._ended
 
     def run(self) -> None:
         threading.Thread(target=self._watch, daemon=True).start()
-        self._http.serve_forever(poll_interval=0.2)
+        for server in self._listening[1:]:
+            threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
+        self._listening[0].serve_forever(poll_interval=0.2)
 
     def close(self) -> None:
-        self._http.ended.set()
-        self._http.server_close()
+        self._ended.set()
+        for server in self._listening:
+            server.server_close()
 
     def _watch(self) -> None:
-        while not self._http.ended.wait(min(1.0, self._idle_seconds / 4)):
+        while not self._ended.wait(min(1.0, self._idle_seconds / 4)):
             if self.guard.idle_seconds() > self._idle_seconds:
                 break
-        self._http.ended.set()
-        self._http.shutdown()
+        self._ended.set()
+        for server in self._listening:
+            server.shutdown()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     desk: Desk
     guard: Guard
+    ended: threading.Event
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(address, handler)
-        self.ended = threading.Event()
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        super().server_bind()
+
+
+def _listen(port: int) -> list[_Server]:
+    """Both loopback addresses with one port; another port where the second is taken and any will do."""
+    for _ in range(20):
+        try:
+            first = _Server(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            said = f"port {port} cannot be listened at ({error.strerror}): choose another --port"
+            raise OSError(error.errno, said) from error
+        try:
+            return [first, _Server6(("::1", int(first.server_address[1])), _Handler)]
+        except OSError as error:
+            if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                return [first]  # this machine has no IPv6 loopback, so nobody else has it either
+            first.server_close()
+            if port:
+                said = f"port {port} is taken at ::1: choose another --port"
+                raise OSError(error.errno, said) from error
+    raise OSError(errno.EADDRINUSE, "no port is free at both loopback addresses: end what listens there")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -120,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._page(
                 html.fault_page("This form was not understood", str(error)), HTTPStatus.BAD_REQUEST
             )
-        except (DeskError, *FAULTS) as error:
+        except FAULTS as error:
             return self._page(html.fault_page("Refused", str(error)), HTTPStatus.CONFLICT)
 
     def _inside(self, path: str) -> str:
@@ -133,13 +174,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get(self, path: str) -> None:
         desk = self.server.desk
-        if path == "style.css":
-            content = (files("schoolkeeper_policies.officer.page") / "style.css").read_bytes()
-            return self._send(HTTPStatus.OK, content, {"Content-Type": "text/css; charset=utf-8"})
+        if kind := _STATIC.get(path):
+            content = (files("schoolkeeper_policies.officer.page") / path).read_bytes()
+            return self._send(HTTPStatus.OK, content, {"Content-Type": kind})
         if path == "":
             return self._page(html.front(desk))
         action, number = _change_of(path)
         try:
+            if path == "key":
+                return self._page(html.key_page(desk))
             if action == "change":
                 return self._page(html.change_page(number, desk.change(number), desk))
             if action == "grant":
@@ -148,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._grant_file(desk.grant(number))
             if action == "answer" and desk.change(number).answer:
                 return self._answer(number)
-        except (DeskError, *FAULTS) as error:
+        except FAULTS as error:
             return self._page(html.fault_page("Not here", str(error)), HTTPStatus.NOT_FOUND)
         return self._page(html.fault_page("Not here", "There is no such page."), HTTPStatus.NOT_FOUND)
 
@@ -162,6 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
             if "file" not in form.files:
                 raise FormError("choose a file first")
             return self._go(desk.open_any(*form.files["file"]))
+        if path in (ADD, REMOVE, REPLACE):
+            return self._key(path, form)
         action, number = _change_of(path)
         if action == "signgrant":
             return self._sign_grant(number, form)
@@ -172,8 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
                 raise DeskError(
                     "say that you have read what the change does: tick the box above your passphrase"
                 )
-            desk.sign(number, form.fields.get("passphrase", ""))
-        except (DeskError, *FAULTS) as error:
+            desk.sign(number, form.fields)
+        except FAULTS as error:
             shown = html.change_page(number, desk.change(number), desk, str(error))
             return self._page(shown, HTTPStatus.CONFLICT)
         return self._go(f"change-{number}")
@@ -185,11 +230,26 @@ class _Handler(BaseHTTPRequestHandler):
                 raise DeskError(
                     "say that you have read what the grant does: tick the box above your passphrase"
                 )
-            desk.sign_grant(number, form.fields.get("passphrase", ""))
-        except (DeskError, *FAULTS) as error:
+            desk.sign_grant(number, form.fields)
+        except FAULTS as error:
             shown = html.grant_page(number, desk.grant(number), desk, str(error))
             return self._page(shown, HTTPStatus.CONFLICT)
         return self._go(f"grant-{number}")
+
+    def _key(self, act: str, form: Form) -> None:
+        """What is done to the key file itself, and the page that says so."""
+        desk = self.server.desk
+        try:
+            if act == ADD:
+                done = f"The passkey “{desk.lock.add(form.fields)}” opens this file from now on."
+            elif act == REMOVE:
+                done = f"The passkey “{desk.lock.remove(form.fields)}” opens this file no longer."
+            else:
+                desk.lock.replace_passphrase(form.fields)
+                done = "The new passphrase opens this file; the old one does no longer."
+        except FAULTS as error:
+            return self._page(html.key_page(desk, fault=str(error)), HTTPStatus.CONFLICT)
+        return self._page(html.key_page(desk, done=done))
 
     def _grant_file(self, found: OpenGrant) -> None:
         headers = {
