@@ -404,6 +404,73 @@ def test_a_signature_counts_by_its_key_its_statement_and_its_bytes() -> None:
     assert [one.officer_id for one in signers_of(grant, (none, *OFFICERS))] == ["technician", "dsl"]
 
 
+# ---- isolation and its end ------------------------------------------------------------------------------------
+
+HEAD = person("head", trust.Duty.SAFEGUARDING, "head")
+CHAIR = person("chair", None, "chair")
+
+
+def terms(quiet: bool = True, by: str = "head", where: str = "case 1") -> bytes:
+    found = policy.IsolationTerms(quiet=quiet, ground_by=by, ground_reference=where)
+    return encode(policy.GrantPayload(isolation=found))
+
+
+def test_a_quiet_isolation_is_signed_by_whoever_recorded_its_ground() -> None:
+    quiet = statement(GrantKind.ISOLATE, payload=terms())
+    assert by(asked(quiet, TECHNICIAN, HEAD)) == ("technician", "head")
+    assert by(asked(quiet, HEAD)) == ("head",), "who has both signs once"
+    assert by(asked(statement(GrantKind.ISOLATE, payload=terms(by="chair")), TECHNICIAN, CHAIR)) == (
+        "technician", "chair",
+    )  # fmt: skip
+    assert "signed by the head" in why(asked(quiet, TECHNICIAN, CHAIR))
+    assert "signed by the chair" in why(asked(statement(GrantKind.ISOLATE, payload=terms(by="chair")), HEAD))
+    assert "has no duty" in why(asked(statement(GrantKind.ISOLATE, payload=terms(by="chair")), CHAIR))
+    for wrong in (terms(by="dsl"), terms(where=" "), terms(by="", where="")):
+        assert "recorded ground" in why(asked(statement(GrantKind.ISOLATE, payload=wrong), TECHNICIAN, HEAD))
+
+
+def test_a_quiet_isolation_lasts_thirty_days_and_not_a_second_more() -> None:
+    longest = statement(GrantKind.ISOLATE, payload=terms(), minutes=30 * DAYS)
+    assert by(asked(longest, HEAD))
+    over = replace(longest, expires_unix_ms=longest.expires_unix_ms + 1000)
+    assert "30 days at most" in why(asked(over, HEAD))
+    assert "notice empty" in why(asked(replace(longest, notice="Hello"), HEAD))
+
+
+def test_an_isolation_that_is_told_of_needs_no_ground() -> None:
+    told = statement(
+        GrantKind.ISOLATE, payload=terms(quiet=False, by="", where=""), notice="Hello", minutes=31 * DAYS
+    )
+    assert by(asked(told, TECHNICIAN)) == ("technician",)
+    for kind in (GrantKind.LOST, GrantKind.OBSERVE):
+        assert "no terms of an isolation" in why(asked(statement(kind, payload=terms(quiet=False)), *BOTH))
+
+
+def test_a_release_takes_two_whatever_a_bound_says_and_ends_isolations_only() -> None:
+    lost, mild, unknown = b"l" * 16, b"m" * 16, b"u" * 16
+    held = {lost: GrantKind.LOST, b"i" * 16: GrantKind.ISOLATE, mild: GrantKind.OBSERVE}
+
+    def release(*ended: bytes, rule_ids: tuple[str, ...] = ()) -> wire.GrantStatement:
+        return statement(GrantKind.RELEASE, payload=ends(*ended), rule_ids=rule_ids)
+
+    for ended in ((lost,), (b"i" * 16,), (unknown,), (lost, unknown)):
+        assert by(asked(release(*ended), *BOTH, held=held)) == ("technician", "dsl")
+    for ended in ((mild,), (lost, mild), (unknown, mild)):
+        assert "a revocation the rest" in why(asked(release(*ended), *BOTH, held=held))
+    bounds = (bound("release", "*"), bound("release", "games"))
+    for said in (release(lost), release(lost, rule_ids=("games",))):
+        assert "two people" in why(asked(said, TECHNICIAN, held=held, bounds=bounds))
+    alone = why(asked(release(lost), TECHNICIAN, held=held))
+    assert alone == (
+        "signed by technician alone: a release needs one technical and one safeguarding officer, two people"
+    )
+    assert "names no bound" in why(asked(statement(GrantKind.OBSERVE), TECHNICIAN))
+    assert "a release must name" in why(asked(statement(GrantKind.RELEASE), *BOTH))
+    # Ended by a revocation, an isolation takes two as well; only of a release is it asked what it ends.
+    revoke = statement(GrantKind.REVOKE, payload=ends(mild, lost))
+    assert by(asked(revoke, *BOTH, held=held))
+
+
 # ---- officers ---------------------------------------------------------------------------------------------
 
 

@@ -119,7 +119,7 @@ def test_what_cannot_be_told_is_no_reason_for_what_holds_anyway() -> None:
     stricter = table(rule("r", DecisionKind.BLOCK, when=HERE), otherwise=warned)
     assert said(stricter, UNKNOWN) == ("block", "block", "r")
     (concern,) = stricter.concerning("/x", UNKNOWN)
-    assert (concern.holds, concern.told, concern.mode) == (True, False, "enforce")
+    assert (concern.holds, concern.told, concern.decision, concern.mode) == (True, False, "block", "enforce")
 
 
 def test_of_rules_on_trial_the_strictest_is_named_and_of_equals_the_first_by_name() -> None:
@@ -167,6 +167,12 @@ def test_a_rule_without_a_condition_does_not_hide_that_another_has_one() -> None
         assert said(both, now(0, "on-site", "staff")) == ("block", "block", "staff")
         assert said(both, now(0, "on-site", "pupils")) == ("warn", "warn", "always")
     assert not both.decide("/x", now()).steady
+    media = media_table(
+        media_rule("a", MediaAccess.READ_ONLY, when=HERE),
+        media_rule("b", MediaAccess.BLOCK, when=except_for((0, MINUTE + 17))),
+    )
+    accesses = [str(media.decide(STICK, now(ms)).access) for ms in (16, 17, 16)]
+    assert accesses == ["read-only", "block", "read-only"]
     timed = table(rule("a", DecisionKind.WARN, when=HERE), rule("b", when=except_for((0, MINUTE + 17))))
     assert [timed.decide("/x", now(ms)).decision for ms in (16, 17, 16)] == ["warn", "block", "warn"]
 

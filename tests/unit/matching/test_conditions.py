@@ -41,7 +41,8 @@ def window(weekdays: int, start: int, end: int) -> policy.Applicability:
 
 
 @pytest.mark.parametrize(
-    "bounds", [(0, 0, 60), (128, 0, 60), (1, -1, 60), (1, 1440, 60), (1, 0, 0), (1, 0, 1441), (1, 60, 60)]
+    "bounds",
+    [(0, 0, 60), (128, 0, 60), (1, -1, 60), (1, 1440, 60), (1, 0, 0), (1, 60, 0), (1, 0, 1441), (1, 60, 60)],
 )
 def test_a_window_that_never_applies_is_refused(bounds: tuple[int, int, int]) -> None:
     with pytest.raises(ConditionMistake, match="never applies"):
@@ -153,6 +154,7 @@ def test_a_place_holds_does_not_or_cannot_be_told() -> None:
         (("person:1",), ("person:2", "people:known"), False),
         (("person:1",), ("a", "people:known"), None),
         (("a", "person:1"), ("b", "person:2"), False),
+        (("a", "person:1"), ("b", "people:known"), None),
         (("a",), ("b", "person:2"), False),
     ],
 )
