@@ -207,6 +207,10 @@ def test_a_grant_changes_the_rules_it_concerns_and_nothing_else() -> None:
     assert all_but.posture == before.posture
 
 
+def test_a_grant_is_quiet_only_if_it_says_so() -> None:
+    assert not grant(GrantKind.ISOLATE).quiet
+
+
 def test_a_whole_section_that_is_a_rule_is_lifted_with_it() -> None:
     found = with_grants(whole(), (grant(GrantKind.EXCEPTION, "screen"),))
     assert found.screen is None

@@ -39,6 +39,13 @@ def test_a_pattern_that_matches_nothing_real_is_refused_for_its_reason(pattern: 
     assert len(str(caught.value)) < 200, "of a long pattern the beginning is repeated"
 
 
+@pytest.mark.parametrize("wrong", ["a" * 2000, "a" * 100 + "/..", "a" * 100 + "/b**", "a" * 100 + "["])
+def test_of_a_long_pattern_eighty_characters_are_repeated(wrong: str) -> None:
+    with pytest.raises(PatternMistake) as caught:
+        check_pattern(f"/{wrong}")
+    assert str(caught.value).startswith(f"'/{'a' * 79}':")
+
+
 def test_a_pattern_may_have_as_many_characters_as_are_allowed() -> None:
     longest = "/" + "a" * (MAX_PATTERN - 1)
     assert check_pattern(longest) == ["a" * 1023]
