@@ -20,7 +20,7 @@ from schoolkeeper_agent.enforcers.actions import (
     RefuseSignIn,
 )
 from schoolkeeper_agent.people import FIRST_PERSON_UID
-from schoolkeeper_agent.seams import Effect, Enforce, Outcome, Tell
+from schoolkeeper_agent.seams import Effect, Enforce, Outcome, Record, Tell
 from schoolkeeper_agent.state import Confined, CoreState, HeldSession
 from schoolkeeper_proto import model
 from schoolkeeper_proto.granted import InForce
@@ -42,14 +42,26 @@ RELEASED = "This device is on the network again"
 def changed(state: CoreState, grants: tuple[InForce, ...]) -> tuple[CoreState, Effects]:
     """Asks for what is new; at the start also to take away what a former run left and nothing asks for any more."""
     before = state.confined
-    now = Confined(known=True, isolate=_one(grants, GrantKind.ISOLATE), lost=_one(grants, GrantKind.LOST))
+    isolate, lost = _one(grants, GrantKind.ISOLATE), _one(grants, GrantKind.LOST)
+    held = {one.grant_id for one in (isolate, lost) if one is not None}
+    said = {grant_id: words for grant_id, words in before.said.items() if grant_id in held}
+    now = Confined(known=True, isolate=isolate, lost=lost, said=said)
     state = replace(state, confined=now)
     effects: list[Effect] = []
     if not before.known or before.isolate != now.isolate:
         effects += _isolation(state, before.isolate)
     if not before.known or before.lost != now.lost:
         effects += _lost(state, before.lost)
-    return state, tuple(effects)
+    return _remember(state, effects), tuple(effects)
+
+
+def _remember(state: CoreState, effects: Iterable[Effect]) -> CoreState:
+    """What is written down of a grant is also what ``status`` says of it."""
+    said = dict(state.confined.said)
+    for effect in effects:
+        if isinstance(effect, Record) and isinstance(effect.body, model.IsolationChanged):
+            said[effect.body.grant_id] = (effect.body.state, effect.body.detail)
+    return replace(state, confined=replace(state.confined, said=said))
 
 
 def _one(grants: Iterable[InForce], kind: GrantKind) -> InForce | None:
@@ -110,43 +122,50 @@ def tried(state: CoreState, seen: observations.IsolationTried) -> tuple[CoreStat
     if asked is None or asked.grant_id != seen.grant_id:
         return state, ()
     severity = model.Severity.HIGH if seen.state == "rolled-back" else model.Severity.MEDIUM
-    body = _changed(seen.grant_id, "isolate", seen.state, seen.detail, asked.until_unix_ms)
-    return state, (record(body, severity),)
+    effects = (
+        record(_changed(seen.grant_id, "isolate", seen.state, seen.detail, asked.until_unix_ms), severity),
+    )
+    return _remember(state, effects), effects
 
 
 def done(state: CoreState, outcome: Outcome) -> tuple[CoreState, Effects]:
     """Only what an enforcer did is written down as done."""
+    effects = _done(state, outcome)
+    return _remember(state, effects), effects
+
+
+def _done(state: CoreState, outcome: Outcome) -> Effects:
     action, confined = outcome.action, state.confined
     match action:
         case Isolate():
-            return state, _isolated(confined.isolate, action, outcome)
+            return _isolated(confined.isolate, action, outcome)
         case LiftIsolation():
             if outcome.succeeded and not outcome.detail:
-                return state, ()  # there was none
+                return ()  # there was none
             word, severity = (
                 (OFF, model.Severity.MEDIUM) if outcome.succeeded else (FAILED, model.Severity.HIGH)
             )
             grant_id, _, why = outcome.detail.partition(" ")
             body = _changed(_id(grant_id), "isolate", word, why if _id(grant_id) else outcome.detail)
             told = (Tell(title=RELEASED, text="You can use it as before."),) if outcome.succeeded else ()
-            return state, (record(body, severity), *told)
+            return (record(body, severity), *told)
         case RefuseSignIn():
             word = IN_PLACE if outcome.succeeded else FAILED
             until = confined.lost.until_unix_ms if confined.lost is not None else 0
             body = _changed(action.grant_id, "lost", word, outcome.detail, until)
-            return state, (record(body, model.Severity.HIGH),)
+            return (record(body, model.Severity.HIGH),)
         case AllowSignIn():
             if outcome.succeeded and not outcome.detail:
-                return state, ()
+                return ()
             word = OFF if outcome.succeeded else FAILED
             grant_id, _, why = outcome.detail.partition(" ")
             body = _changed(_id(grant_id), "lost", word, why if _id(grant_id) else outcome.detail)
-            return state, (record(body, model.Severity.HIGH),)
+            return (record(body, model.Severity.HIGH),)
         case _:
             if outcome.succeeded:
-                return state, ()
+                return ()
             failed = model.SensorFailed(sensor=f"enforcer {outcome.enforcer}", error=outcome.detail)
-            return state, (record(failed, model.Severity.HIGH),)
+            return (record(failed, model.Severity.HIGH),)
 
 
 def _isolated(asked: InForce | None, action: Isolate, outcome: Outcome) -> Effects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
@@ -79,6 +80,8 @@ class Confined:
     known: bool = False
     isolate: InForce | None = None
     lost: InForce | None = None
+    said: Mapping[bytes, tuple[str, str]] = field(default_factory=dict)
+    """Grant id -> what was last written down of it, for ``status``: state and detail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,7 @@ class CoreState:
     posture: dict[str, PostureState] = field(default_factory=dict)
     usage: Usage = field(default_factory=empty)
     requests: Requests = field(default_factory=Requests)
-    confined: Confined = Confined()
+    confined: Confined = field(default_factory=Confined)
 
     @classmethod
     def compiled(

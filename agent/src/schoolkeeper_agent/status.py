@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
 T = TypeVar("T")
+_IN_PLACE = ("in-place", "on", "not-confirmed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class EnforcerLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantLine:
-    """``because`` says why a grant whose time has come is not in force."""
+    """``because`` says why a grant whose time has come is not in force; of an isolation or a lost device, what its
+    ``state`` means, as in event.proto: empty until the device did something about it."""
 
     grant_id: str
     kind: str
@@ -37,6 +39,7 @@ class GrantLine:
     in_force: bool
     rules: tuple[str, ...] = ()
     because: str = ""
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +183,9 @@ def _grants(report: StatusReport) -> list[str]:
     """What holds beside the policy, and until when; nothing when there is nothing."""
     lines = []
     for line in report.grants:
+        if line.kind in _CONFINED:
+            lines += _confined(line)
+            continue
         what = ", ".join(line.rules) or "every rule it may touch"
         if line.kind == "emergency-block":
             what = "stricter rules"
@@ -190,6 +196,30 @@ def _grants(report: StatusReport) -> list[str]:
             state = f"not in force now: from {day(line.from_unix_ms)} {state}"
         lines.append(f"  grant {line.grant_id[:8]}  {line.kind}: {what}; {state}")
     return lines
+
+
+_CONFINED = {
+    "isolate": (
+        "OFF THE NETWORK",
+        "only the collector is reached: leave it on, plug it in, do not touch anything on it",
+    ),
+    "lost": ("HELD AS LOST", "screens are locked, nobody but root signs in, the policy is frozen"),
+}
+
+
+def _confined(line: GrantLine) -> list[str]:
+    """What officers asked for, and what is really so: never shown as done because it was asked for."""
+    words, meaning = _CONFINED[line.kind]
+    if not line.in_force:
+        return [
+            f"  grant {line.grant_id[:8]}  {line.kind}: not in force now; until {day(line.until_unix_ms)}"
+        ]
+    if line.state in _IN_PLACE:
+        head = f"  {words} until {day(line.until_unix_ms)} (grant {line.grant_id[:8]}): {meaning}"
+    else:
+        head = f"  {line.kind} was asked for (grant {line.grant_id[:8]}) and is NOT in place"
+    said = line.because or "not known yet: the agent has not done it, or has not looked"
+    return [head, f"    {line.state or 'asked'}: {said}"]
 
 
 def _sensors(report: StatusReport) -> list[str]:

@@ -80,7 +80,7 @@ class GrantKeeper:
 
     def lines(self) -> tuple[GrantLine, ...]:
         """For ``status``."""
-        at = self._instant()
+        at, said = self._instant(), self.parts.heart.state.confined.said
         return tuple(
             GrantLine(
                 grant_id=one.statement.grant_id.hex(),
@@ -89,7 +89,12 @@ class GrantKeeper:
                 from_unix_ms=one.statement.not_before_unix_ms,
                 until_unix_ms=one.statement.expires_unix_ms,
                 in_force=table.holds(one, at),
-                because=table.SET_BACK if one.loosens and at.set_back else "",
+                because=(
+                    table.SET_BACK
+                    if one.loosens and at.set_back
+                    else said.get(one.statement.grant_id, ("", ""))[1]
+                ),
+                state=said.get(one.statement.grant_id, ("", ""))[0],
             )
             for one in self._table.held
         )
