@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pyotp
 import pytest
 
 from support.browser import accessibility_faults, chromium, visitor
-from support.school_stage import Stage, until
+from support.school_stage import BIN, Stage, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 OWN_PASSWORD = "three random words"
@@ -68,7 +69,31 @@ def first_sign_in(page: Any, login: str, password: str) -> None:
     page.wait_for_selector("text=Sign out")
 
 
-@pytest.mark.requirement("T-17")
+def check_the_proof(page: Any, folder: Path) -> None:
+    """Save it and run the very command that the page prints; then with one byte of the event flipped."""
+    page.locator("summary", has_text="Proof of this event").first.click()
+    command = page.locator("code", has_text="schoolkeeper-verify").first.inner_text().split()
+    with page.expect_download() as saved:
+        page.locator("a", has_text="Save proof-").first.click()
+    file = folder / command[1]
+    saved.value.save_as(file)
+    assert saved.value.suggested_filename == command[1]
+
+    def verify() -> subprocess.CompletedProcess[str]:
+        program = [str(BIN / command[0]), str(file), *command[2:]]
+        return subprocess.run(program, capture_output=True, text=True, check=False)
+
+    done = verify()
+    assert (done.returncode, "The event is in the log: application.started" in done.stdout) == (0, True), done
+    whole = json.loads(file.read_text())
+    event = bytearray.fromhex(whole["event"])
+    event[-1] ^= 1
+    file.write_text(json.dumps(whole | {"event": event.hex()}))
+    done = verify()
+    assert (done.returncode, "This proof is not good." in done.stdout) == (1, True), done
+
+
+@pytest.mark.requirement("T-17", "T-63")
 def test_what_a_pupil_starts_waits_for_the_dsl_and_for_nobody_else(
     browser: Any, school: School, tmp_path: Path
 ) -> None:
@@ -101,6 +126,7 @@ def test_what_a_pupil_starts_waits_for_the_dsl_and_for_nobody_else(
         assert "Whether it was used to reach anything" in text, "what is not known is said"
         assert re.search(r"in the log", text, re.IGNORECASE), "the proof's state is said"
         assert accessibility_faults(page) == []
+        check_the_proof(page, tmp_path)
         page.check("input[value=watch]")
         page.fill("#reason", "Ask in form time.")
         page.click("text=Give the verdict")

@@ -12,6 +12,7 @@ from support.console import SCHOOL
 PUPIL = bytes([1]) * 16
 STAFF = bytes([2]) * 16
 DSL_SELF = bytes([3]) * 16
+HEAD_SELF = bytes([4]) * 16
 NUMBERS = {"low": 2, "medium": 3, "high": 4, "critical": 5}
 
 

@@ -25,6 +25,7 @@ from schoolkeeper_collector.devices.listeners import enrol_credentials, uplink_c
 from schoolkeeper_collector.following import Following
 from schoolkeeper_collector.health import HealthServer
 from schoolkeeper_collector.incidents.post import keep_sending, outbox_of
+from schoolkeeper_collector.incidents.unread import unread, unread_fault
 from schoolkeeper_collector.ingest.directives import DirectiveSource
 from schoolkeeper_collector.ingest.greeting import Terms
 from schoolkeeper_collector.ingest.limits import DailyBudget
@@ -160,6 +161,8 @@ class Collector:
         if self.keeping.fault:
             found.append(self.keeping.fault)
         found += self.pulse.faults(_now_ms())
+        with self._store.read() as connection:
+            found += filter(None, [unread_fault(unread(connection, self._keys.school_id))])
         if self._settings.console_listen and not self.console.alive:
             found.append("the console does not run: its reason is in the log")
         return found

@@ -12,7 +12,7 @@ from schoolkeeper_collector.console import secrets
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store
-from support.alerts import STAFF, add_alert, add_person
+from support.alerts import HEAD_SELF, STAFF, add_alert, add_person
 from support.browser import accessibility_faults, chromium, visitor
 from support.console import PASSWORD, SECOND_FACTOR, Bench, Clock, new_bench, new_store, served
 
@@ -54,6 +54,14 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         )
         add_alert(
             connection, "Files were copied", at_ms=now - 70_000, subject=STAFF, kind="staff", audience="head"
+        )
+        add_alert(
+            connection,
+            "A medium was refused",
+            at_ms=now - 75_000,
+            subject=HEAD_SELF,
+            kind="staff",
+            audience="chair",
         )
         add_alert(
             connection,
@@ -102,6 +110,7 @@ def verdict_of(store: Store, title: str) -> str:
 PAGES = {
     Role.DSL: ("/", "ITEM", "/incidents", "/incidents/new", "/password", "/devices", "/nowhere"),
     Role.HEAD: ("/", "ITEM", "/incidents"),
+    Role.CHAIR: ("/", "ITEM", "/incidents"),
     Role.TECHNICIAN: ("/", "ITEM", "/devices", "/collector", "/incidents/new", "/incidents/recorded"),
 }
 

@@ -9,12 +9,13 @@ from support.console import OWN_PAGE, Bench, pass_password
 
 NOT_THERE = "ab" * 16
 # What each route is asked for; nothing of it exists, so that nobody is refused for another reason than the table's.
-PLACES = {"item": NOT_THERE, "path": "console.css"}
+PLACES = {"item": NOT_THERE, "path": "console.css", "event": "1"}
 WALKED = [right for right in RIGHTS if right.name != "live"]
 
 
 def ask(client: TestClient, right: Right, method: str) -> int:
     path = right.path.replace("{path:path}", PLACES["path"]).replace("{item}", PLACES["item"])
+    path = path.replace("{event}", PLACES["event"])
     return int(client.request(method, path, headers=OWN_PAGE).status_code)
 
 

@@ -97,6 +97,7 @@ def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.
         fixes=fixes,
         state_dir=settings.state_dir,
         inventory_stale_days=settings.inventory_stale_days,
+        ledger_key=keys.ledger_public[0],
     )
     cases = CaseFile(
         store,

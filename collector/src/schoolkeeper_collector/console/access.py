@@ -18,10 +18,17 @@ class Role(StrEnum):
 
     DSL = "dsl"
     HEAD = "head"
+    CHAIR = "chair"
+    """Of the governors: items about the only head, and nothing else."""
     TECHNICIAN = "technician"
 
 
-AUDIENCE = {Role.DSL: Audience.DSL, Role.HEAD: Audience.HEAD, Role.TECHNICIAN: Audience.TECHNICIAN}
+AUDIENCE = {
+    Role.DSL: Audience.DSL,
+    Role.HEAD: Audience.HEAD,
+    Role.CHAIR: Audience.CHAIR,
+    Role.TECHNICIAN: Audience.TECHNICIAN,
+}
 
 
 class Stage(StrEnum):
@@ -70,8 +77,10 @@ _ANYONE = frozenset(Stage)
 _NOBODY_YET = frozenset({Stage.ANONYMOUS})
 _CODE = frozenset({Stage.CODE})
 _IN = frozenset({Stage.SIGNED_IN})
-_ALL = frozenset(Role)
-_SAFEGUARDING = frozenset({Role.DSL, Role.HEAD})
+_EVERYBODY = frozenset(Role)
+_ALL = frozenset({Role.DSL, Role.HEAD, Role.TECHNICIAN})
+_READERS = frozenset({Role.DSL, Role.HEAD, Role.CHAIR, Role.TECHNICIAN})
+_SAFEGUARDING = frozenset({Role.DSL, Role.HEAD, Role.CHAIR})
 _TECHNICAL = frozenset({Role.TECHNICIAN})
 _BOTH = ("GET", "POST")
 _POST = ("POST",)
@@ -89,7 +98,7 @@ RIGHTS: tuple[Right, ...] = (
         path="/password",
         methods=_BOTH,
         stages=frozenset({Stage.PASSWORD, Stage.SIGNED_IN}),
-        roles=_ALL,
+        roles=_EVERYBODY,
         sees=Sees.OWN_ACCOUNT,
     ),
     Right(
@@ -97,39 +106,56 @@ RIGHTS: tuple[Right, ...] = (
         path="/sign-out",
         methods=_POST,
         stages=frozenset({Stage.CODE, Stage.PASSWORD, Stage.SIGNED_IN}),
-        roles=_ALL,
+        roles=_EVERYBODY,
         sees=Sees.OWN_ACCOUNT,
     ),
     # The front page: the queue of the viewer's own items; the technician's has the devices beside it.
-    Right(name="front", path="/", stages=_IN, roles=_ALL, sees=Sees.OWN_ITEMS),
-    Right(name="queue", path="/queue", stages=_IN, roles=_ALL, sees=Sees.OWN_ITEMS, live=True),
+    Right(name="front", path="/", stages=_IN, roles=_READERS, sees=Sees.OWN_ITEMS),
+    Right(name="queue", path="/queue", stages=_IN, roles=_READERS, sees=Sees.OWN_ITEMS, live=True),
     Right(name="reach", path="/reach", stages=_IN, roles=_SAFEGUARDING, sees=Sees.COUNTS, live=True),
-    Right(name="live", path="/live", stages=_IN, roles=_ALL, sees=Sees.NOTHING, live=True),
-    Right(name="alert", path="/alerts/{item}", stages=_IN, roles=_ALL, sees=Sees.OWN_ITEMS),
+    Right(name="live", path="/live", stages=_IN, roles=_READERS, sees=Sees.NOTHING, live=True),
+    Right(name="alert", path="/alerts/{item}", stages=_IN, roles=_READERS, sees=Sees.OWN_ITEMS),
     Right(
         name="verdict",
         path="/alerts/{item}/verdict",
         methods=_POST,
         stages=_IN,
-        roles=_ALL,
+        roles=_READERS,
         sees=Sees.OWN_ITEMS,
     ),
     Right(
-        name="undo", path="/alerts/{item}/undo", methods=_POST, stages=_IN, roles=_ALL, sees=Sees.OWN_ITEMS
+        name="undo",
+        path="/alerts/{item}/undo",
+        methods=_POST,
+        stages=_IN,
+        roles=_READERS,
+        sees=Sees.OWN_ITEMS,
     ),
     Right(
         name="alert-note",
         path="/alerts/{item}/notes",
         methods=_POST,
         stages=_IN,
-        roles=_ALL,
+        roles=_READERS,
+        sees=Sees.OWN_ITEMS,
+    ),
+    # It holds the whole event, and so more than a technician's page tells.
+    Right(
+        name="proof",
+        path="/alerts/{item}/proofs/{event}",
+        stages=_IN,
+        roles=_SAFEGUARDING,
         sees=Sees.OWN_ITEMS,
     ),
     Right(name="incidents", path="/incidents", stages=_IN, roles=_SAFEGUARDING, sees=Sees.OWN_ITEMS),
     # The technician writes to the log and reads none of it (W-19).
-    Right(name="raise", path="/incidents/new", methods=_BOTH, stages=_IN, roles=_ALL, sees=Sees.WRITES_ONLY),
-    Right(name="seen", path="/incidents/seen", methods=_BOTH, stages=_IN, roles=_ALL, sees=Sees.WRITES_ONLY),
-    Right(name="raised", path="/incidents/recorded", stages=_IN, roles=_ALL, sees=Sees.WRITES_ONLY),
+    Right(
+        name="raise", path="/incidents/new", methods=_BOTH, stages=_IN, roles=_READERS, sees=Sees.WRITES_ONLY
+    ),
+    Right(
+        name="seen", path="/incidents/seen", methods=_BOTH, stages=_IN, roles=_READERS, sees=Sees.WRITES_ONLY
+    ),
+    Right(name="raised", path="/incidents/recorded", stages=_IN, roles=_READERS, sees=Sees.WRITES_ONLY),
     Right(name="incident", path="/incidents/{item}", stages=_IN, roles=_SAFEGUARDING, sees=Sees.OWN_ITEMS),
     Right(
         name="incident-note",
@@ -191,8 +217,8 @@ RIGHTS: tuple[Right, ...] = (
     # The policy in force for devices without our agent, and what other systems tell of those.
     Right(name="platforms", path="/platforms", stages=_IN, roles=_TECHNICAL, sees=Sees.POLICY),
     Right(name="platform-files", path="/platforms/{item}", stages=_IN, roles=_TECHNICAL, sees=Sees.POLICY),
-    Right(name="notices", path="/notices", stages=_IN, roles=_ALL, sees=Sees.POLICY),
-    Right(name="notice", path="/notices/{item}", stages=_IN, roles=_ALL, sees=Sees.POLICY),
+    Right(name="notices", path="/notices", stages=_IN, roles=_READERS, sees=Sees.POLICY),
+    Right(name="notice", path="/notices/{item}", stages=_IN, roles=_READERS, sees=Sees.POLICY),
     Right(
         name="inventory",
         path="/inventory",

@@ -87,6 +87,7 @@ def options_of(
     fixes: Mapping[str, str],
     state_dir: Path | None = None,
     inventory_stale_days: int = STALE_DAYS,
+    ledger_key: bytes = b"",
 ) -> Options:
     """Read the school's name and time zone; raises NoSchool."""
     with store.read() as connection:
@@ -102,6 +103,7 @@ def options_of(
         fixes=fixes,
         state_dir=state_dir,
         inventory_stale_days=inventory_stale_days,
+        ledger_key=ledger_key,
     )
 
 
@@ -169,6 +171,7 @@ HANDLERS: dict[str, Handler] = {
     "verdict": items.verdict,
     "undo": items.undo,
     "alert-note": items.alert_note,
+    "proof": items.proof,
     "incidents": items.incidents,
     "raise": items.raise_by_hand,
     "seen": seen.seen,

@@ -38,6 +38,8 @@ class Options:
     fixes: Mapping[str, str] = field(default_factory=dict)
     state_dir: Path | None = None
     """Where the collector's files lie; None where there are none to show."""
+    ledger_key: bytes = b""
+    """The raw public key that signs the log's checkpoints; empty where the console runs without it."""
     inventory_stale_days: int = STALE_DAYS
     """After how many days what another system told of a device is old."""
 

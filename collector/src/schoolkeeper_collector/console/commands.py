@@ -87,24 +87,30 @@ def account_create(
 ) -> None:
     """Make an account and print its first password, once."""
 
-    def work(school: _School) -> accounts.NewAccount:
+    def work(school: _School) -> tuple[accounts.NewAccount, int]:
+        now = now_ms()
         with school.store.write() as connection:
-            return accounts.create_account(
+            made = accounts.create_account(
                 connection,
                 school_id=school.school_id,
                 login=login,
                 display_name=name,
                 role=role,
                 console_key=school.keys.console_key,
-                now_ms=now_ms(),
+                now_ms=now,
                 email=email,
                 person_account_name=person,
                 actor=actor(),
             )
+            # Some may have waited for nobody until now.
+            log = CaseLog(school.school_id, school.store.keystore)
+            return made, reroute_all(connection, log, school.school_id, actor(), now)
 
-    made = _guarded(work)
+    made, moved = _guarded(work)
     typer.echo(f"{made.account.login} ({made.account.role}) is made.")
     _first_sign_in(made)
+    if moved:
+        typer.echo(f"{moved} open items wait for another role now")
     if role is not Role.TECHNICIAN and not person:
         typer.echo("Without --person the console cannot tell which items are about this person.", err=True)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
+from schoolkeeper_collector.incidents.unread import unread
 from schoolkeeper_collector.store import tables
 
 
@@ -32,6 +33,8 @@ class Health:
     set_aside: int
     notices_failing: int
     disabled_rules: tuple[DisabledRule, ...]
+    unread: int
+    """Open safeguarding items that nobody may read."""
 
 
 def load_health(connection: Connection, school_id: str) -> Health:
@@ -78,6 +81,7 @@ def load_health(connection: Connection, school_id: str) -> Health:
             DisabledRule(rule_id=row.rule_id, since_ms=row.disabled_ms, because=row.disabled_because)
             for row in disabled
         ),
+        unread=sum(unread(connection, school_id).values()),
     )
 
 

@@ -45,9 +45,10 @@ from schoolkeeper_collector.incidents.routing import audience_of, person_kind
 from schoolkeeper_collector.incidents.verdicts import give, take_back
 from schoolkeeper_collector.incidents.words import OpensWords
 from schoolkeeper_collector.ledger.audit import record_access
+from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
 from schoolkeeper_collector.store.database import Store
 from schoolkeeper_collector.store.retention import INCIDENT_DAYS
-from schoolkeeper_collector.store.tables import alerts, incidents
+from schoolkeeper_collector.store.tables import alerts, evidence, incidents
 from schoolkeeper_policies.detection.ruleset import RuleSet
 from schoolkeeper_proto.model import Severity
 
@@ -134,6 +135,26 @@ class CaseFile:
                 ),
             )
 
+    def event_proof(self, viewer: Viewer, alert_id: bytes, event_no: int, *, now_ms: int) -> str:
+        with self._store.write() as connection:
+            self._alert(connection, viewer, alert_id)
+            rests = (
+                evidence.c.school_id == viewer.school_id,
+                evidence.c.alert_id == alert_id,
+                evidence.c.event_no == event_no,
+            )
+            known = connection.execute(select(evidence.c.event_no).where(*rests)).first() is not None
+            if viewer.audience is Audience.TECHNICIAN or not known:
+                raise NoSuchItem("There is no such event in this alert. Go back to its page.")
+            self._note_read(
+                connection, viewer, "proof.read", ObjectType.ALERT, alert_id, f"event {event_no}", now_ms
+            )
+            try:
+                found = event_proof(connection, self._store.keystore, viewer.school_id, event_no)
+            except NotProvable as error:
+                raise CaseFileError(f"The proof cannot be made: {error}.") from error
+            return found.to_json()
+
     def change_mark(self, viewer: Viewer) -> int:
         with self._store.read() as connection:
             newest = [
@@ -211,15 +232,16 @@ class CaseFile:
         title, text = _checked(title, "headline", MAX_TITLE), _checked(text, "text", MAX_TEXT)
         with self._store.write() as connection:
             kind = subject_kind or SubjectKind.SCHOOL
+            subject = f"user:{subject_pseudonym.hex()}" if subject_pseudonym is not None else "school"
             if subject_pseudonym is not None:
                 kind = person_kind(connection, viewer.school_id, subject_pseudonym)
             audience = viewer.audience
             if subject_pseudonym is not None or subject_kind is not None or audience is Audience.TECHNICIAN:
-                audience = audience_of(kind)
+                audience = audience_of(connection, viewer.school_id, kind, subject)
             new = NewIncident(
                 category=category,
                 severity=severity,
-                subject=f"user:{subject_pseudonym.hex()}" if subject_pseudonym is not None else "school",
+                subject=subject,
                 subject_kind=kind,
                 audience=audience,
                 title=title,

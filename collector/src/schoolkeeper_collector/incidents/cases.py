@@ -43,6 +43,13 @@ class Cases(Protocol):
     def alert(self, viewer: Viewer, alert_id: bytes, *, reason: str = "", now_ms: int) -> AlertDetail:
         """Raises ``NoSuchItem``. The first look touches the alert: it no longer closes by itself."""
 
+    def event_proof(self, viewer: Viewer, alert_id: bytes, event_no: int, *, now_ms: int) -> str:
+        """The proof file of an event that the alert rests on, as ``schoolkeeper-verify`` reads it; logged as a read.
+
+        Raises ``NoSuchItem``, also for an event that the alert does not rest on and for a technician, and
+        ``CaseFileError`` where the event cannot be proved now.
+        """
+
     def add_note(
         self, viewer: Viewer, object_type: ObjectType, object_id: bytes, text: str, *, now_ms: int
     ) -> CaseEntry:

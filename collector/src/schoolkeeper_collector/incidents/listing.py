@@ -118,7 +118,7 @@ def person_label(connection: Connection, viewer: Viewer, pseudonym: bytes) -> st
     ).first()
     if row is None:
         return "an account that the register does not know"
-    if row.kind == SubjectKind.STAFF.value and viewer.audience is not Audience.HEAD:
+    if row.kind == SubjectKind.STAFF.value and viewer.audience is Audience.DSL:
         return "a member of staff"
     return str(row.display_name)
 

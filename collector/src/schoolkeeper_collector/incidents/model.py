@@ -17,6 +17,8 @@ class Audience(StrEnum):
 
     DSL = "dsl"
     HEAD = "head"
+    CHAIR = "chair"
+    """The chair of governors: items that no head may read, because they are about the only one."""
     TECHNICIAN = "technician"
 
 

@@ -1,7 +1,8 @@
 """Items that wait for the wrong person: whom they are about became known, or was corrected, after they were opened.
 
-Looked at again when the register of people is imported and when an alert grows. Only alerts and incidents about a
-person (``user:``) are moved: a report stays with whom its writer chose, a technician's item is about a device.
+Looked at again when the register of people is imported, when an account is made and when an alert grows. Only alerts
+and incidents about a person (``user:``) are moved: a report stays with whom its writer chose, a technician's item is
+about a device.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def reroute_incident(connection: Connection, log: CaseLog, row: AnyRow, actor: s
     to = _route(connection, row)
     if to is None:
         return 0
-    if to.audience is not Audience.HEAD:
+    if to.audience is Audience.DSL:
         to = Route(audience=Audience(row.audience), subject_kind=to.subject_kind)
     return _move(connection, log, ObjectType.INCIDENT, incidents, row, to, actor, now_ms)
 
@@ -65,10 +66,11 @@ def _route(connection: Connection, row: AnyRow) -> Route | None:
     if scheme != "user" or row.audience == Audience.TECHNICIAN.value:
         return None
     kind = person_kind(connection, row.school_id, bytes.fromhex(name))
-    misplaced = kind is SubjectKind.STAFF and row.audience != Audience.HEAD.value
+    audience = audience_of(connection, row.school_id, kind, row.subject)
+    misplaced = kind is SubjectKind.STAFF and row.audience != audience.value
     if kind.value == row.subject_kind and not misplaced:
         return None
-    return Route(audience=audience_of(kind), subject_kind=kind)
+    return Route(audience=audience, subject_kind=kind)
 
 
 def _move(

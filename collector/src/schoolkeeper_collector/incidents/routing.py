@@ -1,8 +1,9 @@
 """Whom an item waits for.
 
-Items about staff wait for the head and not for the DSL (the school's policies leave no choice there). A person's report
-goes to whom the person chose. A shared account is never one child: its item is about the device. A person who is not in
-the register may be a child, so the DSL gets the item and is told that the register does not know the person.
+Items about staff wait for the head and not for the DSL (the school's policies leave no choice there); one about the
+only head waits for the chair of governors, as soon as there is such an account (until then ``unread.py`` says so). A
+report goes to whom the person chose. A shared account is never one child: its item is about the device. A person who
+is not in the register may be a child, so the DSL gets the item and is told that the register does not know the person.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from schoolkeeper_collector.incidents.model import Audience, SubjectKind
-from schoolkeeper_collector.store.tables import people
+from schoolkeeper_collector.store.tables import accounts, people
 from schoolkeeper_policies.detection.meta import RuleAudience, RuleMeta
 from schoolkeeper_proto import model
 
 _TO_DSL: Final = frozenset({"dsl", "deputy-dsl", "trusted-adult", ""})
 """Anyone else whom a person chose, such as the chair of governors, was chosen because it is not the DSL."""
+_TO_CHAIR: Final = frozenset({"chair", "chair-of-governors"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +42,42 @@ def route(
     if meta.audience is RuleAudience.TECHNICIAN:
         return Route(audience=Audience.TECHNICIAN, subject_kind=kind)
     if isinstance(body, model.PersonReport):
-        chosen = Audience.DSL if body.recipient.lower() in _TO_DSL else Audience.HEAD
-        return Route(audience=chosen, subject_kind=kind)
-    return Route(audience=audience_of(kind), subject_kind=kind)
+        return Route(audience=_chosen(connection, school_id, body.recipient.lower()), subject_kind=kind)
+    return Route(audience=audience_of(connection, school_id, kind, subject), subject_kind=kind)
 
 
-def audience_of(kind: SubjectKind) -> Audience:
-    """Who a safeguarding item about such a subject waits for."""
-    return Audience.HEAD if kind is SubjectKind.STAFF else Audience.DSL
+def audience_of(connection: Connection, school_id: str, kind: SubjectKind, subject: str) -> Audience:
+    """Who a safeguarding item about such a subject waits for. ``subject``: its key, for example "user:<hex>"."""
+    if kind is not SubjectKind.STAFF:
+        return Audience.DSL
+    if _may_read(connection, school_id, Audience.HEAD, subject):
+        return Audience.HEAD
+    return Audience.CHAIR if _may_read(connection, school_id, Audience.CHAIR, subject) else Audience.HEAD
+
+
+def readers(connection: Connection, school_id: str, audience: Audience) -> list[str]:
+    """The accounts in use of the role that items of this audience wait for."""
+    query = select(accounts.c.account_id).where(
+        accounts.c.school_id == school_id,
+        accounts.c.role == audience.value,
+        accounts.c.disabled_ms.is_(None),
+    )
+    return [str(row.account_id) for row in connection.execute(query)]
+
+
+def _may_read(connection: Connection, school_id: str, audience: Audience, subject: str) -> bool:
+    """Whether the role has an account whose person the item is not about."""
+    return any(
+        subject not in {f"user:{own.hex()}" for own in own_pseudonyms(connection, school_id, account_id)}
+        for account_id in readers(connection, school_id, audience)
+    )
+
+
+def _chosen(connection: Connection, school_id: str, recipient: str) -> Audience:
+    if recipient in _TO_DSL:
+        return Audience.DSL
+    chair = recipient in _TO_CHAIR and readers(connection, school_id, Audience.CHAIR)
+    return Audience.CHAIR if chair else Audience.HEAD
 
 
 def subject_kind(

@@ -26,12 +26,15 @@ from schoolkeeper_collector.incidents.model import (
 )
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.holding import RELEASING
+from schoolkeeper_proto.checkpoint import origin_of, verifier_key
 from schoolkeeper_proto.model import Severity
 
 CATEGORIES = ("content", "contact", "conduct", "commerce", "bullying", "device", "other")
 _SEVERITIES = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 _LISTED = 100
 _LOOKS = 20
+_DIGITS = 18
+"""Of an event's number at most: it fits the column."""
 
 
 def alert(call: Call) -> Response:
@@ -78,6 +81,21 @@ def alert_note(call: Call) -> Response:
     return _back_to(call, "alerts")
 
 
+def proof(call: Call) -> Response:
+    """The file that ``schoolkeeper-verify`` reads, for one event that an alert rests on."""
+    number = str(call.request.path_params["event"])
+    if not number.isascii() or not number.isdecimal() or len(number) > _DIGITS:
+        raise _gone()
+    try:
+        text = call.console.cases.event_proof(call.viewer, _item(call), int(number), now_ms=call.now_ms)
+    except NoSuchItem as missing:
+        raise _gone() from missing
+    except CaseFileError as error:
+        return _alert_page(call, _alert(call), fault=str(error), field="known")
+    headers = {"content-disposition": f'attachment; filename="proof-{number}.json"'}
+    return Response(text, media_type="application/json", headers=headers)
+
+
 def incidents(call: Call) -> Response:
     """The incident log as far as it is the viewer's, latest first."""
     listed = call.console.cases.incidents(call.viewer, state=None, limit=_LISTED + 1, now_ms=call.now_ms)
@@ -104,7 +122,7 @@ def close_incident(call: Call) -> Response:
     """Close an incident: how it came out, what was done, and why. The page then says so, and offers to open it."""
     outcome = next((one for one in Outcome if one.value == call.form.get("outcome", "")), None)
     actions, reason = call.form.get("actions", "").strip(), call.form.get("reason", "").strip()
-    refused = ""
+    refused = field = ""
     if outcome is None:
         refused, field = call.say("Choose how it came out."), "outcome"
     elif outcome in WITH_ACTIONS and not actions:
@@ -244,6 +262,12 @@ def _names_and_looks(
         return accounts.names(connection, school_id), looks
 
 
+def _ledger_key(call: Call) -> str:
+    """In the form that ``schoolkeeper-verify`` takes; a placeholder where the console runs without it."""
+    key = call.console.options.ledger_key
+    return verifier_key(origin_of(call.console.options.school_id, 1), key) if key else "KEY"
+
+
 def _alert_page(call: Call, detail: AlertDetail, *, fault: str = "", field: str = "") -> Response:
     names, looks = _names_and_looks(call, ObjectType.ALERT, detail.summary.alert_id)
     return call.console.renderer.page(
@@ -254,6 +278,7 @@ def _alert_page(call: Call, detail: AlertDetail, *, fault: str = "", field: str 
         alert=detail,
         names=names,
         looks=looks,
+        ledger_key=_ledger_key(call),
         verdicts=PERSONS_VERDICTS,
         raised=Verdict.RAISE,
         fault=fault,
@@ -271,6 +296,7 @@ def _incident_page(call: Call, detail: IncidentDetail, *, fault: str = "", field
         incident=detail,
         names=names,
         looks=looks,
+        ledger_key=_ledger_key(call),
         form=call.form,
         outcomes=tuple(Outcome),
         releasing=RELEASING,

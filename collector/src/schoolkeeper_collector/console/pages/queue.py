@@ -25,6 +25,7 @@ from schoolkeeper_collector.incidents.model import (
     ItemState,
     Verdict,
 )
+from schoolkeeper_collector.incidents.unread import unread
 from schoolkeeper_proto.model import Severity
 
 SHOWN = 50
@@ -82,11 +83,20 @@ def front(call: Call) -> Response:
         "given_item": given,
         "undo_seconds": UNDO_MS // 1000,
         "blocks": _blocks(call),
+        "unread": _unread(call),
     }
     page = call.console.renderer.page
     if call.person.role is Role.TECHNICIAN:
         return page("front_technician.html", call.language, **common, fleet=devices.load(call))
     return page("front.html", call.language, **common, reach=_reach(call))
+
+
+def _unread(call: Call) -> int:
+    """Items that nobody may read, for who can see to it; the head may be whom they are about."""
+    if call.person.role not in (Role.DSL, Role.TECHNICIAN):
+        return 0
+    with call.console.store.read() as connection:
+        return sum(unread(connection, call.console.options.school_id).values())
 
 
 def _blocks(call: Call) -> tuple[LiveBlock, ...]:
