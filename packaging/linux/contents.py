@@ -33,6 +33,7 @@ PACKAGES = {
             ("schoolkeeper-session.desktop", "etc/xdg/autostart/schoolkeeper-session.desktop"),
             ("pam-config", "usr/share/pam-configs/schoolkeeper-agent"),
         ),
+            ("schoolkeeper-isolation.service", "lib/systemd/system/schoolkeeper-isolation.service"),
         manuals=("schoolkeeper-agent.8",),
     ),
     "collector": Package(
