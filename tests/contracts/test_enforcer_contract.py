@@ -11,6 +11,7 @@ from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers import load
 from schoolkeeper_agent.enforcers.actions import (
     Action,
+    ApplyBrowsers,
     GuardApplications,
     Isolate,
     LimitMedium,
@@ -23,7 +24,10 @@ from schoolkeeper_proto import policy
 from support.core_playbook import bundle_of
 
 pytestmark = pytest.mark.anyio
-NAMES = ("applications", "isolation", "media", "screen", "sign-in")
+NAMES = ("applications", "browser", "isolation", "media", "screen", "sign-in")
+_BROWSER = policy.BrowserSection(
+    settings=(policy.BrowserRule(text=policy.RuleText(rule_id=""), private_windows=policy.Switch.BLOCKED),)
+)
 IMPOSSIBLE: dict[str, Action] = {
     "fake": LockSession(session_id="none"),
     "applications": GuardApplications(
@@ -31,6 +35,7 @@ IMPOSSIBLE: dict[str, Action] = {
             rules=(policy.ApplicationRule(text=policy.RuleText(rule_id=""), decision="block", matches=()),)  # type: ignore[arg-type]
         )
     ),
+    "browser": ApplyBrowsers(section=_BROWSER),
     "media": LimitMedium(kernel_name="no-such-disk", access=policy.MediaAccess.BLOCK),
     "screen": LockSession(session_id="no-such-session"),
     # No address of a collector is known here, and no rule of PAM asks for our file.
@@ -52,6 +57,7 @@ def enforcer(request: pytest.FixtureRequest, tmp_path: Path) -> Enforcer:
     has_root = not without and os.geteuid() == 0
     # No file system is marked: there is none of this name.
     mounts = (tmp_path / "nothing-is-mounted-here",)
+    (tmp_path / "not-etc").write_text("not a folder: nothing can be written below it")
     context = Context(
         bundle=bundle_of(),
         run_dir=tmp_path / "run",
@@ -59,6 +65,7 @@ def enforcer(request: pytest.FixtureRequest, tmp_path: Path) -> Enforcer:
         exec_mounts=mounts,
         etc_root=tmp_path / "etc",
         state_dir=tmp_path / "state",
+        browser_root=tmp_path / "not-etc",
     )
     return next(one for one in load("linux", context, lambda _: None) if one.name == name)
 

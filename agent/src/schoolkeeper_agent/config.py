@@ -30,6 +30,10 @@ def _folder(value: object) -> str:
     )
 
 
+def _folder_or_none(value: object) -> str:
+    return _folder(value) if value else ""
+
+
 def _room(value: object) -> str:
     if isinstance(value, int) and value >= room.LEAST_ROOM:
         return ""
@@ -79,7 +83,19 @@ class Settings:
     exec_mounts: tuple[str, ...] = _setting(
         (), "decide on programs only on these mount points; empty: on every real file system", _mounts
     )
+    browser_folder: str = _setting(
+        "",
+        "where browsers look for their policies; empty: /etc, or nowhere while exec_mounts limits the agent",
+        _folder_or_none,
+    )
     audit_only: bool = _setting(False, "observe and enforce nothing, even as root")
+
+    @property
+    def browser_root(self) -> Path | None:
+        """None: the machine's browsers are left alone."""
+        if self.browser_folder:
+            return Path(self.browser_folder)
+        return None if self.exec_mounts else Path("/etc")
 
 
 def help_text() -> str:

@@ -26,6 +26,8 @@ class Context:
     etc_root: Path = Path("/etc")
     exec_mounts: tuple[Path, ...] | None = None
     root_pid: int = 0
+    browser_root: Path | None = None
+    """Where browsers look for their policies (``/etc``); None: they are left alone."""
     system_bus: str = "unix:path=/run/dbus/system_bus_socket"
     state_dir: Path = Path("/var/lib/schoolkeeper-agent")
     collectors: Callable[[], tuple[str, ...]] = tuple

@@ -10,7 +10,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from schoolkeeper_agent import applications, confinement, media, observations, requests, screen, usage
+from schoolkeeper_agent import (
+    applications,
+    browsers,
+    confinement,
+    media,
+    observations,
+    requests,
+    screen,
+    usage,
+)
 from schoolkeeper_agent.decisions import Effects, lane_of, record
 from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
 from schoolkeeper_agent.observations import Observation
@@ -23,6 +32,15 @@ from schoolkeeper_proto.bundle import OpenBundle
 __all__ = ["CoreState", "handle", "initial", "lane_of"]
 
 DRIFT_MS = 1_000
+_TURNS = (
+    observations.Tick,
+    observations.PolicySwapped,
+    observations.GrantsChanged,
+    observations.PlaceSeen,
+    observations.SessionSeen,
+    observations.SessionGone,
+)
+"""After which other browser rules may hold than before. A tick comes each minute; rules' times are whole minutes."""
 
 
 def initial(
@@ -44,6 +62,9 @@ def initial(
 def handle(state: CoreState, observation: Observation, now: int) -> tuple[CoreState, Effects]:
     """One step. Events that nobody was told of, and those kept for the school's own network, are left out here."""
     state, effects = _handle(state, observation, now)
+    if isinstance(observation, _TURNS):
+        state, told = browsers.decide(state, now)
+        effects = (*effects, *told)
     state, effects = _keep_time(state, effects)
     return state, tuple(effect for effect in effects if _wanted(state, effect, now))
 
@@ -256,6 +277,8 @@ def _done(state: CoreState, seen: observations.ActionDone, now: int) -> tuple[Co
         return screen.done(state, outcome, now)
     if outcome.enforcer in confinement.ENFORCERS:
         return confinement.done(state, outcome)
+    if outcome.enforcer == browsers.ENFORCER:
+        return browsers.done(state, outcome)
     if outcome.succeeded:
         return state, ()
     failed = model.SensorFailed(sensor=f"enforcer {outcome.enforcer}", error=outcome.detail)

@@ -229,6 +229,7 @@ def _stopped(kinds: frozenset[str], running: Sequence[Running] | None) -> str:
 def _restrictions(bundle: OpenBundle) -> list[_Item]:
     texts = [rule.text for rule in bundle.applications.rules] + [rule.text for rule in bundle.media.rules]
     items = [_restriction(text) for text in texts if text.mode is not RuleMode.OBSERVE]
+    items += [_restriction(text) for text in _browser_texts(bundle)]
     if bundle.screen is not None and bundle.screen.idle_lock_seconds:
         seconds = bundle.screen.idle_lock_seconds
         items.append(
@@ -237,6 +238,17 @@ def _restrictions(bundle: OpenBundle) -> list[_Item]:
             )
         )
     return items
+
+
+def _browser_texts(bundle: OpenBundle) -> list[RuleText]:
+    """What browsers are told to refuse or to keep off: they can neither observe nor warn."""
+    from schoolkeeper_proto.browser_sites import FORBIDS, carried
+
+    held = bundle.browser
+    texts = [rule.text for rule in held.rules if rule.decision in FORBIDS and carried(held, rule)]
+    return texts + [
+        one.text for one in held.settings if one.text.mode not in (RuleMode.OBSERVE, RuleMode.WARN)
+    ]
 
 
 def _restriction(text: RuleText) -> _Item:

@@ -10,6 +10,8 @@ from pathlib import Path
 from schoolkeeper_agent.identity import write_private
 from schoolkeeper_agent.trust import Trust
 from schoolkeeper_proto import policy
+from schoolkeeper_proto.browser_holding import BrowserTable
+from schoolkeeper_proto.browser_sites import not_carried
 from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, open_bundle
 from schoolkeeper_proto.matching import TableMistake, compile_applications
 from schoolkeeper_proto.people import PeopleMistake, PeopleTable
@@ -74,6 +76,7 @@ def _open(data: bytes, trust: Trust) -> OpenBundle:
     bundle = open_bundle(data, school_id=trust.school_id, group=trust.group, capabilities=CAPABILITIES)
     try:
         compile_applications(bundle.applications)
+        BrowserTable(bundle.browser)
         PeopleTable(bundle.people, bundle.collection.pseudonym_key)
     except (TableMistake, PeopleMistake) as error:
         raise BundleRefused(f"a rule cannot be compiled: {error}") from error
@@ -83,7 +86,6 @@ def _open(data: bytes, trust: Trust) -> OpenBundle:
 def not_enforced(bundle: OpenBundle) -> tuple[str, ...]:
     """Sections of the bundle that this agent reads and does not enforce, or does not even know; one line each."""
     counted = {
-        "browser": len(bundle.browser.rules) + len(bundle.browser.settings),
         "network": len(bundle.network.rules),
         "peripherals": len(bundle.peripherals.rules),
     }
@@ -92,6 +94,7 @@ def not_enforced(bundle: OpenBundle) -> tuple[str, ...]:
         for name, count in counted.items()
         if count
     ]
+    lines += [f"browser: {line}" for line in not_carried(bundle.browser)]
     lines += [f"{name}: this agent does not know this part of the policy" for name in bundle.ignored_sections]
     return tuple(lines)
 

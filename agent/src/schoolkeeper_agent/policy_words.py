@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 from schoolkeeper_agent.policy_file import not_enforced
 from schoolkeeper_proto.bundle import OpenBundle
-from schoolkeeper_proto.policy import Applicability, ApplicationRule, MediaRule, RuleMode, RuleText
+from schoolkeeper_proto.policy import (
+    Applicability,
+    ApplicationRule,
+    BrowserRule,
+    MediaRule,
+    RuleMode,
+    RuleText,
+    SiteRule,
+)
 from schoolkeeper_proto.wording import few, window
 
 _MODES = {RuleMode.OBSERVE: "observed only", RuleMode.WARN: "warned of", RuleMode.ENFORCE: "enforced"}
@@ -28,6 +37,10 @@ def describe(bundle: OpenBundle) -> str:
             f"  locks after {bundle.screen.idle_lock_seconds} seconds without use",
             *_text(bundle.screen.text),
         ]
+    lines += ["", f"Sites (otherwise: {bundle.browser.otherwise.value})"]
+    lines += [line for rule in bundle.browser.rules for line in _site(rule)] or ["  no rules"]
+    lines += ["", "Browsers"]
+    lines += [line for one in bundle.browser.settings for line in _setting(one)] or ["  no rules"]
     lines += ["", "In force, and not enforced by this agent"]
     lines += [f"  {line}" for line in not_enforced(bundle)] or ["  nothing"]
     lines += ["", "Checks of this device"]
@@ -59,6 +72,25 @@ def _application(rule: ApplicationRule) -> Iterator[str]:
 def _medium(rule: MediaRule) -> Iterator[str]:
     which = few([*rule.serials, *rule.vendor_products, *rule.buses]) or "every medium"
     yield f"  {rule.access.value}: {which}{_when(rule.when)}"
+    yield from _text(rule.text)
+
+
+def _site(rule: SiteRule) -> Iterator[str]:
+    which = few([*rule.categories, *rule.sites])
+    spared = f"; not {few(list(rule.allowed))}" if rule.allowed else ""
+    yield f"  {rule.decision.value}: {which}{spared}{_when(rule.when)}"
+    yield from _text(rule.text)
+
+
+def _setting(rule: BrowserRule) -> Iterator[str]:
+    said = [
+        f"{part.name.replace('_', ' ')} {value}"
+        for part in fields(rule)
+        if part.name not in ("text", "when", "allowed_extensions")
+        and (value := getattr(rule, part.name))
+        and str(value) != "unspecified"
+    ]
+    yield f"  {', '.join(said)}{_when(rule.when)}"
     yield from _text(rule.text)
 
 

@@ -7,12 +7,13 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from schoolkeeper_agent.budget import cpu_milliseconds, resident_bytes
 from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.seams import Ability, Sensor
 from schoolkeeper_agent.status import (
+    BrowserLine,
     EnforcerLine,
     GrantLine,
     SensorLine,
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 SAVED = "status.json"
 
 
+@runtime_checkable
+class TellsBrowsers(Protocol):
+    """An enforcer that says how each browser is managed now."""
+
+    def lines(self) -> tuple[BrowserLine, ...]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """The parts a report is made of."""
@@ -49,6 +57,7 @@ class Running:
     sensors: tuple[tuple[Sensor, SensorState], ...]
     abilities: Mapping[str, Ability]
     grants: tuple[GrantLine, ...] = ()
+    browsers: tuple[BrowserLine, ...] = ()
 
 
 def report_of(run: Running) -> StatusReport:
@@ -91,6 +100,7 @@ def report_of(run: Running) -> StatusReport:
             for name, ability in run.abilities.items()
         ),
         grants=run.grants,
+        browsers=run.browsers,
         spool=_spool_line(run.usage, run.writer),
         resident_bytes=resident_bytes(),
         cpu_milliseconds=cpu_milliseconds(),
@@ -148,6 +158,7 @@ def report_from_files(state_dir: Path, room_bytes: int, now_ms: int) -> StatusRe
         connected=False,
         sensors=(),
         enforcers=(),
+        browsers=(),
         grants=tuple(replace(line, in_force=False) for line in saved.grants),
         enrolled=said is not None,
         school_id=said.get("school_id", "") if said else "",

@@ -27,7 +27,7 @@ from schoolkeeper_agent.observations import Noted, PolicyRejected, PolicySwapped
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.policy_file import PolicyInForce
 from schoolkeeper_agent.pulse import Pulse
-from schoolkeeper_agent.reporting import Running, report_of
+from schoolkeeper_agent.reporting import Running, TellsBrowsers, report_of
 from schoolkeeper_agent.run_marker import NAME, RunMarker
 from schoolkeeper_agent.seams import Ability, Enforcer
 from schoolkeeper_agent.service_manager import ServiceManager
@@ -143,7 +143,8 @@ class Service:
             Memory(),
             self.chance,
         )
-        self._enforcers = enforcers.load(self.platform, self._context(), self._emit_any)
+        context = replace(self._context(), browser_root=self.settings.browser_root)
+        self._enforcers = enforcers.load(self.platform, context, self._emit_any)
         parts.abilities = {e.name: self._ability(e) for e in self._enforcers}
         able = frozenset(name for name, ability in parts.abilities.items() if ability.able)
         self._desk = AskingDesk(parts)
@@ -260,5 +261,8 @@ class Service:
                 sensors=tuple(self._watching.states.values()),
                 abilities=parts.abilities,
                 grants=self._grants.lines(),
+                browsers=tuple(
+                    line for one in self._enforcers if isinstance(one, TellsBrowsers) for line in one.lines()
+                ),
             )
         )

@@ -11,6 +11,7 @@ from schoolkeeper_agent.people import FIRST_PERSON_UID
 from schoolkeeper_agent.requests import Refusal, Requests, refused
 from schoolkeeper_agent.usage import Usage, empty, heed
 from schoolkeeper_proto import model
+from schoolkeeper_proto.browser_holding import BrowserTable
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.conditions import KNOWN, Circumstances
 from schoolkeeper_proto.decide import texts_of
@@ -18,7 +19,7 @@ from schoolkeeper_proto.granted import InForce, with_grants
 from schoolkeeper_proto.matching import ApplicationTable, compile_applications
 from schoolkeeper_proto.media_matching import MediaTable, MediaVerdict
 from schoolkeeper_proto.people import PeopleTable
-from schoolkeeper_proto.policy import RuleText
+from schoolkeeper_proto.policy import BrowserSection, RuleText
 
 
 class Account(Protocol):
@@ -90,13 +91,15 @@ class CoreState:
 
     ``run_id`` is random and new at each start of the service: aggregates of two runs never replace each other.
     ``signed`` is the bundle as it was signed, ``policy`` what the grants in force make of it: everything is decided by
-    that. ``time`` says by how much the clocks are wrong.
+    that. ``time`` says by how much the clocks are wrong. ``browser_asked`` is what browsers were told last,
+    None when that is not known or failed.
     """
 
     signed: OpenBundle
     policy: OpenBundle
     applications: ApplicationTable
     media_table: MediaTable
+    browsers: BrowserTable
     people: PeopleTable
     collection: CollectionTable
     texts: dict[str, RuleText]
@@ -111,6 +114,8 @@ class CoreState:
     media: dict[str, HeldMedium] = field(default_factory=dict)
     sessions: dict[str, HeldSession] = field(default_factory=dict)
     posture: dict[str, PostureState] = field(default_factory=dict)
+    browser_asked: BrowserSection | None = None
+    browser_failing: bool = False
     usage: Usage = field(default_factory=empty)
     requests: Requests = field(default_factory=Requests)
     confined: Confined = field(default_factory=Confined)
@@ -132,6 +137,7 @@ class CoreState:
             grants=grants,
             applications=compile_applications(policy.applications),
             media_table=MediaTable(policy.media),
+            browsers=BrowserTable(policy.browser),
             people=PeopleTable(policy.people, policy.collection.pseudonym_key),
             collection=CollectionTable(policy.collection),
             texts=texts_of(policy),
@@ -150,6 +156,7 @@ class CoreState:
             grants=grants,
             applications=new.applications,
             media_table=new.media_table,
+            browsers=new.browsers,
             people=new.people,
             collection=new.collection,
             texts=new.texts,

@@ -28,6 +28,20 @@ class EnforcerLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserLine:
+    """How one browser is managed. ``rules``: there is something to tell it. ``effective``: whether it heeds them."""
+
+    name: str
+    installed: bool
+    file: str
+    rules: bool
+    applied_unix_ms: int
+    read_back: bool
+    effective: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GrantLine:
     """``because`` says why a grant whose time has come is not in force; of an isolation or a lost device, what its
     ``state`` means, as in event.proto: empty until the device did something about it."""
@@ -86,6 +100,7 @@ class StatusReport:
     policy_problem: str = ""
     sensors: tuple[SensorLine, ...] = ()
     enforcers: tuple[EnforcerLine, ...] = ()
+    browsers: tuple[BrowserLine, ...] = ()
     grants: tuple[GrantLine, ...] = ()
     spool: SpoolLine = field(default_factory=SpoolLine)
     resident_bytes: int = 0
@@ -104,12 +119,13 @@ def from_json(text: str) -> StatusReport:
         lines = [line | {"kinds": tuple(line.get("kinds", ()))} for line in said.pop("sensors", [])]
         sensors = tuple(_known(SensorLine, line) for line in lines)
         enforcers = tuple(_known(EnforcerLine, line) for line in said.pop("enforcers", []))
+        browsers = tuple(_known(BrowserLine, line) for line in said.pop("browsers", []))
         granted = [line | {"rules": tuple(line.get("rules", ()))} for line in said.pop("grants", [])]
         grants = tuple(_known(GrantLine, line) for line in granted)
         spool = _known(SpoolLine, said.pop("spool", {}))
         problems = tuple(said.pop("problems", ()))
         lists = {"sensors": sensors, "enforcers": enforcers, "grants": grants, "problems": problems}
-        return _known(StatusReport, said | lists | {"spool": spool})
+        return _known(StatusReport, said | lists | {"spool": spool, "browsers": browsers})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"not a status report: {error}") from error
 
@@ -122,7 +138,7 @@ def _known(cls: type[T], said: dict[str, object]) -> T:
 def render(report: StatusReport) -> str:
     """Plain words. What is unknown is said to be unknown, what is old says how old."""
     lines = [*_head(report), "", *_contact(report), "", *_policy(report), *_grants(report), ""]
-    lines += [*_sensors(report), "", *_enforcers(report), "", *_spool(report)]
+    lines += [*_sensors(report), "", *_enforcers(report), *_browsers(report), "", *_spool(report)]
     if report.problems:
         lines += ["", "Problems", *(f"  ! {problem}" for problem in report.problems)]
     return "\n".join(lines) + "\n"
@@ -241,6 +257,26 @@ def _enforcers(report: StatusReport) -> list[str]:
         word = "yes" if line.able else "NO"
         lines.append(f"  {word:4}{line.name:24}{line.because}".rstrip())
     return lines if len(lines) > 1 else ["Enforced: nothing; rules are observed only"]
+
+
+def _browsers(report: StatusReport) -> list[str]:
+    """Browser by browser: written, read back, and whether it is heeded, which nobody can see from outside."""
+    if not report.browsers:
+        return []
+    lines = ["", "Browsers (pages that they refuse are not counted: no browser tells of them)"]
+    for line in report.browsers:
+        word = "NO" if line.problem or not line.read_back else "yes" if line.rules else "-"
+        what = (
+            f"written {ago(line.applied_unix_ms, report.at_unix_ms)}, as written now"
+            if line.rules
+            else "no rules now"
+        )
+        if word == "NO":
+            what = line.problem or "not as it was written"
+        there = "" if line.installed else "; not installed"
+        effective = f"; {line.effective}" if line.rules and line.installed else ""
+        lines.append(f"  {word:4}{line.name:24}{what}{there}{effective}")
+    return lines
 
 
 def _spool(report: StatusReport) -> list[str]:

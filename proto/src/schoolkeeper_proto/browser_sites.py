@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from schoolkeeper_proto.model import DecisionKind
-from schoolkeeper_proto.policy import BrowserSection, SiteRule
+from schoolkeeper_proto.policy import BrowserRule, BrowserSection, RuleMode, SafeSearch, SiteRule
+from schoolkeeper_proto.wording import few
 
 FORBIDS = frozenset({DecisionKind.BLOCK, DecisionKind.BLOCK_AND_RAISE})
 MOST_SITES = 1000
@@ -87,6 +88,37 @@ def said_of(section: BrowserSection) -> Iterator[Said]:
                 carried=False,
                 note=f"sites of {names} that only the school's web filter knows",
             )
+
+
+def not_carried(section: BrowserSection) -> Iterator[str]:
+    """What no browser does of a section, in a few lines: for people who look after devices."""
+    every: tuple[SiteRule | BrowserRule, ...] = (*section.rules, *section.settings)
+    on_trial = [
+        rule.text.rule_id
+        for rule in every
+        if rule.text.mode in (RuleMode.OBSERVE, RuleMode.WARN)
+        or (isinstance(rule, SiteRule) and rule.decision in (DecisionKind.OBSERVE, DecisionKind.WARN))
+    ]
+    if on_trial:
+        yield f"a browser neither observes nor warns, so nothing comes of {few(on_trial)}"
+    used = {name for rule in section.rules if rule.decision in FORBIDS for name in rule.categories}
+    filtered = [one.name for one in section.categories if one.filter_knows_more and one.name in used]
+    if filtered:
+        yield f"sites of {few(filtered)} that are not listed are refused by the school's web filter alone"
+    search = [
+        rule for rule in section.settings if rule.safe_search in (SafeSearch.STRICT, SafeSearch.MODERATE)
+    ]
+    if search:
+        yield "Firefox has no policy for safe search: there the school's web filter has to force it"
+
+
+def carried(section: BrowserSection, rule: SiteRule) -> bool:
+    """Whether a browser is told any address of this rule, or an address that another rule refuses."""
+    return (
+        rule.text.mode not in (RuleMode.OBSERVE, RuleMode.WARN)
+        and (rule.decision in FORBIDS or rule.decision is DecisionKind.ALLOW)
+        and bool(_sites(section, rule))
+    )
 
 
 def lists(section: BrowserSection, *, narrow_wins: bool) -> Lists:

@@ -28,13 +28,31 @@ def test_a_category_of_hundreds_is_cut_and_its_rest_is_counted() -> None:
 
 
 def test_what_this_agent_does_not_enforce_is_said() -> None:
-    rule = policy.SiteRule(
-        text=policy.RuleText(rule_id="web"), decision=DecisionKind.BLOCK, sites=("a.example",)
+    rule = policy.NetworkRule(
+        text=policy.RuleText(rule_id="web"), decision=DecisionKind.BLOCK, use=policy.NetworkUse.TUNNEL
     )
-    assert "browser: this agent does not enforce its 1 rule" in describe(
-        held(policy.BrowserSection(rules=(rule,)))
+    assert "network: this agent does not enforce its 1 rule" in describe(
+        held(policy.NetworkSection(rules=(rule,)))
     )
     assert "not enforced by this agent\n  nothing\n" in describe(held(programs(1)))
+
+
+def test_sites_and_settings_of_browsers_are_said() -> None:
+    text = policy.RuleText(rule_id="web", description="No games.", mode=policy.RuleMode.ENFORCE)
+    section = policy.BrowserSection(
+        rules=(
+            policy.SiteRule(
+                text=text, decision=DecisionKind.BLOCK, categories=("games",), sites=("a.example",),
+                allowed=("a.example/maths",),
+            ),
+        ),
+        settings=(policy.BrowserRule(text=text, private_windows=policy.Switch.BLOCKED),),
+        categories=(policy.SiteCategory(name="games", filter_knows_more=True),),
+    )  # fmt: skip
+    said = describe(held(section))
+    assert "  block: games, a.example; not a.example/maths\n      web, enforced\n      No games.\n" in said
+    assert "\nBrowsers\n  private windows blocked\n" in said
+    assert "browser: sites of games that are not listed are refused by the school's web filter alone" in said
 
 
 def test_hours_in_which_something_is_collected_are_said() -> None:

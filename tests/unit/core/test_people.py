@@ -49,12 +49,14 @@ def test_what_this_agent_does_not_enforce_is_named() -> None:
     camera = policy.PeripheralRule(text=text, kind=policy.PeripheralKind.CAMERA, decision=DecisionKind.BLOCK)
     opened = bundle_of(
         policy.PeripheralsSection(rules=(camera,)),
-        policy.BrowserSection(settings=(policy.BrowserRule(text=text),) * 2),
+        policy.BrowserSection(
+            rules=(policy.SiteRule(text=text, decision=DecisionKind.WARN, sites=("a.example",)),)
+        ),
         policy.NetworkSection(),
     )
     assert not_enforced(opened) == (
-        "browser: this agent does not enforce its 2 rules",
         "peripherals: this agent does not enforce its 1 rule",
+        "browser: a browser neither observes nor warns, so nothing comes of a",
     )
     assert not_enforced(bundle_of()) == ()
 

@@ -124,16 +124,26 @@ def test_rules_for_other_people_are_left_out(groups: tuple[str, ...], reads: set
 
 
 def test_what_the_agent_does_not_act_on_is_a_rule_to_keep_and_never_a_promise() -> None:
-    rule = policy.SiteRule(text=text_of(), decision=DecisionKind.BLOCK_AND_RAISE, sites=("chat.example",))
-    held = bundle(policy.BrowserSection(rules=(rule,), settings=(policy.BrowserRule(text=text_of("s")),)))
+    # Without an address of its own the rule is the web filter's, and a browser cannot warn.
+    rule = policy.SiteRule(text=text_of(), decision=DecisionKind.BLOCK_AND_RAISE, categories=("illegal",))
+    warned = policy.RuleText(rule_id="s", description="d", mode=RuleMode.WARN)
+    held = bundle(policy.BrowserSection(rules=(rule,), settings=(policy.BrowserRule(text=warned),)))
     page = shown(held)
     assert "Cannot be opened" not in page
     assert "told" not in page.partition("does not check")[2].partition("Whom to ask")[0]
-    assert "Not allowed: chat.example." in page.partition("does not check")[2]
-    acted = facts_of(held, Audience.PUPIL, acted_on=frozenset({"browser"}))
-    page = as_text(acted, Language.ENGLISH, Level.PLAIN)
-    assert "the school is told of attempts: chat.example." in page
+    assert "Not allowed: " in page.partition("does not check")[2]
+
+
+def test_sites_that_a_browser_refuses_are_enforced_and_nobody_is_said_to_be_told() -> None:
+    """A browser tells nobody of what it refuses, whatever the rule asks for."""
+    rule = policy.SiteRule(text=text_of(), decision=DecisionKind.BLOCK_AND_RAISE, sites=("chat.example",))
+    held = bundle(policy.BrowserSection(rules=(rule,), settings=(policy.BrowserRule(text=text_of("s")),)))
+    page = shown(held)
+    assert "Cannot be opened: chat.example." in page
+    assert "told of attempts" not in page
     assert "does not check" not in page
+    elsewhere = facts_of(held, Audience.PUPIL, acted_on=frozenset())
+    assert "does not check" in as_text(elsewhere, Language.ENGLISH, Level.PLAIN)
 
 
 @pytest.mark.requirement("T-41")

@@ -70,7 +70,7 @@ def test_our_agent_is_not_said_to_enforce_what_it_does_not_act_on() -> None:
     lines = {line.rule_id: line.level for line in agent_lines(rich_policy())}
     assert lines["media"] is Level.ENFORCED
     assert lines["posture antivirus"] is Level.REPORTED
-    assert lines["web.settings"] is Level.NOT_POSSIBLE
+    assert lines["web.settings"] is lines["web.chat"] is Level.ENFORCED
     assert lines["network.tunnel"] is Level.NOT_POSSIBLE
 
 
@@ -115,3 +115,23 @@ def test_settings_that_hold_at_times_are_left_out() -> None:
     )
     for found in export(rich_policy(timed), Platform):
         assert all(b"timed.example" not in file.data for file in found.files)
+
+
+def test_what_our_agent_cannot_have_a_browser_do_is_said() -> None:
+    section = policy.BrowserSection(
+        rules=(
+            policy.SiteRule(text=text("filter"), decision=DecisionKind.BLOCK, categories=("games",)),
+            policy.SiteRule(text=text("warn"), decision=DecisionKind.WARN, sites=("a.example",)),
+            policy.SiteRule(
+                text=text("trial", RuleMode.OBSERVE), decision=DecisionKind.BLOCK, sites=("a.example",)
+            ),
+        ),
+        categories=(policy.SiteCategory(name="games", filter_knows_more=True),),
+        settings=(policy.BrowserRule(text=text("search"), safe_search=policy.SafeSearch.STRICT),),
+    )
+    lines = {line.rule_id: line for line in agent_lines(rich_policy(section))}
+    assert lines["filter"].level is lines["warn"].level is lines["trial"].level is Level.NOT_POSSIBLE
+    assert "only the school's web filter knows" in lines["filter"].note
+    assert lines["search"].level is Level.ENFORCED
+    assert "refusals are not counted" in lines["search"].note
+    assert "safe search in Firefox" in lines["search"].note

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schoolkeeper_proto.policy import ApplicationsSection, MediaAccess
+from schoolkeeper_proto.policy import ApplicationsSection, BrowserSection, MediaAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,13 @@ class EndSession:
     session_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyBrowsers:
+    """Tell browsers these rules, all of which hold now (enforcer ``browser``)."""
+
+    section: BrowserSection
+
+
 Action = (
     GuardApplications
     | RefreshApplications
@@ -87,4 +94,5 @@ Action = (
     | RefuseSignIn
     | AllowSignIn
     | EndSession
+    | ApplyBrowsers
 )

@@ -6,7 +6,6 @@ out and named in the coverage; it is never widened or narrowed in silence.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,14 +13,14 @@ from enum import StrEnum
 from typing import TypeVar
 
 from schoolkeeper_proto import policy
-from schoolkeeper_proto.model import DecisionKind
+from schoolkeeper_proto.browser_policies import as_json as as_json
+from schoolkeeper_proto.browser_sites import FORBIDS as FORBIDS
 
 _NAMESPACE = uuid.UUID("5c6b5b3e-7a0f-5c0e-9a3c-3d1f3f6d2c11")
 """Fixed for ever: the same policy gives the same identifiers, so that a new import replaces the old one."""
 
 WITHOUT = "; without: "
 """Between what a platform carries of a rule and what it does not."""
-FORBIDS = frozenset({DecisionKind.BLOCK, DecisionKind.BLOCK_AND_RAISE})
 S = TypeVar("S", bound=policy.Section)
 
 
@@ -49,11 +48,6 @@ class File:
 
     name: str
     data: bytes
-
-
-def as_json(value: object) -> bytes:
-    """The form of every JSON file that is exported: keys in order, so that the same policy gives the same bytes."""
-    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

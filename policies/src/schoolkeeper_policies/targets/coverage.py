@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from schoolkeeper_policies.targets.common import Export, Level, Line, Policy, rules_of
+from schoolkeeper_policies.targets.common import Export, Level, Line, Notes, Policy, rules_of
 from schoolkeeper_proto import policy
+from schoolkeeper_proto.browser_policies import missing_in_firefox
+from schoolkeeper_proto.browser_sites import carried, said_of
 
 AGENT = "linux with our agent"
+_IN_BROWSERS = (
+    "in Chromium, Chrome, Edge and Firefox (which reads it when it starts); their refusals are not counted"
+)
 _ENFORCED: tuple[type[policy.Section], ...] = (
     policy.ApplicationsSection,
     policy.MediaSection,
@@ -28,6 +33,9 @@ def agent_lines(held: Policy) -> tuple[Line, ...]:
     """What the agent does with each rule on Linux, if kernel, desktop and rights allow (see ``status``)."""
     found = []
     for section in held.sections:
+        if isinstance(section, policy.BrowserSection):
+            found += _browser_lines(section)
+            continue
         enforced = isinstance(section, _ENFORCED)
         for text, _ in rules_of(Policy(school=held.school, group=held.group, sections=(section,))):
             if not enforced:
@@ -46,6 +54,28 @@ def agent_lines(held: Policy) -> tuple[Line, ...]:
                 for check in section.checks
             ]
     return tuple(found)
+
+
+def _browser_lines(section: policy.BrowserSection) -> list[Line]:
+    """The agent writes the browsers' own policies: it enforces what they carry, and sees none of their refusals."""
+    notes = Notes()
+    for said in (*said_of(section), *missing_in_firefox(section)):
+        (notes.exported if said.carried else notes.not_possible)(said.rule_id, said.note)
+    said_lines = {line.rule_id: line.note for line in notes.lines()}
+    found = []
+    every: tuple[policy.SiteRule | policy.BrowserRule, ...] = (*section.rules, *section.settings)
+    for rule in every:
+        rule_id = rule.text.rule_id
+        if rule.text.mode is not policy.RuleMode.ENFORCE:
+            why = f"its mode is {rule.text.mode.value}, and a browser neither observes nor warns"
+            found.append(Line(rule_id=rule_id, level=Level.NOT_POSSIBLE, note=why))
+        elif isinstance(rule, policy.SiteRule) and not carried(section, rule):
+            note = said_lines.get(rule_id, "")
+            found.append(Line(rule_id=rule_id, level=Level.NOT_POSSIBLE, note=note))
+        else:
+            note = "; ".join(part for part in (_IN_BROWSERS, said_lines.get(rule_id, "")) if part)
+            found.append(Line(rule_id=rule_id, level=Level.ENFORCED, note=note))
+    return found
 
 
 def table(held: Policy, exports: Iterable[Export]) -> tuple[Row, ...]:

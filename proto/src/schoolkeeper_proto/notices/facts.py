@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from schoolkeeper_proto import policy
+from schoolkeeper_proto.browser_sites import carried
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.model import DecisionKind, Place
 from schoolkeeper_proto.notices import reach
@@ -228,6 +229,7 @@ def _restrictions(
         what: Iterable[str] = (),
         *,
         seconds: int = 0,
+        possible: bool = True,
     ) -> None:
         if act is None or text.mode is RuleMode.OBSERVE:
             return
@@ -237,7 +239,7 @@ def _restrictions(
             act=Act.WARN if text.mode is RuleMode.WARN else act,
             what=tuple(dict.fromkeys(word for word in what if word)),
             when=_when(when),
-            checked=_SECTION[thing] in acted_on,
+            checked=possible and _SECTION[thing] in acted_on,
             seconds=seconds,
         )
         found.append((said, when))
@@ -259,9 +261,14 @@ def _restrictions(
     for site in bundle.browser.rules:
         everything = OTHER_SITES if site.allowed else EVERY_SITE
         what = (*site.categories, *(everything if name == "*" else name for name in site.sites))
-        add(site.text, site.when, Thing.SITE, _act(site.decision), what)
+        possible = carried(bundle.browser, site)
+        act = _act(site.decision)
+        if act is Act.BLOCK_AND_RAISE and possible and "browser" in acted_on:
+            act = Act.BLOCK  # a browser tells nobody of what it refuses, so nobody is told of attempts
+        add(site.text, site.when, Thing.SITE, act, what, possible=possible)
     for setting in bundle.browser.settings:
-        add(setting.text, setting.when, Thing.BROWSER, Act.SET)
+        possible = setting.text.mode is not RuleMode.WARN
+        add(setting.text, setting.when, Thing.BROWSER, Act.SET, possible=possible)
     for way in bundle.network.rules:
         add(way.text, way.when, Thing.NETWORK, _act(way.decision), (way.use.value,))
     for part in bundle.peripherals.rules:

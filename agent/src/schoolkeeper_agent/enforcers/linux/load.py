@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.linux.applications import ApplicationEnforcer
+from schoolkeeper_agent.enforcers.linux.browsers import BrowserEnforcer
 from schoolkeeper_agent.enforcers.linux.isolation import IsolationEnforcer
 from schoolkeeper_agent.enforcers.linux.media import MediaEnforcer
 from schoolkeeper_agent.enforcers.linux.screen import ScreenEnforcer
@@ -14,6 +15,7 @@ from schoolkeeper_agent.seams import Emit, Enforcer
 def enforcers(context: Context, emit: Emit) -> list[Enforcer]:
     return [
         ApplicationEnforcer(context, emit),
+        BrowserEnforcer(context, emit),
         MediaEnforcer(context),
         ScreenEnforcer(context),
         IsolationEnforcer(context, emit),
