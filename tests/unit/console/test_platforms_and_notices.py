@@ -43,6 +43,7 @@ def test_the_signed_bundle_exports_like_the_pack_in_force(school: School) -> Non
     assert table(held.policy, export(held.policy, Platform)) == table(pack, export(pack, Platform))
 
 
+@pytest.mark.requirement("W-111")
 def test_every_rule_says_what_each_platform_does_and_nothing_is_a_sum(school: School, bench: Bench) -> None:
     page = bench.signed_in(Role.TECHNICIAN).get(f"/platforms?group={OTHER_GROUP}").text
     held = in_force(school.folder, school.school_id, OTHER_GROUP)
@@ -82,6 +83,7 @@ def test_a_zip_holds_the_platforms_files_and_what_is_not_in_them(school: School,
     assert client.get("/platforms/windows?group=nobody").status_code == 404
 
 
+@pytest.mark.requirement("T-67")
 @pytest.mark.parametrize("role", list(Role))
 def test_every_edition_reads_as_the_notice_of_the_policy_in_force(
     school: School, bench: Bench, role: Role

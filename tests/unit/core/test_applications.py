@@ -140,6 +140,7 @@ def test_running_programs_are_found_at_the_start_only_if_a_rule_has_a_word_on_th
     script.sees(started(already_running=True)).records("application.started").nothing()
 
 
+@pytest.mark.requirement("T-51")
 def test_people_are_pseudonyms_and_a_shared_account_is_never_one_child() -> None:
     script = Playbook(bundle_of(games(model.DecisionKind.BLOCK)))
     script.sees(started())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -14,7 +15,7 @@ from schoolkeeper_proto.bundle import OpenBundle, build, open_bundle
 from schoolkeeper_proto.model import DecisionKind, Place
 from schoolkeeper_proto.notices import reach
 from schoolkeeper_proto.notices.facts import Act, Audience, Family, Thing, facts_of, family_of
-from schoolkeeper_proto.notices.render import WORDS, as_page, as_text
+from schoolkeeper_proto.notices.render import EDITIONS, WORDS, as_page, as_text, parts
 from schoolkeeper_proto.notices.words import Language, Level
 from schoolkeeper_proto.policy import MediaAccess, RuleMode
 
@@ -69,7 +70,7 @@ def test_every_notice_begins_with_help_and_names_its_policy(
         assert "{" not in page.partition("</style>")[2], "a word that was not filled in"
 
 
-@pytest.mark.requirement("T-41", "W-62")
+@pytest.mark.requirement("T-41", "W-62", "T-67")
 def test_a_rule_that_changes_changes_the_notice() -> None:
     said = {
         shown(bundle(medium(MediaAccess.BLOCK))),
@@ -224,12 +225,54 @@ def test_pages_are_whole_and_load_nothing(language: Language, level: Level) -> N
     assert page.count("<h1>") == 1
 
 
+@pytest.mark.requirement("W-112")
+@pytest.mark.parametrize(("audience", "level", "language"), EDITIONS)
+def test_every_notice_says_that_nothing_stops_everything(
+    audience: Audience, level: Level, language: Language
+) -> None:
+    """In its own language and at its own level, whatever the school wrote, also where nothing is restricted."""
+    limit = WORDS[language, level].limit
+    assert len({words.limit for words in WORDS.values()}) == len(WORDS)
+    for held in (bundle(), bundle(program(), policy.NoticeSection(introduction="All is well."))):
+        for made in (as_text, as_page):
+            said = html.unescape(made(facts_of(held, audience), language, level))
+            assert limit in said
+            assert said.index(WORDS[language, level].restricted) < said.index(limit)
+
+
+@pytest.mark.parametrize("language", list(Language))
+def test_who_does_not_read_yet_has_a_symbol_for_each_part(language: Language) -> None:
+    held = bundle(
+        program(),
+        collected("application.refused"),
+        policy.NetworkSection(
+            rules=(
+                policy.NetworkRule(
+                    text=text_of("net"), use=policy.NetworkUse.HOTSPOT, decision=DecisionKind.BLOCK
+                ),
+            )
+        ),
+    )
+    facts = facts_of(held, Audience.PUPIL)
+    early = parts(facts, language, Level.EARLY)
+    symbols = [part.symbol for part in early]
+    assert all(symbols)
+    assert len(set(symbols)) == len(symbols) >= 5
+    page = as_page(facts, language, Level.EARLY)
+    for part in early:
+        assert f'<h2><span aria-hidden="true">{part.symbol}</span> {html.escape(part.heading)}</h2>' in page
+        assert f"{part.symbol} {part.heading}\n" in as_text(facts, language, Level.EARLY)
+    for level in (Level.JUNIOR, Level.PLAIN):
+        assert not any(part.symbol for part in parts(facts, language, level))
+
+
 def test_the_three_levels_and_two_languages_differ() -> None:
     held = bundle(program(), collected("application.refused"))
     pages = {as_text(facts_of(held, Audience.PUPIL), language, level) for language, level in EVERY}
     assert len(pages) == len(EVERY)
 
 
+@pytest.mark.requirement("T-67")
 @given(
     decisions=st.lists(
         st.tuples(st.sampled_from(list(DecisionKind)), st.sampled_from(list(RuleMode))), max_size=8

@@ -203,6 +203,7 @@ def test_files_of_both_kinds_read_back(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.requirement("W-112")
 def test_the_plan_says_it_in_words_and_in_json() -> None:
     pairs = {"ks2": Pair(before=EMPTY, after=blocking()), "ks3": Pair(before=EMPTY, after=blocking())}
     outcome = tried([started(at(24, 9, 12)), started(at(24, 9, 30), "d2")])

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from schoolkeeper_agent.people import user_of
 from schoolkeeper_policies.checking.advice import advise
 from schoolkeeper_policies.cli import app as cli
 from schoolkeeper_policies.compile import MAX_COMPRESSED_BYTES, compile_pack
@@ -41,7 +42,7 @@ from schoolkeeper_proto import wire
 from schoolkeeper_proto.bundle import OpenBundle, open_bundle
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.granting import Officer, Permitted, check, ground_of
-from schoolkeeper_proto.model import Medium, MediumEncryption
+from schoolkeeper_proto.model import Medium, MediumEncryption, UserKind
 from schoolkeeper_proto.notices.facts import Audience, facts_of
 from schoolkeeper_proto.notices.render import as_text
 from schoolkeeper_proto.notices.words import Language, Level
@@ -530,6 +531,38 @@ def test_whom_the_school_nominates_is_told_by_the_account_and_nobody_else_is_let
     assert of(app("caprine")) == {"ann": "block", "cy": "block", "dee": "allow", "stranger": "block"}
     assert of(app("steam")) == {"ann": "allow", "cy": "block", "dee": "block", "stranger": "block"}
     assert of(stick()) == {"ann": "block", "cy": "read-only", "dee": "read-only", "stranger": "block"}
+
+
+@pytest.mark.requirement("T-51")
+def test_rules_for_one_person_never_reach_the_account_of_a_class(tmp_path: Path) -> None:
+    """The pack says which accounts a class shares and of which key stage; a device finds nothing else behind one."""
+    folder = tmp_path / TAI
+    shutil.copytree(pack_folder(TAI), folder)
+    (tmp_path / "register.csv").write_text(REGISTER, encoding="utf-8")
+    file = folder / "pack.yaml"
+    text = file.read_text(encoding="utf-8").replace(
+        "people:\n", "people:\n  register: {file: ../register.csv}\n", 1
+    )
+    before, name, after = text.partition("- name: game-nominees\n")
+    text = before + name + after.replace("empty_on_purpose: true", "members: [P1]", 1)
+    file.write_text(text, encoding="utf-8")
+    held = LoadedPack.read(str(folder)).subject(KS3, now_ms=NOW_MS)
+    people = held.pack.people
+    assert people is not None
+    assert {one.account: str(one.key_stage) for one in people.shared} == {
+        "class": "ks1", "year1": "ks1", "year2": "ks1",
+    }  # fmt: skip
+
+    def of(account: str) -> str:
+        groups = groups_of(held, account, ())
+        return explain(held, Question(what=app("steam"), at_ms=NOW_MS, groups=groups)).decision
+
+    assert of("ann") == "allow"
+    assert {of(shared.account) for shared in people.shared} == {"block"}, "no rule for one person holds"
+    collection = held.bundle.collection
+    for shared in people.shared:
+        assert user_of(shared.account, 1001, collection).kind is UserKind.SHARED
+    assert user_of("ann", 1001, collection).kind is UserKind.PERSON
 
 
 # ---- what people are told --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from schoolkeeper_proto.policy import MediaAccess, RuleMode
 from support.exports import LESSONS, media, rich_policy, text
 
 
+@pytest.mark.requirement("W-111")
 @pytest.mark.parametrize("platform", list(Platform))
 def test_every_rule_has_exactly_one_line_on_every_platform(platform: Platform) -> None:
     held = rich_policy()
@@ -74,6 +75,7 @@ def test_our_agent_is_not_said_to_enforce_what_it_does_not_act_on() -> None:
     assert lines["network.tunnel"] is Level.NOT_POSSIBLE
 
 
+@pytest.mark.requirement("W-111")
 def test_a_platform_that_says_nothing_about_a_rule_shows_nothing_and_not_fine() -> None:
     held = rich_policy()
     rows = table(held, export(held, [Platform.WINDOWS]))

@@ -57,7 +57,7 @@ def test_stage_names_everything_that_is_missing_and_stages_nothing(school: Schoo
     assert staging.read_waiting(school.folder, wall_ms()) is None
 
 
-@pytest.mark.requirement("W-76")
+@pytest.mark.requirement("W-76", "T-40")
 @pytest.mark.parametrize(
     ("lacking", "said"),
     [
@@ -79,7 +79,7 @@ def test_each_of_them_is_needed(
     assert said in str(caught.value)
 
 
-@pytest.mark.requirement("W-17", "W-76")
+@pytest.mark.requirement("W-17", "W-76", "T-40")
 def test_it_is_published_once_everybody_named_has_signed(school: School, tmp_path: Path) -> None:
     folder = stage_pack(school, pack_with(tmp_path, "observe"), reasons())
     with pytest.raises(RecordError, match="the signature of head"):
@@ -142,6 +142,7 @@ def test_a_stricter_change_needs_no_assessment(school: School, tmp_path: Path) -
     assert publish(school, folder, "second-technician", "dsl").bundles[GROUP][1] == 4
 
 
+@pytest.mark.requirement("T-40")
 def test_the_change_log_is_one_chain(school: School, tmp_path: Path) -> None:
     entries = staging.change_log(school.folder)
     assert [entry.number for entry in entries] == [2]

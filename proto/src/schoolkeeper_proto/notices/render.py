@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schoolkeeper_proto.model import Place
 from schoolkeeper_proto.notices import english, welsh
@@ -33,6 +33,12 @@ _STYLE = (
     "@media print{body{max-width:none;margin:0}h2{break-after:avoid}li{break-inside:avoid}}"
 )
 _EARLY_STYLE = "body{font-size:1.5rem}"
+_SYMBOLS = {
+    "restricted": "\u2716", "collected": "\u270e", "not_watched": "\u2298", "not_checked": "\u2714",
+    "kept_longer": "\u25f7", "contacts": "\u260e",
+}  # fmt: skip
+"""For the youngest: a cross, a pencil, a circle crossed out, a tick, a clock, a telephone. DejaVu Sans, which a
+desktop of Debian's has, draws them all."""
 
 
 def edition_name(audience: Audience, level: Level, language: Language) -> str:
@@ -50,8 +56,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
+    """``symbol`` stands before the heading for who does not read yet (W-114); empty at the other levels."""
+
     heading: str
     items: tuple[Item, ...]
+    symbol: str = ""
 
 
 def as_text(facts: Facts, language: Language, level: Level) -> str:
@@ -59,7 +68,7 @@ def as_text(facts: Facts, language: Language, level: Level) -> str:
     words = WORDS[language, level]
     lines = [words.title, "", words.introduction[facts.audience], "", words.urgent, ""]
     for part in parts(facts, language, level):
-        lines += [part.heading, ""]
+        lines += [f"{part.symbol} {part.heading}".strip(), ""]
         for item in part.items:
             lines.append(f"  * {item.heading}")
             lines += [f"    {line}" for line in item.lines]
@@ -81,7 +90,9 @@ def as_page(facts: Facts, language: Language, level: Level) -> str:
         f'<p class="urgent">{html.escape(words.urgent)}</p>\n',
     ]
     for part in parts(facts, language, level):
-        page.append(f"<h2>{html.escape(part.heading)}</h2>\n<ul>\n")
+        # Whoever has the page read aloud hears the heading alone.
+        symbol = f'<span aria-hidden="true">{part.symbol}</span> ' if part.symbol else ""
+        page.append(f"<h2>{symbol}{html.escape(part.heading)}</h2>\n<ul>\n")
         page += [_item(item) for item in part.items]
         page.append("</ul>\n")
     source = html.escape(source_line(facts, language, level))
@@ -103,8 +114,9 @@ def parts(facts: Facts, language: Language, level: Level) -> tuple[Part, ...]:
     unwatched = [Item(heading=said) for said in dict.fromkeys((*words.never, *own))]
     collected = [_collected(c, words) for c in facts.collected] or [Item(heading=words.nothing_collected)]
     contacts = [Item(heading=said) for said in facts.contacts] or [Item(heading=words.no_contacts)]
+    restricted = _once(checked) or (Item(heading=words.nothing_restricted),)
     found = [
-        Part(heading=words.restricted, items=_once(checked) or (Item(heading=words.nothing_restricted),)),
+        Part(heading=words.restricted, items=(*restricted, Item(heading=words.limit))),
         Part(heading=words.collected, items=(*collected, Item(heading=words.always))),
         Part(heading=words.not_watched, items=tuple(unwatched)),
     ]
@@ -115,7 +127,10 @@ def parts(facts: Facts, language: Language, level: Level) -> tuple[Part, ...]:
             Part(heading=words.kept_longer, items=tuple(Item(heading=said) for said in words.longer))
         )
     found.append(Part(heading=words.contacts, items=tuple(contacts)))
-    return tuple(found)
+    if level is not Level.EARLY:
+        return tuple(found)
+    symbols = {getattr(words, name): symbol for name, symbol in _SYMBOLS.items()}
+    return tuple(replace(part, symbol=symbols[part.heading]) for part in found)
 
 
 def _once(items: Iterable[Item]) -> tuple[Item, ...]:

@@ -117,6 +117,8 @@ PLAIN = Words(
     },
     restricted="Beth sydd wedi'i gyfyngu, a phryd",
     nothing_restricted="Dim byd.",
+    limit="Nid oes hidlydd na rheol sy'n atal popeth. Os oes rhywbeth yn eich poeni, dywedwch wrth rywun rydych chi'n "
+    "ymddiried ynddo.",
     collected="Beth sy'n cael ei gasglu",
     nothing_collected="Does dim byd am yr hyn rydych chi'n ei wneud yn cael ei gasglu.",
     always="Mae'r ddyfais hefyd yn adrodd amdani ei hun: ei bod ymlaen, ei rheolau, ac a darfwyd ar ei diogelwch.",
@@ -237,6 +239,8 @@ JUNIOR = replace(
     ),
     restricted="Beth sydd ddim yn gweithio, a phryd",
     nothing_restricted="Mae popeth yn gweithio.",
+    limit="Dydy hyn ddim yn atal popeth sy'n anghywir. Os oes rhywbeth yn dy boeni, dywed wrth oedolyn rwyt ti'n "
+    "ymddiried ynddo.",
     collected="Beth mae'n ei ysgrifennu i lawr",
     nothing_collected="Dydy e ddim yn ysgrifennu dim am yr hyn rwyt ti'n ei wneud.",
     always="Mae hefyd yn dweud wrth yr ysgol ei fod ymlaen, ac os yw rhywun wedi ceisio torri ei ddiogelwch.",
@@ -319,6 +323,7 @@ EARLY = replace(
     ),
     restricted="Beth sydd ddim yn gweithio",
     nothing_restricted="Mae'r cyfan yn gweithio.",
+    limit="Dydy e ddim yn gallu atal pob peth drwg. Os gweli di un, dywed wrth oedolyn.",
     collected="Beth mae'n ei ddweud wrth yr ysgol",
     nothing_collected="Dydy e'n dweud dim amdanat ti.",
     always="Mae'n dweud wrth yr ysgol ei fod ymlaen.",

@@ -27,13 +27,15 @@ class Words:
     """One language at one level.
 
     ``acts`` holds sentences by (thing, act) with ``{what}`` and ``{time}``; one for (thing, None) serves the rest.
-    ``never`` is what the product cannot do at all, whatever a policy says.
+    ``never`` is what the product cannot do at all, whatever a policy says; ``limit`` is that it cannot stop everything
+    (W-112), which every notice says.
     """
 
     title: str
     introduction: Mapping[Audience, str]
     restricted: str
     nothing_restricted: str
+    limit: str
     collected: str
     nothing_collected: str
     always: str
