@@ -9,6 +9,7 @@ import pytest
 from schoolkeeper_policies.comparing.change import Direction
 from schoolkeeper_policies.comparing.ranks import (
     CLASSES_OF_MEDIA,
+    MODES,
     Pull,
     Weight,
     added,
@@ -128,6 +129,16 @@ def test_a_rule_for_media_says_one_thing_to_each_kind_of_medium() -> None:
     assert [one.pull for one in found] == [Pull.LOOSENS, Pull.IDLE, Pull.TIGHTENS]
 
 
+def test_each_answer_is_weighed_and_none_is_left_out() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        weights_of(medium(MediaAccess.BLOCK), DecisionKind.ALLOW, (frozenset(),))
+
+
+def test_modes_have_their_order_and_no_two_are_equal() -> None:
+    assert sorted(MODES, key=MODES.__getitem__) == ["observe", "warn", "enforce"]
+    assert len(set(MODES.values())) == 3
+
+
 def test_what_is_below_everything_else_is_gathered_for_each_answer() -> None:
     rules = (
         program(DecisionKind.WARN),
@@ -193,6 +204,8 @@ TIGHT, LOOSE, MIXED, IDLE = (weight(pull) for pull in (Pull.TIGHTENS, Pull.LOOSE
         (weight(Pull.TIGHTENS, BLOCK), weight(Pull.TIGHTENS, WARN), Extent.WIDER, Direction.DIFFERENT),
         (weight(Pull.TIGHTENS, WARN, BLOCK), weight(Pull.TIGHTENS, WARN, RAISE), Extent.SAME, Direction.STRICTER),
         (weight(Pull.TIGHTENS, WARN, RAISE), weight(Pull.TIGHTENS, WARN, BLOCK), Extent.SAME, Direction.WEAKER),
+        (weight(Pull.BOTH, WARN), weight(Pull.TIGHTENS, BLOCK), Extent.SAME, Direction.STRICTER),
+        (weight(Pull.TIGHTENS, BLOCK), weight(Pull.BOTH, WARN), Extent.SAME, Direction.WEAKER),
         # On trial before or after: what it pulls counts, not only how strict it is.
         (weight(Pull.TIGHTENS, WARN, enforced=False), weight(Pull.LOOSENS, WARN), Extent.SAME, Direction.WEAKER),
         (weight(Pull.LOOSENS, WARN), weight(Pull.TIGHTENS, WARN, enforced=False), Extent.SAME, Direction.STRICTER),
