@@ -34,7 +34,9 @@ def new(
     group: Annotated[Many, typer.Option(help="A group of devices; repeat.")] = [],  # noqa: B006
     device: Annotated[Many, typer.Option(help="A device's id, 32 digits; repeat.")] = [],  # noqa: B006
     rule: Annotated[Many, typer.Option(help="A rule it is about; repeat.")] = [],  # noqa: B006
-    length: Annotated[str, typer.Option("--for", help="How long: 45m, 24h, 3d.")] = "24h",
+    length: Annotated[
+        str, typer.Option("--for", help="How long: 45m, 24h, 3d. A release: so long it is sent.")
+    ] = "",
     mode: Annotated[str, typer.Option(help="observe: what rules do meanwhile, observe or warn.")] = "",
     notice: Annotated[str, typer.Option(help="Words for the person at the device.")] = "",
     block_file_name: Annotated[
@@ -43,7 +45,16 @@ def new(
     block_path: Annotated[Many, typer.Option(help="emergency-block: a pattern over paths; repeat.")] = [],  # noqa: B006
     block_package: Annotated[Many, typer.Option(help="emergency-block: a package; repeat.")] = [],  # noqa: B006
     block_sha256: Annotated[Many, typer.Option(help="emergency-block: a file's SHA-256; repeat.")] = [],  # noqa: B006
-    end: Annotated[Many, typer.Option(help="revoke: the grant that ends; repeat.")] = [],  # noqa: B006
+    end: Annotated[Many, typer.Option(help="revoke, release: the grant that ends; repeat.")] = [],  # noqa: B006
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="isolate: for a case about staff; nothing is said at the device.")
+    ] = False,
+    ground_by: Annotated[
+        str, typer.Option(help="isolate --quiet: whose recorded ground it is, head or chair.")
+    ] = "",
+    ground: Annotated[
+        str, typer.Option(help="isolate --quiet: the number under which the ground is recorded.")
+    ] = "",
     school: SchoolFile = None,
 ) -> None:
     """Make a grant, unsigned, and say what it does."""
@@ -59,7 +70,7 @@ def new(
         wish = Wish(
             kind=kind,
             reason=reason,
-            seconds=grants.parse_length(length),
+            seconds=grants.parse_length(length or ("400d" if kind is GrantKind.RELEASE else "24h")),
             device_ids=tuple(_id(text, "--device") for text in device),
             groups=tuple(group),
             rule_ids=tuple(rule),
@@ -67,6 +78,7 @@ def new(
             allowed_mode=mode,
             blocks=tuple(policy.ApplicationMatch(by=by, text=one) for by, texts in blocks for one in texts),
             ends=tuple(_id(text, "--end") for text in end),
+            isolation=_terms(kind, ground_by, ground) if quiet else None,
         )
         made = grants.make(wish, found, _now())
         if out.exists():
@@ -128,6 +140,12 @@ def learn(school: Annotated[Path, typer.Argument(help="The school's .skschool fi
     typer.echo(
         f"{found.school_name}: version {found.targets_version}, groups {', '.join(sorted(found.bundles))}"
     )
+
+
+def _terms(kind: GrantKind, ground_by: str, ground: str) -> policy.IsolationTerms:
+    if kind is not GrantKind.ISOLATE:
+        raise GrantError(f"--quiet is for isolate, not for {kind.value}")
+    return policy.IsolationTerms(quiet=True, ground_by=ground_by, ground_reference=ground)
 
 
 def _school(key: Path, file: Path | None) -> School:

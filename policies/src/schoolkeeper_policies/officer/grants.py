@@ -25,6 +25,20 @@ from schoolkeeper_proto.wire import GrantKind
 SUFFIX = ".skgrant"
 MAX_BYTES = 1 << 20
 _LENGTH = re.compile(r"(\d{1,6})\s*(m|min|minutes?|h|hours?|d|days?)")
+_MEANING = {
+    GrantKind.ISOLATE: (
+        "the device reaches the collector and nothing else, over restarts, until its end or a release by two people",
+        "nothing else on it changes; whoever uses it is told to leave it on, plug it in and not touch anything",
+    ),
+    GrantKind.LOST: (
+        "screens are locked and locked again, what cannot be locked is ended, nobody but root signs in",
+        "its policy is frozen; it goes on to report from wherever it has a network",
+    ),
+    GrantKind.RELEASE: (
+        "takes one technical and one safeguarding officer, whatever the policy's bounds say",
+    ),
+}
+"""What else an officer should know before signing."""
 _UNIT = {"m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -34,7 +48,10 @@ class GrantError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What an officer asks for. ``seconds``: how long; ``notice``: words for the person at the device."""
+    """What an officer asks for. ``seconds``: how long; ``notice``: words for the person at the device.
+
+    ``isolation``: how a device is isolated, when it is to be done without a word.
+    """
 
     kind: GrantKind
     reason: str
@@ -46,6 +63,7 @@ class Wish:
     allowed_mode: str = ""
     blocks: tuple[policy.ApplicationMatch, ...] = ()
     ends: tuple[bytes, ...] = ()
+    isolation: policy.IsolationTerms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +174,15 @@ def text(looked: GrantReview, school: School) -> Iterator[str]:
     yield f"from {when(said.not_before_unix_ms)} until {when(said.expires_unix_ms)}"
     yield f"for groups: {', '.join(said.groups) or 'none'}"
     yield f"for devices: {', '.join(device.hex() for device in said.device_ids) or 'none'}"
-    every = "its own" if looked.payload.applications else "every rule it may concern"
-    yield f"rules: {', '.join(said.rule_ids) or every}"
+    if said.kind in _MEANING:
+        yield from _MEANING[said.kind]
+    else:
+        every = "its own" if looked.payload.applications else "every rule it may concern"
+        yield f"rules: {', '.join(said.rule_ids) or every}"
+    terms = looked.payload.isolation
+    if terms is not None and terms.quiet:
+        yield f"quiet, on the recorded ground of the {terms.ground_by}: {terms.ground_reference}"
+        yield "nothing is said at the device; a dead network is noticed all the same"
     if said.notice:
         yield f"said to the person at the device: {said.notice}"
     for ended in looked.payload.grant_ids:
@@ -169,8 +194,10 @@ def text(looked: GrantReview, school: School) -> Iterator[str]:
 
 
 def _payload(wish: Wish, grant_id: bytes) -> policy.GrantPayload:
-    if wish.kind is GrantKind.REVOKE:
+    if wish.kind in (GrantKind.REVOKE, GrantKind.RELEASE):
         return policy.GrantPayload(grant_ids=wish.ends)
+    if wish.isolation is not None:
+        return policy.GrantPayload(isolation=wish.isolation)
     if wish.kind is not GrantKind.EMERGENCY_BLOCK:
         return policy.GrantPayload()
     said = policy.RuleText(
