@@ -185,6 +185,7 @@ async def by_hand(stage: Stage, tmp_path: Path) -> None:
         await until(lambda: all(d.version == 2 for d in devices[:2]), 30, "the pilots take version 2")
         stage.collect("rollout", "pause", GROUP, "--reason", "the head asks")
         assert state_of(stage) == ("paused", 1, "the head asks")
+        stage.collect("rollout", "resume", GROUP, "--reason", "the head agrees")
         stage.collect("rollout", "open", GROUP, "--reason", "the head agrees")
         await until(lambda: all(d.version == 2 for d in devices), 30, "all take version 2")
         stage.collect("rollout", "halt", GROUP, "--reason", "it is wrong")

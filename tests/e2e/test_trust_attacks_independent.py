@@ -257,6 +257,7 @@ ELSEWHERE = {
     "fast-forward": "in_steps", "freeze": "in_steps", "slow-retrieval": "in_steps",
     "expired-metadata-wall-clock": "in_steps", "clock-forward": "in_steps", "split-view-map": "in_steps",
     "hostile-rollout-stage": "in_steps", "rollback-by-another-group": "in_steps",
+    "move-without-a-list": "in_steps", "longer-list-of-moves": "in_steps", "signed-move-reused": "in_steps",
     "replayed-grant": "grants", "forged-grant": "grants", "widened-grant": "grants", "grant-for-another": "grants",
     "revoked-officer-grant": "grants", "expired-command": "grants",
     "poisoned-cache": "independent",

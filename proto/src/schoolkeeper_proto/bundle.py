@@ -7,6 +7,7 @@ from the manifest, when a required section or capability is unknown, or when it 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 
 from schoolkeeper_proto import policy
@@ -119,6 +120,18 @@ def open_bundle(data: bytes, *, school_id: str, group: str, capabilities: frozen
         ignored_sections=tuple(ignored),
         **opened,  # type: ignore[arg-type]
     )
+
+
+def content_hash(data: bytes | policy.BundleManifest) -> bytes:
+    """SHA-256 over what a bundle (or its manifest) says, whenever and as whichever version it was compiled.
+
+    Raises ``WireFormatError``.
+    """
+    manifest = data
+    if isinstance(manifest, bytes):
+        manifest = decode(policy.BundleManifest, decode(policy.PolicyBundle, manifest).manifest)
+    said = sorted((entry.name, entry.version, entry.sha256.hex()) for entry in manifest.sections)
+    return hashlib.sha256(json.dumps([manifest.group, said]).encode()).digest()
 
 
 def _check_place(manifest: policy.BundleManifest, school_id: str, group: str) -> None:

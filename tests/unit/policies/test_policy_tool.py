@@ -125,6 +125,18 @@ def test_plan_against_a_pack_with_devices_and_a_gate_for_ci(tmp_path: Path) -> N
     ]
 
 
+def test_plan_with_nothing_in_force_calls_it_new_and_not_changed() -> None:
+    said = run("plan", "default", "--group", "ks2-laptops")
+    assert said.exit_code == 0, said.output
+    assert said.output.startswith("new: in ks2-laptops nothing is in force to compare with")
+    assert " changed" not in said.output
+    assert "compared with a group that is in force" in said.output
+    assert "risk" not in said.output.splitlines()[-1]
+    held = json.loads(run("plan", "default", "--group", "ks2-laptops", "--json").output)["bundles"]
+    assert held["ks2-laptops"]["in_force"] is None
+    assert "new: " not in run("plan", "default", "--against", "default").output
+
+
 def test_diff_exits_1_where_packs_differ_and_0_where_they_do_not(tmp_path: Path) -> None:
     other = pack_with(tmp_path, TESTED.replace("EVENING", "allow"))
     assert run("diff", "default", "default").exit_code == 0

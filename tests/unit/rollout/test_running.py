@@ -244,11 +244,17 @@ def test_pause_open_and_halt_by_hand(running: Running) -> None:
     assert running.told.paused
     with pytest.raises(state.RolloutError, match="is paused already"):
         act("pause")
+    with pytest.raises(state.RolloutError, match=rf"is paused \(r\).*rollout resume {GROUP} --reason"):
+        act("open")
+    assert act("resume").state is State.RUNNING
     assert act("open").open_rings == 2
     assert not running.told.paused
     with pytest.raises(state.RolloutError, match="every ring"):
         act("open")
     assert act("halt").state is State.HALTED
+    with pytest.raises(state.RolloutError, match="is halted"):
+        act("open")
+    assert running.standing.state is State.HALTED
     with pytest.raises(state.RolloutError, match="no rollout of the group"):
         by_hand(running.school.store, running.rollouts, "nobody", "pause", actor="t", reason="r", now_ms=1)
 

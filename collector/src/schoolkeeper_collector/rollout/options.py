@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from schoolkeeper_collector.config import Settings
 from schoolkeeper_collector.rollout import planning, state
+from schoolkeeper_collector.rollout.forecast import refusals_expected
 from schoolkeeper_collector.rollout.gate import State
 from schoolkeeper_collector.rollout.rings import RingsError, parse_rings
 from schoolkeeper_collector.school.repository import Published, Repository
@@ -19,11 +20,12 @@ _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutOptions:
-    """``rings`` empty: everybody at once. ``forecast``: refusals per 1000 device-days; None: the devices' own past."""
+    """``rings`` empty: everybody at once. ``forecast``: refusals per 1000 device-days, or a plan's file; empty: the
+    devices' own past."""
 
     rings: str = ""
     soak: str = "24h"
-    forecast: int | None = None
+    forecast: str = ""
     in_lessons: str = ""
 
 
@@ -39,20 +41,23 @@ def staged_rollout(
 ) -> planning.Staged:
     """The plan and the old bundle beside ``bundle``, or their removal. Raises ``RingsError``, ``RepositoryError``."""
     if not options.rings:
-        if options.in_lessons or options.forecast is not None:
+        if options.in_lessons or options.forecast:
             raise RingsError("--forecast and --in-lessons say how rings open: give --rings, too")
         return planning.without_rings(held, group)
-    terms = RolloutTerms(
-        soak_seconds=soak_seconds(options.soak),
-        refusals_per_1000_device_days=options.forecast,
-        in_lessons_because=options.in_lessons,
-    )
+    soak = soak_seconds(options.soak)
+    expected = None
     with closing(open_store(settings.store_url, settings.keys_url)) as store:
         check_schema(store)
         with store.read() as connection:
             rings = parse_rings(options.rings, connection, school_id, group)
             plan = held.plans.get(group)
             before = state.held(connection, school_id).get(plan.rollout_id) if plan else None
+            if options.forecast and group in held.bundles:
+                old = planning.bundle_in_force(repository, held, group)
+                expected = refusals_expected(options.forecast, connection, school_id, group, old, bundle)
+    terms = RolloutTerms(
+        soak_seconds=soak, refusals_per_1000_device_days=expected, in_lessons_because=options.in_lessons
+    )
     # A plan that nobody has begun yet has reached nobody.
     unfinished = plan is not None and (before is None or before.state is not State.DONE)
     return planning.with_rings(

@@ -52,7 +52,7 @@ def with_rings(
     if "/" in group:
         raise RepositoryError(f"the group {group!r} has a '/' in its name: it cannot be rolled out in rings")
     before = held.plans.get(group) if unfinished else None
-    old = _bundle_in_force(repository, held, group, previous=before is not None)
+    old = bundle_in_force(repository, held, group, previous=before is not None)
     from_version = _manifest(old).version
     manifest = _manifest(bundle)
     plan = policy.RolloutPlan(
@@ -76,7 +76,7 @@ def previous_content(repository: Repository, held: Published, group: str, now_ms
     if group not in held.bundles:
         raise RepositoryError(f"the group {group!r} has no bundle in force")
     newest, version = held.bundles[group]
-    content = _sections(_bundle_in_force(repository, held, group, previous=False))
+    content = _sections(bundle_in_force(repository, held, group))
     for old in _earlier(repository, held, group):
         if hashlib.sha256(old).digest() != newest and _sections(old) != content:
             container = decode(policy.PolicyBundle, old)
@@ -106,7 +106,8 @@ def _earlier(repository: Repository, held: Published, group: str) -> Iterator[by
             yield data
 
 
-def _bundle_in_force(repository: Repository, held: Published, group: str, *, previous: bool) -> bytes:
+def bundle_in_force(repository: Repository, held: Published, group: str, *, previous: bool = False) -> bytes:
+    """The published bundle, or the one before it in the rollout that goes on. Raises ``RepositoryError``."""
     if previous:
         name, sha256 = rollout.previous_target(group), held.plans[group].from_bundle_hash
     else:

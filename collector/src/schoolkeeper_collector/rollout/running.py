@@ -228,6 +228,12 @@ def _wanted(action: str, one: state.Standing, rings: int) -> tuple[State, int]:
             return State.HALTED, one.open_rings
         case "resume" if one.state is not State.RUNNING:
             return State.RUNNING, one.open_rings
+        case "open" if one.state is not State.RUNNING:
+            # Whoever opens a ring must have read why it stands still, and say why it goes on.
+            raise state.RolloutError(
+                f"the rollout of {one.group} is {one.state} ({one.reason or 'no reason was given'}): to go on all the "
+                f"same, `schoolkeeper-collector rollout resume {one.group} --reason ...`, then open the ring"
+            )
         case "open" if one.open_rings < rings:
             return State.RUNNING, one.open_rings + 1
         case "open":

@@ -179,9 +179,12 @@ def stage(
         str, typer.Option(help="How long a device must run it before it counts as fine: 30m, 24h, 2d.")
     ] = "24h",
     forecast: Annotated[
-        int | None,
-        typer.Option(min=0, help="Refusals to expect per 1000 device-days, from `schoolkeeper-policy plan`."),
-    ] = None,
+        str,
+        typer.Option(
+            help="File of `schoolkeeper-collector policy plan --json`: the refusals to expect; or a number per 1000 "
+            "device-days."
+        ),
+    ] = "",
     in_lessons: Annotated[str, typer.Option(help="Why rings may open in lessons, too.")] = "",
     previous_content: Annotated[
         bool,

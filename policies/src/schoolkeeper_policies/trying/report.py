@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schoolkeeper_policies.moments import show_moment
 from schoolkeeper_policies.plan import Change, Direction, compare
 from schoolkeeper_policies.trying.backtest import TOP, Effect, Outcome, Pair, Tally
+from schoolkeeper_proto.bundle import content_hash
 
 _ORDER = (Direction.WEAKER, Direction.DIFFERENT, Direction.STRICTER, Direction.WORDS)
 _DOES = {
@@ -43,6 +44,13 @@ class Plan:
     devices: Mapping[str, int] | None = None
     outcome: Outcome | None = None
     time_zone: str = "UTC"
+    contents: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By group: hashes, in hexadecimal, of what the policy in force says (empty: nothing is) and of what would come."""
+
+    @property
+    def new_groups(self) -> tuple[str, ...]:
+        """Groups in which nothing is in force to compare with."""
+        return tuple(group for group, (before, _) in self.contents.items() if not before)
 
     @property
     def weakens_safeguarding(self) -> tuple[Planned, ...]:
@@ -79,6 +87,13 @@ def make_plan(
         devices=devices,
         outcome=outcome,
         time_zone=time_zone,
+        contents={
+            group: (
+                content_hash(pair.before.manifest).hex() if pair.before is not None else "",
+                content_hash(pair.after.manifest).hex(),
+            )
+            for group, pair in sorted(pairs.items())
+        },
     )
 
 
@@ -87,14 +102,27 @@ def make_plan(
 
 def plan_text(plan: Plan) -> str:
     """As a terminal shows it."""
+    lines = (
+        [f"new: in {', '.join(plan.new_groups)} nothing is in force to compare with"]
+        if plan.new_groups
+        else []
+    )
     if not plan.planned:
-        lines = [f"nothing changes in {', '.join(plan.groups)}"]
+        lines.append(f"nothing changes in {', '.join(plan.groups)}")
     else:
         counts = ", ".join(f"{plan.count(one)} {one}" for one in _ORDER if plan.count(one))
-        lines = [f"{len(plan.planned)} changes: {counts}", ""]
+        all_new = set(plan.groups) <= set(plan.new_groups)
+        lines += [
+            f"{len(plan.planned)} rules and settings"
+            if all_new
+            else f"{len(plan.planned)} changes: {counts}",
+            "",
+        ]
         for one in plan.planned:
-            lines += _planned(one)
-    if weaker := plan.weakens_safeguarding:
+            lines += _planned(one, frozenset(plan.new_groups))
+    if set(plan.groups) <= set(plan.new_groups):
+        lines += ["", "When a new group is staged, it is compared with a group that is in force then."]
+    elif weaker := plan.weakens_safeguarding:
         lines += [
             "",
             f"{len(weaker)} of them weaken safeguarding, or cannot be told. They need a technical and an educational",
@@ -105,11 +133,14 @@ def plan_text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _planned(one: Planned) -> list[str]:
+def _planned(one: Planned, new: frozenset[str]) -> list[str]:
     change = one.change
     mark = " [safeguarding]" if change.safeguarding else ""
     where = f"{change.section} {change.rule_id}".strip()
     reach = ", ".join(one.groups) + ("" if one.devices is None else f": {_many(one.devices, 'device')}")
+    if set(one.groups) <= new:
+        # Against nothing there is no direction and no reason: it is there, or it is not.
+        return [f"new: {where}{mark} ({reach})", f"    + {change.after}"]
     lines = [f"{change.direction}: {where} {change.what}{mark} ({reach})", f"    {change.why}"]
     lines += [f"    - {change.before}"] if change.before else []
     lines += [f"    + {change.after}"] if change.after else []
@@ -161,6 +192,10 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "format": 1,
         "groups": list(plan.groups),
+        "bundles": {
+            group: {"in_force": before or None, "to_come": after}
+            for group, (before, after) in plan.contents.items()
+        },
         "devices": None if plan.devices is None else dict(sorted(plan.devices.items())),
         "counts": {str(one): plan.count(one) for one in _ORDER},
         "weakens_safeguarding": bool(plan.weakens_safeguarding),

@@ -104,8 +104,9 @@ def _possible(view: View) -> tuple[str, ...]:
     one = view.standing
     if one.state not in state.OPEN_STATES:
         return ()
-    found = [] if one.open_rings == len(view.plan.rings) else ["open"]
-    found.append("pause" if one.state is gate.State.RUNNING else "resume")
+    runs = one.state is gate.State.RUNNING
+    found = ["open"] if runs and one.open_rings < len(view.plan.rings) else []
+    found.append("pause" if runs else "resume")
     return (*found, "halt") if one.state is not gate.State.HALTED else tuple(found)
 
 
