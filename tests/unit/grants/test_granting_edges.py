@@ -287,6 +287,7 @@ def test_a_bound_reaches_to_its_last_second_and_covers_every_rule_by_one_of_them
     )
     assert by(alone(60, "games", bounds=(bound("lesson", "games"),))) == ("dsl", "technician")
     assert by(alone(60, bounds=(bound("observe", "*"),))) == ("technician",)
+    assert by(alone(60, bounds=(bound("observe", "*"), bound("observe", "games")))) == ("technician",)
     # Every rule, though not each by name: what no rule names would be opened, too.
     assert by(alone(60, bounds=(bound("observe", *GROUND.rules),))) == ("dsl", "technician")
     # "*" covers what is safeguarding, an empty list does not.
@@ -296,6 +297,8 @@ def test_a_bound_reaches_to_its_last_second_and_covers_every_rule_by_one_of_them
     # A name is the whole name; only a last star is any end.
     assert by(alone(60, "timed-filter", bounds=(bound("observe", "timed"),))) == ("dsl", "technician")
     assert by(alone(60, "timed-filter", bounds=(bound("observe", "timed*"),))) == ("technician",)
+    assert by(alone(60, "timed", bounds=(bound("observe", "timed*"),))) == ("technician",)
+    assert by(alone(60, "timed", bounds=(bound("observe", "timed-*"),))) == ("dsl", "technician")
 
 
 def test_a_bound_is_for_those_it_names_or_for_every_officer() -> None:
@@ -457,6 +460,9 @@ def test_a_release_takes_two_whatever_a_bound_says_and_ends_isolations_only() ->
         assert by(asked(release(*ended), *BOTH, held=held)) == ("technician", "dsl")
     for ended in ((mild,), (lost, mild), (unknown, mild)):
         assert "a revocation the rest" in why(asked(release(*ended), *BOTH, held=held))
+    assert why(asked(release(mild), *BOTH, held=held)).startswith(
+        "grant 6d6d6d6d6d6d is of the kind observe:"
+    )
     bounds = (bound("release", "*"), bound("release", "games"))
     for said in (release(lost), release(lost, rule_ids=("games",))):
         assert "two people" in why(asked(said, TECHNICIAN, held=held, bounds=bounds))
