@@ -8,6 +8,7 @@ A .proto file's path equals its import path, so `-Iproto/src` is the only includ
 """
 
 import filecmp
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ SOURCE = ROOT / "proto" / "src"
 PACKAGE = Path("schoolkeeper_proto") / "v1"
 DOCUMENTS = Path("policies") / "docs"
 DESCRIBE = "import sys; from schoolkeeper_policies.reference import write; write(sys.argv[1])"
+SERVICE = re.compile(r"^service ", re.MULTILINE)
+"""Only a file that has one gets code for gRPC."""
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 
 
@@ -28,11 +31,13 @@ def generate(target: Path) -> None:
         f"--plugin=protoc-gen-{name}={Path(sys.executable).parent}/protoc-gen-{name}"
         for name in ("mypy", "mypy_grpc")
     ]
-    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{SOURCE}", *plugins, *outputs, *protos]
-    done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"generate: the protobuf compiler refused proto/src:\n{done.stderr}")
+    services = [path for path in protos if SERVICE.search((SOURCE / path).read_text())]
+    for kinds, files in ((("python", "mypy"), protos), (("grpc_python", "mypy_grpc"), services)):
+        outputs = [f"--{kind}_out={target}" for kind in kinds]
+        command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{SOURCE}", *plugins, *outputs, *files]
+        done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"generate: the protobuf compiler refused proto/src:\n{done.stderr}")
 
 
 def generated(folder: Path) -> set[str]:

@@ -88,8 +88,3 @@ class CollectionTable:
 def lacks_notice(sensor: Sensor, bundle: OpenBundle) -> tuple[str, ...]:
     """The kinds for which this sensor has no notice text: empty means that it may start."""
     return tuple(kind for kind in sensor.kinds if not has_notice(kind, bundle))
-
-
-def startable(sensor: Sensor, bundle: OpenBundle) -> bool:
-    """A sensor whose kinds lack a notice text does not start (T-41)."""
-    return not lacks_notice(sensor, bundle)

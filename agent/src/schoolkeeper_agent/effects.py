@@ -33,13 +33,6 @@ class Teller(Protocol):
     async def tell(self, effect: Tell) -> None: ...
 
 
-class SilentTeller:
-    """For a machine without a desktop helper: the words go to the log only."""
-
-    async def tell(self, effect: Tell) -> None:
-        _log.info("nobody was told: %s", effect.title)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
     """What every event carries besides its body."""

@@ -165,10 +165,6 @@ class Register:
     def by_id(self, id_: str) -> Person | None:
         return self.ids.get(id_)
 
-    def without_account(self, accounts: frozenset[str]) -> tuple[str, ...]:
-        """Accounts of devices that belong to nobody in the register, sorted (T-36)."""
-        return tuple(sorted(accounts - {person.account for person in self.persons}))
-
 
 def is_export(headings: list[str]) -> bool:
     """Whether a file with these headings is one that this module can tell the account from."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_agent import notice
-from schoolkeeper_agent.collection import NEED_NO_NOTICE, lacks_notice, startable
+from schoolkeeper_agent.collection import NEED_NO_NOTICE, lacks_notice
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.notice import Running
 from schoolkeeper_agent.sensors import load
@@ -168,7 +168,7 @@ def test_the_files_are_readable_by_everybody(tmp_path: Path) -> None:
 def test_a_sensor_of_which_nobody_was_told_does_not_start(tmp_path: Path) -> None:
     def names(opened) -> set[str]:  # type: ignore[no-untyped-def]
         context = Context(bundle=opened, run_dir=tmp_path)
-        return {sensor.name for sensor in load("linux", context) if startable(sensor, opened)}
+        return {sensor.name for sensor in load("linux", context) if not lacks_notice(sensor, opened)}
 
     every = [policy.CollectedKind(kind=cls.KIND, notice="x") for cls in model.BODY_CLASSES]
     silent = [policy.CollectedKind(kind=cls.KIND, notice=" ") for cls in model.BODY_CLASSES]

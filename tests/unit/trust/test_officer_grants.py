@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from schoolkeeper_collector.school import staging
-from schoolkeeper_policies.officer import cli, grants, keyfile, memory, school
+from schoolkeeper_policies.officer import cli, grant_cli, grants, keyfile, memory, school
 from schoolkeeper_proto import granting, policy, wire
 from schoolkeeper_proto.codec import decode
 from schoolkeeper_proto.model import DecisionKind
@@ -157,3 +157,10 @@ def test_what_is_no_grant_is_said_to_be_none(made: School, officers: Path, data:
     found = school.known(keyfile.read_head(key(made, "dsl")))
     with pytest.raises(grants.GrantError):
         grants.look(data, found, wall_ms())
+
+
+def test_what_the_wire_calls_unspecified_cannot_be_granted(tmp_path: Path) -> None:
+    done = run("new", "--kind", "unspecified", "--reason", "x", "--key", "k", "--out", str(tmp_path / "g"))
+    assert done.exit_code == 2
+    assert "emergency-block" in done.output
+    assert {kind.value for kind in grant_cli.Granted} == {kind.value for kind in GrantKind} - {"unspecified"}

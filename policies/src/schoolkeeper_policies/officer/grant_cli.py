@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from schoolkeeper_policies.officer import school as schools
 from schoolkeeper_policies.officer.asking import guarded, open_keys
 from schoolkeeper_policies.officer.grants import GrantError, GrantReview, Wish
 from schoolkeeper_policies.officer.school import School
+from schoolkeeper_policies.replacing import replace_file
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.wire import GrantKind
@@ -25,9 +27,22 @@ SchoolFile = Annotated[
 Many = list[str]
 
 
+class Granted(StrEnum):
+    """Every kind of the wire but the one that is none."""
+
+    OBSERVE = GrantKind.OBSERVE.value
+    EXCEPTION = GrantKind.EXCEPTION.value
+    LESSON = GrantKind.LESSON.value
+    EMERGENCY_BLOCK = GrantKind.EMERGENCY_BLOCK.value
+    ISOLATE = GrantKind.ISOLATE.value
+    RELEASE = GrantKind.RELEASE.value
+    LOST = GrantKind.LOST.value
+    REVOKE = GrantKind.REVOKE.value
+
+
 @app.command("new")
 def new(
-    kind: Annotated[GrantKind, typer.Option(help="What is granted.")],
+    kind: Annotated[Granted, typer.Option(help="What is granted.")],
     reason: Annotated[str, typer.Option(help="Why and for whom; kept, and not shown on the device.")],
     key: Key,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the .skgrant file goes.")],
@@ -61,6 +76,7 @@ def new(
 
     def work() -> tuple[GrantReview, School]:
         found = _school(key, school)
+        granted = GrantKind(kind)
         blocks = (
             (policy.MatchBy.FILE_NAME, block_file_name),
             (policy.MatchBy.PATH_PATTERN, block_path),
@@ -68,9 +84,9 @@ def new(
             (policy.MatchBy.SHA256, block_sha256),
         )
         wish = Wish(
-            kind=kind,
+            kind=granted,
             reason=reason,
-            seconds=grants.parse_length(length or ("400d" if kind is GrantKind.RELEASE else "24h")),
+            seconds=grants.parse_length(length or ("400d" if granted is GrantKind.RELEASE else "24h")),
             device_ids=tuple(_id(text, "--device") for text in device),
             groups=tuple(group),
             rule_ids=tuple(rule),
@@ -78,7 +94,7 @@ def new(
             allowed_mode=mode,
             blocks=tuple(policy.ApplicationMatch(by=by, text=one) for by, texts in blocks for one in texts),
             ends=tuple(_id(text, "--end") for text in end),
-            isolation=_terms(kind, ground_by, ground) if quiet else None,
+            isolation=_terms(granted, ground_by, ground) if quiet else None,
         )
         made = grants.make(wish, found, _now())
         if out.exists():
@@ -123,9 +139,7 @@ def sign(
 
     def work() -> GrantReview:
         signed = grants.sign(looked, keys, found, _now())
-        temporary = grant.with_name(f".{grant.name}.new")
-        temporary.write_bytes(encode(signed.grant))
-        temporary.replace(grant)
+        replace_file(grant, encode(signed.grant))
         return signed
 
     signed = guarded(work)

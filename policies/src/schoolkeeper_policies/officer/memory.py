@@ -11,6 +11,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schoolkeeper_policies.replacing import replace_file
+
 HOME_VARIABLE = "SCHOOLKEEPER_OFFICER_HOME"
 
 
@@ -87,10 +89,7 @@ def save(folder: Path, key_id: bytes, memory: Memory) -> None:
         "bundles": memory.bundles,
         "signed": memory.signed,
     }
-    path = _path(folder, key_id)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(said, indent=1, sort_keys=True))
-    temporary.replace(path)
+    replace_file(_path(folder, key_id), json.dumps(said, indent=1, sort_keys=True).encode())
 
 
 def pin(folder: Path, key_id: bytes, root_sha256: bytes, *, again: bool) -> None:

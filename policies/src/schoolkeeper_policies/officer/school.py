@@ -15,6 +15,7 @@ from schoolkeeper_policies.officer.keyfile import KeyHead
 from schoolkeeper_policies.officer.memory import Memory, MemoryFault
 from schoolkeeper_policies.officer.review import open_whole, root_in_force
 from schoolkeeper_policies.officer.staged import Staged
+from schoolkeeper_policies.replacing import replace_file
 from schoolkeeper_proto import granting, policy, trust
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.codec import decode
@@ -95,10 +96,7 @@ def keep_bytes(head: KeyHead, name: str, data: bytes) -> School:
 def _keep(head: KeyHead, found: Staged) -> School:
     school = read_school(found, memory.load(memory.home(), head.key_id, head.root_sha256))
     memory.save(memory.home(), head.key_id, school.seen)
-    kept = _path(head)
-    temporary = kept.with_suffix(".new")
-    temporary.write_bytes(staged.pack(found))
-    temporary.replace(kept)
+    replace_file(_path(head), staged.pack(found))
     return school
 
 

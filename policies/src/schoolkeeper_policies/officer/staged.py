@@ -15,6 +15,7 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from schoolkeeper_policies.replacing import replace_file
 from schoolkeeper_proto import trust
 
 SUFFIX = ".skchange"
@@ -124,9 +125,7 @@ def read_folder(folder: Path) -> Staged:
 def write_signed(folder: Path, staged: Staged) -> None:
     """Puts signed metadata back into the folder it came from, each file replaced in one step."""
     for name in (_ROOT, _TARGETS):
-        temporary = folder / f".{name}.new"
-        temporary.write_bytes(staged.files[name])
-        temporary.replace(folder / name)
+        replace_file(folder / name, staged.files[name])
 
 
 def pack(staged: Staged) -> bytes:

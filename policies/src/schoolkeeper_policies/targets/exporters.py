@@ -7,8 +7,9 @@ from pathlib import Path
 
 from schoolkeeper_policies.compile import register_of, sections
 from schoolkeeper_policies.parse import load_pack, pack_folder
+from schoolkeeper_policies.replacing import replace_file
 from schoolkeeper_policies.targets import android, chromeos, ipados, linux, macos, windows
-from schoolkeeper_policies.targets.common import Export, Exporter, File, Platform, Policy
+from schoolkeeper_policies.targets.common import Export, Exporter, Platform, Policy
 
 EXPORTERS: dict[Platform, Exporter] = {
     Platform.WINDOWS: windows.export,
@@ -45,16 +46,10 @@ def write(exports: Iterable[Export], folder: Path) -> list[Path]:
             path = folder / found.platform.value / file.name
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _replace(path, file)
+                replace_file(path, file.data)
             except OSError as error:
                 raise ExportError(
                     f"{path} cannot be written: {error.strerror}; choose another folder"
                 ) from error
             written.append(path)
     return written
-
-
-def _replace(path: Path, file: File) -> None:
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(file.data)
-    new.replace(path)
