@@ -15,7 +15,6 @@ WIRE_IMAGE := proto/released/v1.binpb
 PYTHON ?= $(shell packaging/dev/find-python)
 # More arguments for the program behind the target: make test ARGS="-k spool", make demo ARGS=--check
 ARGS ?=
-WORKERS ?= 2
 FUZZ_SECONDS ?= 60
 
 UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(PY)
@@ -80,9 +79,13 @@ demo-clean: $(VENV)/.members ## remove everything that the demo made
 
 # --- tests -----------------------------------------------------------------------------------------------------------
 
-.PHONY: test bench chaos laptop fuzz requirements-table
+# Processes of a run. Half of the fast suite's time is waiting for programs and machines: two for each of two processors.
+test: WORKERS ?= 4
+chaos: WORKERS ?= 2
+
+.PHONY: test bench chaos laptop fuzz mutants requirements-table
 test: $(VENV)/.members $(VENV)/.test-extras ## run the fast suite; ARGS="-k spool" narrows it, WORKERS=1 runs it in one process
-	@$(PYTEST) -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(VENV)/.members $(VENV)/.test-extras ## measure the performance goals beside peers, print the ratios; ARGS=--table
 	@$(PY) tests/bench/run.py $(ARGS)
@@ -101,6 +104,9 @@ fuzz: $(VENV)/.members $(VENV)/.fuzz ## run each fuzz target of tests/fuzz for F
 	    corpus=.cache/fuzz/$$(basename $$target .py); mkdir -p $$corpus; echo "  fuzz      $$target"; \
 	    $(PY) $$target -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$corpus- $$corpus; \
 	done
+
+mutants: $(VENV)/.members ## change the decision engine in 1,000 small ways: a test must notice each; one module: ARGS=patterns
+	@$(PY) packaging/dev/mutate.py $(ARGS)
 
 requirements-table: $(VENV)/.members ## write collector/docs/requirements.md from the last full run of `make test`
 	@$(PY) packaging/dev/requirements_table.py

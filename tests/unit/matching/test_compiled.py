@@ -167,6 +167,7 @@ def test_a_rule_without_a_condition_does_not_hide_that_another_has_one() -> None
         assert said(both, now(0, "on-site", "staff")) == ("block", "block", "staff")
         assert said(both, now(0, "on-site", "pupils")) == ("warn", "warn", "always")
     assert not both.decide("/x", now()).steady
+    assert table(rule("always")).decide("/x", now()).steady
     media = media_table(
         media_rule("a", MediaAccess.READ_ONLY, when=HERE),
         media_rule("b", MediaAccess.BLOCK, when=except_for((0, MINUTE + 17))),
