@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import faults
+from support.order import longest_first
 from support.requirements import Evidence, RequirementError, check_ids, load
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Check every `requirement` mark before the first test runs, and attach the ids to the test's reports."""
+    """Check every `requirement` mark before the first test runs, and attach the ids to the test's reports.
+
+    The slowest files come first.
+    """
+    longest_first(items, ROOT / "tests")
     known = load()
     mistakes = []
     for item in items:

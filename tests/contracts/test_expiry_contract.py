@@ -35,7 +35,7 @@ from support.collector import Collector, TestSchool, add_school
 from support.device import NOW_MS, SimulatedDevice, started
 from support.holding import add_account, add_case, close_case
 from support.patience import patiently
-from support.stores import ENGINES, StoreUrls
+from support.stores import ENGINES, StoreUrls, migrated
 
 SCHOOL = TestSchool()
 NAME = SCHOOL.school_id
@@ -50,7 +50,7 @@ def urls(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUrls:
 
 @pytest.fixture
 def store(urls: StoreUrls) -> Iterator[Store]:
-    migrate(urls.store, urls.keystore)
+    migrated(urls.store, urls.keystore)
     store = open_store(urls.store, urls.keystore)
     add_school(store)
     yield store
@@ -445,7 +445,7 @@ def test_an_older_database_learns_what_its_alerts_rest_on(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("where", ["before the tombstone", "before the commit", "before the keys"])
 def test_a_kill_in_the_middle_of_expiry_leaves_all_or_nothing(urls: StoreUrls, where: str) -> None:
-    migrate(urls.store, urls.keystore)
+    migrated(urls.store, urls.keystore)
     store = open_store(urls.store, urls.keystore)
     add_school(store)
     collector = Collector(store, SCHOOL)

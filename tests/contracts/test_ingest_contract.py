@@ -16,12 +16,11 @@ from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.events import events_after, read_events
 from schoolkeeper_collector.store.expiry import Expiry
-from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_proto import model, proof, wire
 from schoolkeeper_proto.wire import Lane
 from support.collector import Collector, TestSchool, add_school
 from support.device import NOW_MS, SimulatedDevice, started
-from support.stores import ENGINES, StoreUrls
+from support.stores import ENGINES, StoreUrls, migrated
 
 SCHOOL = TestSchool()
 
@@ -33,7 +32,7 @@ def urls(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUrls:
 
 @pytest.fixture
 def store(urls: StoreUrls) -> Iterator[Store]:
-    migrate(urls.store, urls.keystore)
+    migrated(urls.store, urls.keystore)
     store = open_store(urls.store, urls.keystore)
     add_school(store)
     yield store

@@ -109,9 +109,7 @@ def test_a_grant_opens_a_rule_for_real_survives_a_kill_and_ends_without_the_netw
             said = grant(GrantKind.OBSERVE, seconds=75, rule_ids=("bypass.tor",))
             done = publish(stage, said, *two)
             assert done.returncode == 0, done.stderr
-            began = time.monotonic()
             until(starts, 10, f"the grant opens the program\n{stage.logs()}")
-            assert time.monotonic() - began < 10
             assert in_force(stage) == [said.grant_id.hex()]
             assert "observe: bypass.tor; until" in stage.tell_agent("status").stdout
 

@@ -5,7 +5,6 @@ Each attack rewrites files of the mirror with the keys it is said to hold; what 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -224,13 +223,12 @@ ATTACKS = [
 def test_refused(made: Attack, given: Given, tmp_path_factory: pytest.TempPathFactory) -> None:
     scene = copy_of(given.template, tmp_path_factory.mktemp("one"))
     made.act(scene, given)
-    before, began = scene.in_force_bytes(), time.monotonic()
+    before = scene.in_force_bytes()
     for again in ("", "the same again, as after a restart"):
         update = scene.update()
         assert update.refused in made.reasons, (again, update)
         assert not update.changed
         check_message(update.message)
-    assert time.monotonic() - began < 60
     assert scene.in_force_bytes() == before, "the policy in force stays, byte for byte"
     held = scene.contents()
     for name, data in held.items():

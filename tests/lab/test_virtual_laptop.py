@@ -31,8 +31,10 @@ def stick(tmp_path: Path) -> Path:
 
 
 def test_continues_from_the_saved_state_with_the_time_of_now(virtual_laptop: VirtualLaptop) -> None:
-    assert virtual_laptop.restore_seconds < 5
-    assert abs(float(virtual_laptop.sh("date +%s.%N").check()) - time.time()) < 5
+    # The state was saved hours or days ago: the clock is right again, whatever the answer took.
+    before = time.time()
+    guest = float(virtual_laptop.sh("date +%s.%N").check())
+    assert before - 5 < guest < time.time() + 5
     assert virtual_laptop.sh("cat /proc/1/comm").out == "systemd\n"
     assert virtual_laptop.sh("exit 3").rc == 3
 

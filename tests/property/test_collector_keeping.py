@@ -18,14 +18,13 @@ from schoolkeeper_collector.ledger.proofs import event_proof
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.expiry import Expiry
-from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_collector.store.retention import Periods, Retention, retention_of
 from schoolkeeper_proto import model, proof
 from schoolkeeper_proto.codec import kind_number
 from support.collector import Collector, TestSchool, add_school
 from support.device import SimulatedDevice, started
 from support.holding import Case, add_account, add_case, close_case, reopen_case
-from support.stores import ENGINES, StoreUrls
+from support.stores import ENGINES, StoreUrls, migrated
 
 SCHOOL = TestSchool()
 NAME = SCHOOL.school_id
@@ -236,7 +235,7 @@ class World:
 def world(engine: str, request: pytest.FixtureRequest) -> Iterator[World]:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if engine == "sqlite" else None) as folder:
         urls = StoreUrls.of(engine, Path(folder), request)
-        migrate(urls.store, urls.keystore)
+        migrated(urls.store, urls.keystore)
         store = open_store(urls.store, urls.keystore)
         add_school(store)
         collector = Collector(store, SCHOOL)

@@ -30,10 +30,10 @@ from schoolkeeper_collector.ledger.sequencer import Sequencer
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.expiry import Expiry
-from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_proto import statements, wire
 from schoolkeeper_proto.wire import Lane
 from support.device import NOW_MS, DeviceIdentity, SchoolPins, SimulatedDevice
+from support.stores import migrated
 
 SCHOOL = "westgate.example"
 NO_BUDGET = dict.fromkeys(wire.LANES, 1 << 60)
@@ -311,7 +311,7 @@ class Collector:
 def sqlite_store(folder: Path, name: str = "collector") -> Store:
     """A migrated store with the test school in it."""
     urls = (f"sqlite:///{folder}/{name}.db", f"sqlite:///{folder}/{name}-keys.db")
-    migrate(*urls)
+    migrated(*urls)
     store = open_store(*urls)
     add_school(store)
     return store

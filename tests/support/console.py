@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx2
+import pytest
 import uvicorn
 from sqlalchemy import insert
 from starlette.applications import Starlette
@@ -21,11 +23,13 @@ from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.accounts import NewAccount, create_account
 from schoolkeeper_collector.console.app import create_app
 from schoolkeeper_collector.console.call import Options
+from schoolkeeper_collector.console.pages import rendering
+from schoolkeeper_collector.console.words import Language, load_languages
 from schoolkeeper_collector.incidents.case_file import CaseFile
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_store
-from schoolkeeper_collector.store.migrate import migrate
-from schoolkeeper_policies.detection.load import load_rules
+from support.detection import default_rules
+from support.stores import migrated
 
 SCHOOL = "westgate.example"
 PASSWORD = "three random words"
@@ -88,7 +92,7 @@ def new_store(folder: Path) -> Store:
 
 def store_at(url: str, keys: str) -> Store:
     """The same wherever the two URLs point."""
-    migrate(url, keys)
+    migrated(url, keys)
     store = open_store(url, keys)
     row = {
         "school_id": SCHOOL,
@@ -102,8 +106,25 @@ def store_at(url: str, keys: str) -> Store:
     return store
 
 
+@cache
+def languages() -> dict[str, Language]:
+    """The console's languages; reading their catalogues costs more than most tests."""
+    return load_languages()
+
+
+@cache
+def password_hash() -> str:
+    """The one password of every account: a hash is meant to be slow."""
+    return secrets.hash_password(PASSWORD)
+
+
 def new_bench(
-    store: Store, clock: Any = None, *, secure: bool = False, state_dir: Path | None = None
+    store: Store,
+    clock: Any = None,
+    *,
+    secure: bool = False,
+    state_dir: Path | None = None,
+    lesson_signer: Signer | None = None,
 ) -> Bench:
     """A console with one account per role: login and role have the same name."""
     clock = clock or Clock()
@@ -116,11 +137,10 @@ def new_bench(
         fixes={"updates": "Install the updates that wait."},
         state_dir=state_dir,
     )
-    bench = Bench(
-        store=store,
-        app=create_app(options, store, CaseFile(store, load_rules("default")), clock=clock),
-        clock=clock,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendering, "load_languages", languages)
+        app = create_app(options, store, CaseFile(store, default_rules()), clock=clock)
+    bench = Bench(store=store, app=app, clock=clock)
     for role in Role:
         bench.accounts[role] = add_account(store, role.value, role, clock(), ready=True)
     return bench
@@ -128,7 +148,9 @@ def new_bench(
 
 def add_account(store: Store, login: str, role: Role, now_ms: int, **options: Any) -> NewAccount:
     """Another account with the password and second factor that the tests know."""
-    with store.write() as connection:
+    made = password_hash()
+    with pytest.MonkeyPatch.context() as patch, store.write() as connection:
+        patch.setattr(secrets, "hash_password", lambda _: made)
         return create_account(
             connection,
             school_id=SCHOOL,

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -13,14 +14,13 @@ from schoolkeeper_collector.detection.calendar import Calendar
 from schoolkeeper_collector.detection.engine import Budget, Detection
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_store
-from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.detection.ruleset import RuleSet
 from schoolkeeper_policies.model import School
 from schoolkeeper_policies.parse import load_pack
 from schoolkeeper_proto import model
 from schoolkeeper_proto.codec import kind_number
-from support.stores import StoreUrls
+from support.stores import StoreUrls, migrated
 
 SCHOOL = "westgate.example"
 NOON_MS = 1_793_012_400_000  # Monday, 26 October 2026, 11:00 UTC: a school day
@@ -41,6 +41,18 @@ class Held:
     event: model.Event
 
 
+@cache
+def default_rules() -> RuleSet:
+    """The detection rules of the default pack; reading them costs more than most tests."""
+    return load_rules("default")
+
+
+@cache
+def default_school() -> School:
+    """The school of the default pack."""
+    return load_pack("default").school
+
+
 @dataclass
 class Bench:
     """One school on one store. Events are kept here and their narrow rows in the store."""
@@ -53,10 +65,8 @@ class Bench:
 
     @classmethod
     def make(cls, urls: StoreUrls, rules: RuleSet | None = None) -> Bench:
-        migrate(urls.store, urls.keystore)
-        bench = cls(
-            open_store(urls.store, urls.keystore), rules or load_rules("default"), load_pack("default").school
-        )
+        migrated(urls.store, urls.keystore)
+        bench = cls(open_store(urls.store, urls.keystore), rules or default_rules(), default_school())
         with bench.store.write() as connection:
             row = {"school_id": SCHOOL, "name": "Westgate", "generation": 1, "time_zone": "Europe/London"}
             connection.execute(insert(tables.schools).values(**row, created_ms=0))

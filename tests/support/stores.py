@@ -1,10 +1,17 @@
-"""Databases for tests on either engine: `StoreUrls.of("sqlite" | "postgresql", tmp_path, request)`."""
+"""Databases for tests on either engine: `StoreUrls.of("sqlite" | "postgresql", tmp_path, request)`, then `migrated`."""
 
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
+import psycopg
 import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+from schoolkeeper_collector.store.migrate import upgrade
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
@@ -23,3 +30,50 @@ class StoreUrls:
             return cls(store=f"sqlite:///{folder}/collector.db", keystore=f"sqlite:///{folder}/keystore.db")
         server = request.getfixturevalue("postgres")
         return cls(store=server.new_database(), keystore=server.new_database())
+
+
+def migrated(store: str, keystore: str) -> None:
+    """What `migrate` makes of two empty databases, as copies of two that it made once in this process.
+
+    Tests of the migrations themselves call `migrate`.
+    """
+    for url, name in ((store, "main"), (keystore, "keystore")):
+        address = make_url(url)
+        if address.get_backend_name() == "sqlite":
+            assert address.database
+            Path(address.database).write_bytes(_sqlite(name))
+        else:
+            assert address.database
+            _copy_postgres(str(address.query["host"]), name, address.database)
+
+
+@cache
+def _sqlite(name: str) -> bytes:
+    """The one file that is left when the last connection closed: its write-ahead log is in it by then."""
+    with tempfile.TemporaryDirectory(prefix="sk-template-") as folder:
+        path = Path(folder) / "template.db"
+        upgrade(f"sqlite:///{path}", name)
+        assert [one.name for one in path.parent.iterdir()] == [path.name]
+        return path.read_bytes()
+
+
+@cache
+def _postgres(host: str, name: str) -> str:
+    """The name of a migrated database in the server behind this socket."""
+    template = f"migrated_{name}"
+    with _server(host) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(template)))
+    upgrade(f"postgresql+psycopg://postgres@/{template}?host={host}", name)
+    return template
+
+
+def _copy_postgres(host: str, name: str, database: str) -> None:
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+    template = _postgres(host, name)
+    with _server(host) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(database)))
+        connection.execute(copy.format(sql.Identifier(database), sql.Identifier(template)))
+
+
+def _server(host: str) -> "psycopg.Connection[tuple[object, ...]]":
+    return psycopg.connect(f"host={host} user=postgres dbname=postgres", autocommit=True)

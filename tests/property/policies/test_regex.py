@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schoolkeeper_policies.sigma.regex import Pattern, PatternRefused
+from support.work import lines_of
 
 ATOMS = st.sampled_from(
     ["a", "b", "c", ".", "[ab]", "[^a]", r"\d", r"\w", r"\.", "[a-c1]", "[^b-c]", r"[\d_]"]
@@ -62,7 +62,5 @@ def test_any_pattern_is_taken_or_refused_with_its_place(pattern: str, text: str)
 def test_no_pattern_is_slow_on_any_text(pattern: str) -> None:
     compiled = Pattern(pattern)
     texts = ["a" * 4_096, "a" * 4_095 + "!", "".join(chr(97 + i * i % 25) for i in range(4_096))]
-    started = time.perf_counter()
     for text in texts:
-        compiled.search(text)
-    assert time.perf_counter() - started < 3
+        assert lines_of(lambda text=text: compiled.search(text)) < 100 * len(text)  # type: ignore[misc]

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import random
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -14,6 +12,7 @@ from schoolkeeper_proto.matching import ApplicationTable, TableMistake, compile_
 from schoolkeeper_proto.model import DecisionKind, Place
 from schoolkeeper_proto.patterns import PatternMistake, PatternTree, matches_part
 from schoolkeeper_proto.policy import MatchBy, RuleMode
+from support.work import lines_of
 
 NOW = Circumstances(now_ms=1_795_428_000_000, place="on-site", groups=frozenset({"pupils"}))
 
@@ -181,9 +180,9 @@ def test_patterns(pattern: str, paths: dict[str, bool]) -> None:
 
 
 def test_a_pattern_that_would_take_for_ever_elsewhere_is_quick() -> None:
-    started = time.perf_counter()
-    assert not matches_part("a*" * 30 + "b", "a" * 250)
-    assert time.perf_counter() - started < 0.1
+    wild, part = "a*" * 30 + "b", "a" * 250
+    assert not matches_part(wild, part)
+    assert lines_of(lambda: matches_part(wild, part)) < 10 * len(wild) * len(part)
     with pytest.raises(PatternMistake, match="at most"):
         PatternTree([("/" + "a" * 2000, 1)])
 
@@ -197,16 +196,7 @@ def test_a_decision_does_not_depend_on_the_number_of_rules_that_do_not_concern_i
         ]
         return table(*exact, *wild)
 
-    def cost(compiled: ApplicationTable) -> float:
-        paths = [f"/usr/bin/program{number}" for number in range(2000)]
-        random.Random(1).shuffle(paths)
-        best = 1e9
-        for _ in range(5):
-            compiled._seen.clear()
-            started = time.perf_counter()
-            for path in paths:
-                compiled.decide(path, NOW)
-            best = min(best, time.perf_counter() - started)
-        return best
+    def work(compiled: ApplicationTable) -> int:
+        return lines_of(lambda: [compiled.decide(f"/usr/bin/program{n}", NOW) for n in range(100)])
 
-    assert cost(many(2000)) < 3 * cost(many(10))
+    assert work(many(2000)) == work(many(10))

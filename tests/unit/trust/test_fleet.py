@@ -19,13 +19,12 @@ from schoolkeeper_collector.devices.identity import RevocationList
 from schoolkeeper_collector.devices.refusals import Reason, Refused
 from schoolkeeper_collector.school.certificates import make_ca
 from schoolkeeper_collector.store.database import Store, open_store
-from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_collector.store.tables import certificates, devices, enrolments, ledger_queue
 from schoolkeeper_collector.store.tables import tokens as token_table
 from schoolkeeper_proto import enrolment_token, statements, wire
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.names import device_uri
-from support.stores import ENGINES, StoreUrls
+from support.stores import ENGINES, StoreUrls, migrated
 
 SCHOOL = "westgate.example"
 NOW_MS = 1_780_000_000_000
@@ -35,7 +34,7 @@ DAY_MS = 86_400_000
 @pytest.fixture(params=ENGINES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     urls = StoreUrls.of(request.param, tmp_path, request)
-    migrate(urls.store, urls.keystore)
+    migrated(urls.store, urls.keystore)
     opened = open_store(urls.store, urls.keystore)
     yield opened
     opened.close()
@@ -210,7 +209,7 @@ def test_a_bad_request_changes_nothing(
     from dataclasses import replace
 
     url = f"sqlite:///{tmp_path}/c.db", f"sqlite:///{tmp_path}/k.db"
-    migrate(*url)
+    migrated(*url)
     opened = open_store(*url)
     good = request_of(token(opened, uses=1))
     assert callable(break_it)

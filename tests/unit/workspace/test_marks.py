@@ -17,7 +17,7 @@ def suite(tmp_path: Path) -> Path:
     """A copy of the settings, the conftest and its helpers, with no test yet."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "tests" / "support").mkdir(parents=True)
-    for name in ("conftest.py", "support/requirements.py", "support/faults.py"):
+    for name in ("conftest.py", "support/requirements.py", "support/faults.py", "support/order.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
     shutil.copytree(ROOT / "tests" / "data", tmp_path / "tests" / "data")
     return tmp_path
