@@ -28,6 +28,7 @@ from schoolkeeper_collector.console.words import Language, load_languages
 from schoolkeeper_collector.incidents.case_file import CaseFile
 from schoolkeeper_collector.store import tables
 from schoolkeeper_collector.store.database import Store, open_store
+from schoolkeeper_proto.statements import Signer
 from support.detection import default_rules
 from support.stores import migrated
 
