@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
+from schoolkeeper_policies.cli import app as cli
 from schoolkeeper_policies.compile import compile_pack
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.detection.trial import run_tests
 from schoolkeeper_policies.parse import load_pack, pack_names
 from schoolkeeper_policies.problems import PolicyError
+from schoolkeeper_policies.subject import LoadedPack
+from schoolkeeper_policies.testing import run_policy_tests
 from schoolkeeper_proto.bundle import OpenBundle, open_bundle
 from schoolkeeper_proto.model import BODY_CLASSES, ImportedAlert, Unrecognised
 from schoolkeeper_proto.policy import MediaAccess
@@ -31,6 +35,32 @@ def test_rules_pass_their_own_tests(pack: str) -> None:
     count, failures = run_tests(load_rules(pack))
     assert not failures, "\n".join(str(failure) for failure in failures)
     assert count > 0
+
+
+def test_every_rule_of_the_default_pack_that_decides_has_tests_of_its_own() -> None:
+    held = LoadedPack.read("default")
+    count, failures = run_policy_tests(held, now_ms=1_795_000_000_000)
+    assert not failures, "\n".join(str(failure) for failure in failures)
+    decides = [*held.pack.applications, *held.pack.media, *held.pack.sites, *held.pack.network]
+    without = [rule.id for rule in (*decides, *held.pack.peripherals) if not rule.tests]
+    assert (without, count >= 2 * len(decides)) == ([], True)
+
+
+@pytest.mark.requirement("W-62")
+@pytest.mark.parametrize("pack", ["default", "tai-education-centre", "westgate-primary"])
+def test_a_notice_says_once_what_is_not_watched(pack: str) -> None:
+    group = load_pack(pack).groups[0].name
+    said = CliRunner().invoke(cli, ["notice", pack, "--group", group]).output
+    lines = said.partition("What is not watched")[2].partition("\n\nWhat ")[0].split("  * ")[1:]
+    assert "What is typed." in [line.strip() for line in lines]
+    assert "What you type" not in said
+    assert len(lines) == len(set(lines)) <= 7
+
+
+def test_writing_to_a_medium_is_not_told_as_a_refusal() -> None:
+    told = {kind.kind: kind.notice for kind in opened("default", "default").collection.kinds}
+    assert "refused" not in told["media.copy"]
+    assert "refused" in told["media.refused"]
 
 
 @pytest.mark.parametrize("pack", pack_names())
