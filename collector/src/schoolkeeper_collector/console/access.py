@@ -187,6 +187,9 @@ RIGHTS: tuple[Right, ...] = (
     Right(name="rehearsal", path="/changes/rehearsal", stages=_IN, roles=_ALL, sees=Sees.POLICY),
     Right(name="change-file", path="/changes/file", stages=_IN, roles=_ALL, sees=Sees.POLICY),
     Right(name="school-file", path="/changes/school", stages=_IN, roles=_ALL, sees=Sees.POLICY),
+    # Quiet isolations are shown to whoever holds their ground, and to nobody else.
+    Right(name="held", path="/held", stages=_IN, roles=_READERS, sees=Sees.FLEET),
+    Right(name="held-sheet", path="/held/{item}", stages=_IN, roles=_READERS, sees=Sees.FLEET),
     Right(
         name="change-signatures",
         path="/changes/signatures",

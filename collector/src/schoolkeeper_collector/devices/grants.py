@@ -22,6 +22,8 @@ from schoolkeeper_proto.codec import WireFormatError, decode, encode
 from schoolkeeper_proto.wire import GrantKind
 
 MAX_BYTES = 1 << 20
+_APPLIED = ("applied", "in-place", "on", "not-confirmed", "rolled-back", "failed")
+"""States of a device that took a grant and still has it, whatever became of it there."""
 
 
 class GrantError(Exception):
@@ -147,8 +149,8 @@ def list_grants(connection: Connection, school_id: str, now_ms: int) -> list[Gra
             statement=said,
             state=_state(said, now_ms, revoked=said.grant_id in revoked),
             created_ms=row.created_ms,
-            applied=counts.get((said.grant_id, "applied"), 0),
-            ended=counts.get((said.grant_id, "ended"), 0),
+            applied=sum(counts.get((said.grant_id, state), 0) for state in _APPLIED),
+            ended=sum(counts.get((said.grant_id, state), 0) for state in ("ended", "off")),
             refused=counts.get((said.grant_id, "refused"), 0),
         )
         for row, said in found

@@ -12,6 +12,8 @@ from schoolkeeper_proto import model, wire
 
 GRANT_ID_BYTES = 16
 _LATE_MS = 5 * 60_000
+_HELD = frozenset({"in-place", "on", "not-confirmed", "rolled-back", "failed", "off"})
+"""States of an isolation or a lost device, as event.proto names them."""
 
 
 def tell(connection: Connection, changes: Changes, device_no: int, event: model.Event, now_ms: int) -> None:
@@ -48,6 +50,9 @@ def tell(connection: Connection, changes: Changes, device_no: int, event: model.
         case model.GrantEnded() as ended:
             state = "refused" if ended.reason.startswith("refused") else "ended"
             _grant(changes, device_no, ended.grant_id, state, ended.reason, event)
+        case model.IsolationChanged() as held:
+            state = held.state if held.state in _HELD else "failed"
+            _grant(changes, device_no, held.grant_id, state, held.detail, event)
         case model.ExceptionRequested() as asked:
             _requested(connection, changes.school_id, device_no, event, asked, now_ms)
         case model.CommandResult() as result:

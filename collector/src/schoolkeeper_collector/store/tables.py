@@ -225,7 +225,7 @@ grant_states = Table(
     _school(),
     Column("grant_id", LargeBinary(16), nullable=False),
     Column("device_no", BigInteger, nullable=False),
-    # "applied", "ended" or "refused".
+    # "applied", "ended" or "refused"; of an isolation or a lost device also the states of IsolationChanged.
     Column("state", String(16), nullable=False),
     Column("reason", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),

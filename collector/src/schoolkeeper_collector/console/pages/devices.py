@@ -11,6 +11,7 @@ from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.faults import Fault
 from schoolkeeper_collector.console.fleet import Contact, Device, Fleet, load_fleet
 from schoolkeeper_collector.console.health import load_health
+from schoolkeeper_collector.console.pages import held
 from schoolkeeper_collector.incidents.model import AlertSummary, ItemState, SubjectKind
 from schoolkeeper_collector.store.tables import certificates, gaps
 
@@ -46,6 +47,7 @@ def device(call: Call) -> Response:
         certificate_until_ms=until,
         open_gaps=open_gaps,
         alerts=_alerts(call, shown),
+        held=[one for one in held.shown_to(call) if one.device_id == shown.device_id],
     )
 
 
