@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from schoolkeeper_policies.model.base import GroupName, Hex32, PeopleName, RuleId, Strict, Text
 
@@ -107,6 +107,34 @@ class SharedAccount(Strict):
     """Of those who use it."""
 
 
+class ChildAccount(Strict):
+    """An account that the school made for a child who is younger than its provider allows (W-46).
+
+    None is made without the leadership's record: an entry that lacks who approved it, when and why is a mistake.
+    """
+
+    provider: Text
+    """With whom the account is."""
+    age_limit: int = Field(ge=1, le=21)
+    """How old, in years, the provider wants its users to be."""
+    person: Text
+    """The child's id in the register, never a name."""
+    reason: Text
+    """What it is needed for."""
+    approved_by: Literal["head", "slt"]
+    """The role of the leadership that approved it."""
+    approved_on: date
+    """The day of the approval."""
+    review: date
+    """By when it is decided again, or the account goes."""
+
+    @model_validator(mode="after")
+    def _decided_again(self) -> Self:
+        if self.review <= self.approved_on:
+            raise ValueError("the review must be after the approval: give a later day")
+        return self
+
+
 class People(Strict):
     """Who uses the devices."""
 
@@ -116,6 +144,8 @@ class People(Strict):
     """Groups beside the built-in ones: pupils, staff, guests, eyfs, ks1, ks2, ks3+."""
     shared: tuple[SharedAccount, ...] = ()
     """Accounts of a whole class."""
+    child_accounts: tuple[ChildAccount, ...] = ()
+    """Accounts elsewhere, made by the school for children below the provider's age; kept here, in no bundle."""
 
 
 class Override(Strict):
