@@ -27,6 +27,9 @@ def main() -> int:
     parser.add_argument("which", nargs="*", metavar="agent|collector", help="which packages; both by default")
     parser.add_argument("--out", type=Path, default=DIST, help="where the .deb files go (dist/)")
     parser.add_argument("--version", help="instead of the one in pyproject.toml, to try an upgrade")
+    parser.add_argument(
+        "--quick", action="store_true", help="compress hardly at all: for a try, not for a release"
+    )
     parser.add_argument("--again", action="store_true", help="build even if nothing changed")
     given = parser.parse_args()
     if unknown := set(given.which) - set(PACKAGES):
@@ -40,7 +43,9 @@ def main() -> int:
         # Two builds in one checkout take turns, and the second finds the first one's work.
         with (CACHE / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            target, built = build(package, given.out, given.version or version_of(package), again=given.again)
+            target, built = build(
+                package, given.out, given.version or version_of(package), again=given.again, quick=given.quick
+            )
         shown = target.relative_to(ROOT) if target.is_relative_to(ROOT) else target
         print(
             f"  packages  {shown} ({target.stat().st_size / 1e6:.1f} MB){'' if built else ', unchanged'}",
@@ -49,14 +54,16 @@ def main() -> int:
     return 0
 
 
-def build(package: Package, out: Path, version: str, *, again: bool = False) -> tuple[Path, bool]:
+def build(
+    package: Package, out: Path, version: str, *, again: bool = False, quick: bool = False
+) -> tuple[Path, bool]:
     """Builds one package; returns its file and whether there was anything to do."""
     architecture = run("dpkg", "--print-architecture").strip()
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"{package.name}_{version}_{architecture}.deb"
     stamp = CACHE / f"{hashlib.sha256(str(target).encode()).hexdigest()[:16]}.inputs"
-    inputs = f"{hash_inputs(package)} {version}\n"
+    inputs = f"{hash_inputs(package)} {version}{' quick' if quick else ''}\n"
     if not again and target.is_file() and stamp.is_file() and stamp.read_text() == inputs:
         return target, False
     libraries = libraries_of(package.requirements)
@@ -65,8 +72,8 @@ def build(package: Package, out: Path, version: str, *, again: bool = False) -> 
         lay_out(package, libraries, tree, version=version, architecture=architecture)
         unfinished = Path(temporary) / target.name
         # -z1: a quarter of the default's time for a tenth more bytes. One thread: xz cuts blocks by their number.
-        pack = ("dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--threads-max=1", "--build")
-        run(*pack, str(tree), str(unfinished))
+        how = ("-Zgzip", "-z1") if quick else ("-Zxz", "-z1", "--threads-max=1")
+        run("dpkg-deb", "--root-owner-group", *how, "--build", str(tree), str(unfinished))
         shutil.copyfile(unfinished, target.with_suffix(".new"))
         target.with_suffix(".new").replace(target)
     stamp.write_text(inputs)
