@@ -24,7 +24,7 @@ import agent_stack
 import harness
 import stack
 from agent_stack import Agent
-from harness import Report, Row
+from harness import Accounts, Report, Row
 
 from support.fleet import school_week
 
@@ -45,9 +45,7 @@ def measure(report: Report, arguments: argparse.Namespace) -> None:
         agent_stack.prepared(collector, mount=True) as agent,
     ):
         agent.start()
-        for pid in agent.family():
-            account.add(pid)
-        time.sleep(arguments.settle)
+        settle(agent, account, arguments.settle)
         before = account.seconds()
         began = time.monotonic()
         while time.monotonic() - began < arguments.seconds:
@@ -84,6 +82,22 @@ def measure(report: Report, arguments: argparse.Namespace) -> None:
     )
     report.add(Row(goal="", what="the same as it was", ours=f"{total / seconds * 100:.3f} %", note=note))
     report.detail = {"total": total, "lasting": lasting, "slices": [str(piece) for piece in slices]}
+
+
+def settle(agent: Agent, account: Accounts, seconds: float) -> None:
+    """Wait, and take in what starts meanwhile: the exec responder comes up after the agent says that it is ready, and a
+    process that is started while its parent is being moved stays outside. Then the control group counted less than the
+    processes' own accounts (0.144 % beside 0.18 %).
+    """
+    until, inside = time.monotonic() + seconds, set[int]()
+    while time.monotonic() < until:
+        for pid in set(agent.family()) - inside:
+            try:
+                account.add(pid)
+            except OSError:
+                continue  # it ended meanwhile
+            inside.add(pid)
+        time.sleep(0.5)
 
 
 @dataclass(frozen=True, slots=True)
