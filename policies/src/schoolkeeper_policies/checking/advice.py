@@ -94,19 +94,28 @@ def _school(source: Source, file: model.PackFile, today: date) -> Iterator[Probl
 
 def _exceptions(files: list[File], today: date) -> Iterator[Problem]:
     for source, file in files:
-        for path, rule in rules_of(file):
-            for number, given in enumerate(rule.exceptions):
-                if given.until is not None and given.until < today:
-                    at: Path = (*path, "exceptions", number, "until")
-                    yield source.problem(
-                        at, f"the exception {given.id!r} ended on {given.until}", "take it out"
-                    )
+        for path, given in _excepted(file):
+            if given.until is not None and given.until < today:
+                yield source.problem(
+                    (*path, "until"), f"the exception {given.id!r} ended on {given.until}", "take it out"
+                )
         for number, override in enumerate(file.overrides):
             if override.review < today:
                 reason = (
                     f"the override {override.id!r} was to be decided again by {override.review}: it has ended"
                 )
                 yield source.problem(("overrides", number, "review"), reason, "decide again, or take it out")
+
+
+def _excepted(file: model.PackFile) -> Iterator[tuple[Path, model.RuleException | model.RowException]]:
+    """The exceptions of rules, and those that are kept at rows which no device sees."""
+    for path, rule in rules_of(file):
+        for number, given in enumerate(rule.exceptions):
+            yield (*path, "exceptions", number), given
+    for m, matrix in enumerate(file.matrices):
+        for r, row in enumerate(matrix.rows):
+            for number, kept in enumerate(row.exceptions):
+                yield ("matrices", m, "rows", r, "exceptions", number), kept
 
 
 def _open(files: list[File]) -> Iterator[Problem]:

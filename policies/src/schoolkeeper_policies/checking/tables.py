@@ -53,6 +53,9 @@ def _row(source: Source, path: Path, matrix: model.Matrix, row: model.Row, names
         if name not in names.rules:
             remedy = suggest(name, sorted(names.rules), "rules")
             yield source.problem((*path, "rules", number), f"there is no rule {name!r}", remedy)
+    if row.exceptions and (row.applications or row.sites or row.rules):
+        remedy = "write it as an exception of the rule that carries the row out, or grant it"
+        yield source.problem((*path, "exceptions"), f"devices keep the row {row.id}", remedy)
     for audience, answer in row.answers.items():
         at = (*path, "answers", audience)
         if audience not in names.audiences():

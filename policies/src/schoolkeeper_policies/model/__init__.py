@@ -27,7 +27,15 @@ from schoolkeeper_policies.model.collect import (
     Notice,
     PostureCheck,
 )
-from schoolkeeper_policies.model.matrices import Answer, Category, Matrix, OpenDecision, Permission, Row
+from schoolkeeper_policies.model.matrices import (
+    Answer,
+    Category,
+    Matrix,
+    OpenDecision,
+    Permission,
+    Row,
+    RowException,
+)
 from schoolkeeper_policies.model.pack import About, GrantBound, Pack, PackFile
 from schoolkeeper_policies.model.people import (
     AUDIENCES_OF,
@@ -104,6 +112,7 @@ __all__ = [
     "Register",
     "Role",
     "Row",
+    "RowException",
     "Rule",
     "RuleException",
     "RuleId",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from schoolkeeper_policies.model.base import PeopleName, RuleId, Strict, Text
 from schoolkeeper_policies.model.rules import Match, SitePattern, When
@@ -34,6 +34,29 @@ class Permission(Strict):
     """So long at most."""
     duties: tuple[Text, ...] = ("staff",)
     """Who may give it."""
+
+
+class RowException(Strict):
+    """What the leadership allowed although the row forbids it, for a while: a record, for no device sees it (W-51)."""
+
+    id: RuleId
+    """A name of its own."""
+    who: Text
+    """For whom: a class, a club, an id of the register."""
+    reason: Text
+    """What it is for."""
+    approved_by: Literal["head", "slt"]
+    """The role of the leadership that approved it."""
+    from_: date = Field(alias="from")
+    """Its first day."""
+    until: date
+    """Its last day."""
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.until < self.from_:
+            raise ValueError(f"the exception {self.id!r} ends before it begins: swap the days")
+        return self
 
 
 class Row(Strict):
@@ -72,6 +95,8 @@ class Row(Strict):
     """Category of the incident that a person reports."""
     statute: str = ""
     """The law that the school's table names."""
+    exceptions: tuple[RowException, ...] = ()
+    """Where no device sees it: what the leadership allowed, from which day to which."""
 
 
 class Matrix(Strict):
