@@ -1,8 +1,8 @@
 """Builds the Debian packages: `make packages`, or `build.py agent` for one. They land in dist/.
 
-Each package is one tree: our code and every library it needs under /usr/lib/<name>/lib, programs, a systemd unit,
-manual pages, default configuration. Two builds of the same sources give the same bytes; a build whose inputs did not
-change is not done again.
+Each package is one tree: our code and every library it needs under /usr/lib/<name>/lib, programs, manual pages; of a
+service its systemd unit and default configuration, too. Two builds of the same sources give the same bytes; a build
+whose inputs did not change is not done again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tree import lay_out
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("which", nargs="*", metavar="agent|collector", help="which packages; both by default")
+    parser.add_argument("which", nargs="*", metavar="|".join(PACKAGES), help="which packages; all by default")
     parser.add_argument("--out", type=Path, default=DIST, help="where the .deb files go (dist/)")
     parser.add_argument("--version", help="instead of the one in pyproject.toml, to try an upgrade")
     parser.add_argument(
@@ -82,8 +82,9 @@ def build(
 
 def hash_inputs(package: Package) -> str:
     """One hash over every file that the package is made from."""
-    folders = [ROOT / member / "src" for member in package.members] + [HERE]
+    folders = [ROOT / member / "src" for member in package.members] + [HERE / package.folder]
     paths = [path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts]
+    paths += HERE.iterdir()
     paths += [ROOT / member / "pyproject.toml" for member in package.members]
     paths += [ROOT / "packaging/requirements" / package.requirements, ROOT / "CHANGELOG.md"]
     digest = hashlib.sha256(sys.version.encode())
@@ -95,8 +96,8 @@ def hash_inputs(package: Package) -> str:
 
 
 def version_of(package: Package) -> str:
-    """The version in the member's pyproject.toml."""
-    with (ROOT / package.folder / "pyproject.toml").open("rb") as file:
+    """The version in the pyproject.toml of the package's own member, the last."""
+    with (ROOT / package.members[-1] / "pyproject.toml").open("rb") as file:
         return str(tomllib.load(file)["project"]["version"])
 
 

@@ -10,7 +10,7 @@ class Package:
     """One .deb.
 
     ``programs`` maps a place to the module whose ``main`` runs there; ``files`` maps a file of this package's folder
-    to its place on the device.
+    to its place on the device. ``service``: it has a unit, a configuration and maintainer scripts.
     """
 
     name: str
@@ -20,6 +20,7 @@ class Package:
     programs: tuple[tuple[str, str], ...]
     files: tuple[tuple[str, str], ...] = ()
     manuals: tuple[str, ...] = ()
+    service: bool = True
 
 
 PACKAGES = {
@@ -32,8 +33,8 @@ PACKAGES = {
         files=(
             ("schoolkeeper-session.desktop", "etc/xdg/autostart/schoolkeeper-session.desktop"),
             ("pam-config", "usr/share/pam-configs/schoolkeeper-agent"),
-        ),
             ("schoolkeeper-isolation.service", "lib/systemd/system/schoolkeeper-isolation.service"),
+        ),
         manuals=("schoolkeeper-agent.8",),
     ),
     "collector": Package(
@@ -44,18 +45,23 @@ PACKAGES = {
         programs=(
             ("usr/bin/schoolkeeper-collector", "schoolkeeper_collector.cli"),
             ("usr/bin/schoolkeeper-verify", "schoolkeeper_proto.verify"),
-            ("usr/bin/schoolkeeper-policy", "schoolkeeper_policies.cli"),
+        ),
+        manuals=("schoolkeeper-collector.8", "schoolkeeper-verify.1"),
+    ),
+    "officer": Package(
+        name="schoolkeeper-officer",
+        folder="officer",
+        members=("proto", "policies"),
+        requirements="officer.txt",
+        programs=(
             ("usr/bin/schoolkeeper-officer", "schoolkeeper_policies.officer.cli"),
+            ("usr/bin/schoolkeeper-policy", "schoolkeeper_policies.cli"),
         ),
-        manuals=(
-            "schoolkeeper-collector.8",
-            "schoolkeeper-verify.1",
-            "schoolkeeper-policy.1",
-            "schoolkeeper-officer.1",
-        ),
+        manuals=("schoolkeeper-officer.1", "schoolkeeper-policy.1"),
+        service=False,
     ),
 }
-"""``make packages`` builds both."""
+"""``make packages`` builds them all."""
 
 DROPPED_FROM_LIBRARIES = (
     # Installers' own notes: they name paths and times of the machine that built the package.

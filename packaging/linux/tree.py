@@ -1,4 +1,4 @@
-"""Lays out a package's tree: libraries, our code, programs, unit, manuals, configuration, control files."""
+"""Lays out a package's tree: libraries, our code, programs, manuals, control files; of a service its unit, too."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ def lay_out(package: Package, libraries: Path, tree: Path, *, version: str, arch
         _put(tree, place, text, mode=0o755)
     for name, place in package.files:
         _put(tree, place, (source / name).read_text())
-    unit = f"{package.name}.service"
-    _put(tree, f"lib/systemd/system/{unit}", (source / unit).read_text())
-    toml = f"{package.folder}.toml"
-    _put(tree, f"etc/schoolkeeper/{toml}", (source / toml).read_text())
+    if package.service:
+        unit = f"{package.name}.service"
+        _put(tree, f"lib/systemd/system/{unit}", (source / unit).read_text())
+        toml = f"{package.folder}.toml"
+        _put(tree, f"etc/schoolkeeper/{toml}", (source / toml).read_text())
     _documents(package, tree, version)
     _control(package, tree, version, architecture)
     _one_date(tree)
@@ -82,6 +83,8 @@ def _control(package: Package, tree: Path, version: str, architecture: str) -> N
         version=version, architecture=architecture, installed_size=size, maintainer=MAINTAINER
     )  # fmt: skip
     _put(tree, "DEBIAN/control", filled)
+    if not package.service:
+        return
     in_etc = sorted(f"/{path.relative_to(tree)}\n" for path in (tree / "etc").rglob("*") if path.is_file())
     _put(tree, "DEBIAN/conffiles", "".join(in_etc))
     for name in ("postinst", "prerm", "postrm"):

@@ -32,7 +32,12 @@ from support.school_stage import until
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 LINUX = REPOSITORY / "packaging/linux"
-NAMES = ("agent", "collector")
+NAMES = ("agent", "collector", "officer")
+PROGRAMS = {
+    "agent": ("schoolkeeper-agent",),
+    "collector": ("schoolkeeper-collector",),
+    "officer": ("schoolkeeper-officer", "schoolkeeper-policy"),
+}
 EXPOSURE_AT_MOST = {"agent": 3.8, "collector": 1.1}
 """What `systemd-analyze security` says today; a directive that gets lost raises it."""
 
@@ -104,11 +109,12 @@ def test_manual_pages_can_be_read_and_name_every_command(package: tuple[str, Pat
         done = subprocess.run(read, capture_output=True, text=True, check=True)
         assert done.stderr == ""
     text = "".join(gzip.decompress(page.read_bytes()).decode() for page in pages).replace("\\-", "-")
-    help_text = subprocess.run(
-        [REPOSITORY / f".venv/bin/schoolkeeper-{name}", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    for command in _commands(help_text):
-        assert re.search(rf"\b{command}\b", text), f"`{command}` is not in the manual page"
+    for program in PROGRAMS[name]:
+        help_text = _run(REPOSITORY / ".venv/bin" / program, "--help")
+        commands = _commands(help_text)
+        assert commands
+        for command in commands:
+            assert re.search(rf"\b{command}\b", text), f"`{program} {command}` is not in the manual page"
     if name == "collector":  # the agent prints its own: `schoolkeeper-agent settings`
         for setting in Settings.model_fields:
             assert re.search(rf"\b{setting}\b", text), f"{setting} is not in the manual page"
@@ -122,6 +128,10 @@ def test_units_are_sound_and_as_closed_as_they_were(package: tuple[str, Path], t
     need(tools=("systemd-analyze",))
     name, deb = package
     subprocess.run(["dpkg-deb", "--extract", deb, tmp_path], check=True)
+    if name == "officer":
+        assert not (tmp_path / "lib").exists(), "nothing of it runs in the background"
+        assert not (tmp_path / "etc").exists()
+        return
     unit = tmp_path / f"lib/systemd/system/schoolkeeper-{name}.service"
     said = _run("systemd-analyze", "verify", "--man=no", unit)
     assert [line for line in said.splitlines() if "is not executable: No such file" not in line] == []
@@ -129,6 +139,20 @@ def test_units_are_sound_and_as_closed_as_they_were(package: tuple[str, Path], t
     found = re.search(r"Overall exposure level .*: ([0-9.]+) ", rated)
     assert found
     assert float(found[1]) <= EXPOSURE_AT_MOST[name]
+
+
+def test_no_two_packages_hold_the_same_file() -> None:
+    """A technician may have all three on one machine; dpkg refuses the second owner of a file."""
+    need(tools=("dpkg-deb",))
+    owner: dict[str, str] = {}
+    for name in NAMES:
+        listed = _run("dpkg-deb", "--contents", debian_package(name)).splitlines()
+        files = [
+            line.split(maxsplit=5)[5].partition(" -> ")[0] for line in listed if not line.startswith("d")
+        ]
+        assert len(files) > 100
+        for file in files:
+            assert owner.setdefault(file, name) == name, f"{file} is in two packages"
 
 
 def _run(*command: str | Path) -> str:
@@ -242,6 +266,43 @@ def _serves(machine: Laptop) -> Callable[[], bool]:
     )
 
 
+_LOOK_AND_END = """
+import re, sys, urllib.request as u
+browser = u.build_opener(u.HTTPCookieProcessor())
+page = browser.open(sys.argv[1])
+print(re.search("<h1>(.*)</h1>", page.read().decode())[1])
+home = page.url
+print(browser.open(home + "passkey.js").headers["Content-Type"])
+origin = home.rsplit("/", 2)[0]
+browser.open(u.Request(home + "end", data=b"", headers={"Origin": origin}))
+"""
+
+
+def test_an_officer_works_on_a_machine_of_their_own(pupils_laptop: Laptop) -> None:
+    """No collector, no service, no rights: a person makes a key, checks a pack, opens the page. Purged, all is gone."""
+    install(pupils_laptop, debian_package("officer"))
+
+    def as_person(command: str) -> str:
+        return pupils_laptop.sh(f"runuser -u pupil -- sh -c 'cd && {command}'", 60).check()
+
+    new = "schoolkeeper-officer keys new dsl.key --officer dsl --duty safeguarding 2>&1"
+    words = "four quiet words here"
+    assert "duty        safeguarding" in as_person(f'printf "%s\\n%s\\n" "{words}" "{words}" | {new}')
+    assert as_person("schoolkeeper-officer keys ways dsl.key") == "passphrase\n"
+    assert as_person("schoolkeeper-policy check default").startswith("default: ")
+    pupils_laptop.put("/tmp/look.py", _LOOK_AND_END.encode(), 0o644)
+    as_person("(schoolkeeper-officer serve --key dsl.key >said 2>&1 &)")
+    until(lambda: "http://" in as_person("cat said"), 30, "the page's address")
+    address = re.search(r"http://localhost:\S+", as_person("cat said"))
+    assert address
+    shown = as_person(f"python3 -I /tmp/look.py {address[0]}").splitlines()
+    assert shown == ["What waits for your signature", "text/javascript; charset=utf-8"]
+    until(lambda: "Ended." in as_person("cat said"), 30, "the program ends")
+    pupils_laptop.sh("dpkg --purge schoolkeeper-officer").check()
+    left = "find / -xdev -path /proc -prune -o -name '*schoolkeeper*' -print | grep -v -e ^/root/ -e ^/home/ || true"
+    assert pupils_laptop.sh(left, 60).check() == ""
+
+
 def test_upgrade_goes_to_the_new_version(pupils_laptop: Laptop, agent_package: Path) -> None:
     install(pupils_laptop, agent_package)
     first = pupils_laptop.sh("systemctl show -P MainPID schoolkeeper-agent").out
@@ -260,4 +321,4 @@ def test_build_names_what_is_missing(tmp_path: Path) -> None:
         [python, LINUX / "build.py", "agnet"], capture_output=True, text=True, check=False, env={"PATH": ""}
     )
     assert done.returncode == 2
-    assert "no package agnet: there are agent, collector" in done.stderr
+    assert "no package agnet: there are agent, collector, officer" in done.stderr

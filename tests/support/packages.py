@@ -36,7 +36,7 @@ COLLECTOR_CODE = "/usr/lib/schoolkeeper-collector/lib/python3.11/site-packages"
 def debian_package(
     which: str, *, version: str = "", out: Path = KEPT, checkout: Path = REPOSITORY, quick: bool = False
 ) -> Path:
-    """The .deb of ``agent`` or ``collector``, built from this checkout or another.
+    """The .deb of ``agent``, ``collector`` or ``officer``, built from this checkout or another.
 
     As a release has it; ``quick``, and every other ``version``, is compressed less, which is most of a build's time.
     """
