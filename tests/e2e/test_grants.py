@@ -158,7 +158,7 @@ def slip_in(stage: Stage, said: wire.GrantStatement, *people: Person) -> None:
     import sqlite3
 
     data = encode(signed(said, *people))
-    with sqlite3.connect(stage.collector_state / "collector.db", timeout=10) as database:
+    with sqlite3.connect(stage.collector_state / "collector.db", timeout=60) as database:
         database.execute(
             "INSERT INTO grants (school_id, grant_id, grant_bytes, kind, created_ms, expires_ms)"
             " VALUES (?, ?, ?, ?, ?, ?)",

@@ -15,6 +15,7 @@ from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.tables import alerts, rollout_log, rollouts
 from schoolkeeper_proto import model
 from support.fleet.following import Follower
+from support.patience import PATIENCE
 from support.school_stage import BIN, Stage
 
 GROUP = "ks2-laptops"
@@ -57,11 +58,11 @@ async def following(stage: Stage, folder: Path) -> AsyncIterator[list[Follower]]
 
 
 async def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    for _ in range(int(seconds * 5)):
+    for _ in range(int(seconds * PATIENCE * 5)):
         if await asyncio.to_thread(condition):
             return
         await asyncio.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"not within {seconds * PATIENCE:.0f} s: {what}")
 
 
 def publish(stage: Stage, *options: str) -> None:

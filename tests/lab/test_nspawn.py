@@ -44,7 +44,7 @@ def test_screen_without_a_locker_does_not_count_as_locked(laptop: Laptop) -> Non
 def test_lock_signal_reaches_the_locker(laptop: Laptop) -> None:
     desktop = sign_in(laptop)
     laptop.sh(f"loginctl lock-session {desktop.session}").check()
-    desktop.wait_for("LockedHint", "yes", timeout=60)
+    desktop.wait_for("LockedHint", "yes")
     desktop.wait_for_grab()
 
 
@@ -77,7 +77,7 @@ def test_runs_the_agent_of_this_checkout(can_boot_laptops: None) -> None:
 def test_network_reaches_what_is_offered_and_nothing_else(network: LabNetwork) -> None:
     with socket.create_server(("127.0.0.1", 0)) as collector, Laptop(network=network) as laptop:
         network.offer(PORT, to=collector.getsockname()[1])
-        collector.settimeout(10)
+        collector.settimeout(60)
         ask = f"""python3 -c 'import socket; s = socket.create_connection(("{GATEWAY_ADDRESS}", %d), 2);
 s.sendall(b"hello"); print(s.recv(9))'"""
         laptop.sh(f"({ask % PORT}) >/run/answer 2>&1 &").check()

@@ -32,10 +32,10 @@ def start(laptop: VirtualLaptop, folder: Path, access: str) -> None:
     laptop.sh(
         f"(PYTHONDONTWRITEBYTECODE=1 {PYTHON} /run/media_script.py {access} >/run/said 2>&1 </dev/null &)"
     ).check()
-    until(laptop, "ready", timeout=90)
+    until(laptop, "ready")
 
 
-def until(laptop: VirtualLaptop, words: str, timeout: float = 60) -> float:
+def until(laptop: VirtualLaptop, words: str, timeout: float = 90) -> float:
     """Waits for a line with these words; returns the laptop's time since boot at which it was said."""
     deadline = time.monotonic() + timeout
     while True:
@@ -108,5 +108,5 @@ def test_encrypted_only_makes_a_plain_stick_read_only_and_leaves_a_luks_stick_al
 def test_a_clock_that_is_set_is_noticed_at_once(virtual_laptop: VirtualLaptop, tmp_path: Path) -> None:
     start(virtual_laptop, tmp_path, "block")
     virtual_laptop.sh("date -s '+2 hours' && sleep 0.3 && date -s '-2 hours'").check()
-    until(virtual_laptop, "clock.changed  7", timeout=20)
-    until(virtual_laptop, "clock.changed  -7", timeout=20)
+    until(virtual_laptop, "clock.changed  7")
+    until(virtual_laptop, "clock.changed  -7")

@@ -88,7 +88,7 @@ def test_encrypted_stick_is_opened_by_the_laptops_own_service(
 def test_reaches_the_collector_and_nothing_else(virtual_laptop: VirtualLaptop) -> None:
     connect = "python3 -c 'import socket; s = socket.create_connection((\"%s\", %d), 3); print(s.recv(7))'"
     with socket.create_server(("127.0.0.1", 0)) as collector:
-        collector.settimeout(20)
+        collector.settimeout(60)
         virtual_laptop.offer(PORT, to=collector.getsockname()[1])
         virtual_laptop.sh(f"({connect % (COLLECTOR_ADDRESS, PORT)}) >/run/answer 2>&1 &").check()
         connection, _ = collector.accept()
@@ -119,7 +119,7 @@ def test_what_was_flushed_survives_a_power_cut(virtual_laptop: VirtualLaptop, tm
 def test_screen_locks_here_too(virtual_laptop: VirtualLaptop) -> None:
     desktop = sign_in(virtual_laptop)
     virtual_laptop.sh(f"loginctl lock-session {desktop.session}").check()
-    desktop.wait_for("LockedHint", "yes", timeout=30)
+    desktop.wait_for("LockedHint", "yes")
     desktop.wait_for_grab()
 
 

@@ -82,7 +82,7 @@ class CollectorProcess:
     def health(self, path: str = "/healthz") -> tuple[int, str]:
         try:
             with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.ports['health']}{path}", timeout=5
+                f"http://127.0.0.1:{self.ports['health']}{path}", timeout=30
             ) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:

@@ -137,6 +137,7 @@ def new_bench(
         secure=secure,
         fixes={"updates": "Install the updates that wait."},
         state_dir=state_dir,
+        lesson_signer=lesson_signer,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendering, "load_languages", languages)
@@ -189,4 +190,4 @@ def served(app: Starlette) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)

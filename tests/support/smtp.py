@@ -90,4 +90,4 @@ def smtp_sink() -> Iterator[Sink]:
             yield sink
         finally:
             server.shutdown()
-            thread.join(5)
+            thread.join(60)

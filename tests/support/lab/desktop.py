@@ -41,7 +41,7 @@ sys.exit(0 if x.XGrabKeyboard(display, root, 1, ASYNC, ASYNC, NOW) == ALREADY_GR
 class Machine(Protocol):
     """What both laptops can do."""
 
-    def sh(self, command: str, timeout: float = 30) -> Result: ...
+    def sh(self, command: str, timeout: float = 120) -> Result: ...
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None: ...
 
@@ -59,7 +59,7 @@ class Desktop:
         shown = self.machine.sh(f"loginctl show-session {self.session}").check()
         return dict(line.partition("=")[::2] for line in shown.splitlines())
 
-    def wait_for(self, name: str, value: str, timeout: float = 15) -> float:
+    def wait_for(self, name: str, value: str, timeout: float = 90) -> float:
         """Seconds until logind shows the property with this value.
 
         Raises:
@@ -74,7 +74,7 @@ class Desktop:
             time.sleep(_POLL)
         return time.monotonic() - started
 
-    def run(self, command: str, timeout: float = 30) -> Result:
+    def run(self, command: str, timeout: float = 120) -> Result:
         """Run a command on the screen, as the person, but outside of the session's own unit."""
         return self.machine.sh(f"runuser -u {self.user} -- env DISPLAY={DISPLAY} {command}", timeout)
 
@@ -82,7 +82,7 @@ class Desktop:
         """Whether a program has the keyboard to itself, as a locker must."""
         return self.run(f"python3 {_GRAB}").rc == 0
 
-    def wait_for_grab(self, timeout: float = 15) -> None:
+    def wait_for_grab(self, timeout: float = 90) -> None:
         """Until a locker holds the keyboard: logind's hint is set as it starts, it has the keyboard a moment later.
 
         Raises:
@@ -129,7 +129,7 @@ def sign_in(machine: Machine, *, user: str = PUPIL, locker: bool = True) -> Desk
     return desktop
 
 
-def _wait_for_session(machine: Machine, user: str, timeout: float = 20) -> str:
+def _wait_for_session(machine: Machine, user: str, timeout: float = 90) -> str:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         listed = json.loads(machine.sh("loginctl list-sessions --output=json").out or "[]")
@@ -140,7 +140,7 @@ def _wait_for_session(machine: Machine, user: str, timeout: float = 20) -> str:
     raise LabError(f"no session of {user} appeared in logind within {timeout:.0f} s")
 
 
-def _wait_for_screen(desktop: Desktop, locker: bool, timeout: float = 20) -> None:
+def _wait_for_screen(desktop: Desktop, locker: bool, timeout: float = 90) -> None:
     wanted = "xset q >/dev/null 2>&1" + (" && pgrep -x xss-lock >/dev/null" if locker else "")
     deadline = time.monotonic() + timeout
     while desktop.run(f"sh -c '{wanted}'").rc != 0:

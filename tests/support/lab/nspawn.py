@@ -25,7 +25,7 @@ from support.lab.network import LabNetwork
 from support.lab.tree import laptop_tree
 
 TOOLS = ("systemd-nspawn", "nsenter", "unshare", "ip")
-_BOOT_TIMEOUT = 30.0
+_BOOT_TIMEOUT = 120.0
 _STOP_TIMEOUT = 15.0
 _POLL = 0.03
 
@@ -78,7 +78,7 @@ class Laptop:
         """This machine's process id of the laptop's systemd."""
         return self._leader
 
-    def sh(self, command: str, timeout: float = 30, *, user: str = "root", stdin: bytes = b"") -> Result:
+    def sh(self, command: str, timeout: float = 120, *, user: str = "root", stdin: bytes = b"") -> Result:
         """Run a shell command inside, outside of every unit and session.
 
         Raises:
@@ -103,7 +103,7 @@ class Laptop:
 
     def get(self, path: str) -> bytes:
         """Read a file inside."""
-        done = subprocess.run(self._entering("cat", "--", path), capture_output=True, timeout=30, check=False)
+        done = subprocess.run(self._entering("cat", "--", path), capture_output=True, timeout=120, check=False)
         if done.returncode != 0:
             raise LabError(f"no {path} in the laptop: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout

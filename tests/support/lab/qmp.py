@@ -8,7 +8,7 @@ from typing import Any
 
 from support.lab.cache import LabError
 
-_CONNECT_TIMEOUT = 10.0
+_CONNECT_TIMEOUT = 60.0
 
 
 def connect(path: Path, timeout: float = _CONNECT_TIMEOUT) -> socket.socket:

@@ -26,7 +26,7 @@ COLLECTOR_ADDRESS = "10.0.2.100"
 """Where the laptop finds what ``offer`` offers."""
 
 _LAPTOP_ADDRESS = "10.0.2.15"
-_DEVICE_TIMEOUT = 30.0
+_DEVICE_TIMEOUT = 60.0
 _POLL = 0.05
 
 
@@ -66,7 +66,7 @@ class VirtualLaptop:
         self.cut_power()
         self._stack.close()
 
-    def sh(self, command: str, timeout: float = 60, *, user: str = "root", stdin: bytes = b"") -> Result:
+    def sh(self, command: str, timeout: float = 120, *, user: str = "root", stdin: bytes = b"") -> Result:
         """Run a shell command inside. What it leaves running must not hold its output open.
 
         Raises:

@@ -103,7 +103,7 @@ def test_whoever_waits_is_woken_by_an_item_and_by_the_end() -> None:
     thread.start()
     waitlist.put(7, object(), large=False)
     waitlist.close()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert found == [7]
 

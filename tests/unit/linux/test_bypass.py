@@ -117,7 +117,7 @@ async def _watch(sensor: BypassSensor, steps: list[tuple[Callable[[], None], str
         for number, (act, wanted) in enumerate(steps, start=1):
             await asyncio.sleep(0.2)
             act()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(seen) < number:  # noqa: ASYNC110 - a real sensor, waited for
                     await asyncio.sleep(0.05)
             assert seen[-1].technique == wanted, seen

@@ -41,7 +41,7 @@ class Browser:
     def ask(
         self, method: str, path: str, body: bytes = b"", **headers: str
     ) -> tuple[int, dict[str, str], str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.guard.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.guard.port, timeout=60)
         sent = {"Cookie": self.cookie, "Host": self.server.guard.host} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
@@ -199,7 +199,7 @@ def test_it_ends_when_it_is_left_alone(key: Path, tmp_path: Path, monkeypatch: p
     server = OfficerServer(Desk(key), idle_seconds=0.5)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     server.close()
 
@@ -207,7 +207,7 @@ def test_it_ends_when_it_is_left_alone(key: Path, tmp_path: Path, monkeypatch: p
 def test_it_ends_from_the_page(browser: Browser) -> None:
     browser.enter()
     assert "Ended" in browser.post("end", {})[2]
-    assert browser.server.ended.wait(5)
+    assert browser.server.ended.wait(60)
 
 
 def test_the_key_page_refuses_with_words_and_leaves_the_file_as_it_was(browser: Browser, key: Path) -> None:
@@ -237,7 +237,7 @@ def test_both_loopback_addresses_are_taken_so_that_nobody_else_answers_for_local
     browser.enter()
     address = ("::1", browser.server.guard.port)
     try:
-        connection = socket.create_connection(address, timeout=20)
+        connection = socket.create_connection(address, timeout=60)
     except OSError as error:
         pytest.skip(f"this machine has no IPv6 loopback: {error}")
     with connection:

@@ -141,7 +141,7 @@ def test_the_console_shows_the_packs_own_remedies(tmp_path: Path, monkeypatch: p
     watch = threading.Thread(target=console.end_with_pack, args=(server, school.folder, 0.01))
     watch.start()
     published(school, "default")
-    watch.join(10)
+    watch.join(60)
     assert server.should_exit, "started again, it shows the new pack's"
     school.close()
 
