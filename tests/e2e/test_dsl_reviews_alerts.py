@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyotp
 import pytest
 
-from support.browser import accessibility_faults, chromium, visitor
+from support.browser import accessibility_faults, chromium, first_sign_in, visitor
 from support.school_stage import BIN, Stage, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-OWN_PASSWORD = "three random words"
 
 
 @pytest.fixture
@@ -49,24 +47,6 @@ def school(tmp_path: Path) -> Iterator[School]:
         yield made
     finally:
         made.close()
-
-
-def first_sign_in(page: Any, login: str, password: str) -> None:
-    """As a person does it once: password, second factor from the page, a password of one's own."""
-    page.goto("/sign-in")
-    page.fill("#login", login)
-    page.fill("#password", password)
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/sign-in/set-up*")
-    key = page.inner_text(".sk-key").replace(" ", "")
-    page.fill("#code", pyotp.TOTP(key).now())
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/password*")
-    page.fill("#old", password)
-    page.fill("#new", OWN_PASSWORD)
-    page.fill("#again", OWN_PASSWORD)
-    page.keyboard.press("Enter")
-    page.wait_for_selector("text=Sign out")
 
 
 def check_the_proof(page: Any, folder: Path) -> None:

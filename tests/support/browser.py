@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 
+OWN_PASSWORD = "three random words"
 CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(__file__).resolve().parents[1] / "data/axe/axe.min.js"
 _ARGUMENTS = (
@@ -71,3 +73,21 @@ def accessibility_faults(page: Any) -> list[str]:
         f"{page.url}: {fault['id']} ({fault['impact']}): {fault['help']}: {fault['nodes'][0]['html'][:160]}"
         for fault in found["violations"]
     ]
+
+
+def first_sign_in(page: Any, login: str, password: str) -> None:
+    """As a person does it once: password, second factor from the page, a password of one's own."""
+    page.goto("/sign-in")
+    page.fill("#login", login)
+    page.fill("#password", password)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sign-in/set-up*")
+    key = page.inner_text(".sk-key").replace(" ", "")
+    page.fill("#code", pyotp.TOTP(key).now())
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/password*")
+    page.fill("#old", password)
+    page.fill("#new", OWN_PASSWORD)
+    page.fill("#again", OWN_PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Sign out")

@@ -108,11 +108,15 @@ def _windows(when: model.When, school: model.School) -> Iterator[policy.TimeWind
     hours: list[model.Hours] = [*when.times, *(school.hours if when.school_hours else ())]
     hours += [period for period in school.timetable if in_periods(period, when.periods)]
     for window in hours:
-        yield policy.TimeWindow(
-            weekdays=sum(1 << model.WEEKDAYS.index(day) for day in set(window.days)),
-            from_minute=model.minute_of(window.from_),
-            to_minute=model.minute_of(window.to),
-        )
+        yield window_of(window)
+
+
+def window_of(hours: model.Hours) -> policy.TimeWindow:
+    return policy.TimeWindow(
+        weekdays=sum(1 << model.WEEKDAYS.index(day) for day in set(hours.days)),
+        from_minute=model.minute_of(hours.from_),
+        to_minute=model.minute_of(hours.to),
+    )
 
 
 def in_periods(period: model.Period, names: tuple[str, ...]) -> bool:

@@ -8,7 +8,14 @@ from datetime import date
 from typing import TypeVar
 
 from schoolkeeper_policies import model
-from schoolkeeper_policies.applies import Target, applicability, concerns, lifted_rules, school_hours
+from schoolkeeper_policies.applies import (
+    Target,
+    applicability,
+    concerns,
+    lifted_rules,
+    school_hours,
+    window_of,
+)
 from schoolkeeper_policies.matrices import expand
 from schoolkeeper_policies.people import named_groups, people_section
 from schoolkeeper_policies.registers import Register
@@ -105,7 +112,7 @@ def _optional(
     if peripherals := tuple(_peripheral(rule, target) for rule in _of(pack.peripherals, target)):
         yield policy.PeripheralsSection(rules=peripherals)
     if grants:
-        yield policy.GrantsSection(bounds=tuple(_bound(bound) for bound in grants))
+        yield policy.GrantsSection(bounds=tuple(_bound(bound, pack.school) for bound in grants))
 
 
 def _text(rule: model.Rule) -> policy.RuleText:
@@ -259,13 +266,15 @@ def _peripheral(rule: model.PeripheralRule, target: Target) -> policy.Peripheral
     )
 
 
-def _bound(bound: model.GrantBound) -> policy.GrantBound:
+def _bound(bound: model.GrantBound, school: model.School) -> policy.GrantBound:
     return policy.GrantBound(
         kind=bound.kind,
         rule_ids=bound.rules,
         max_seconds=bound.max_minutes * 60,
         duties=bound.duties,
         two_person=bound.two_persons,
+        console=tuple(window_of(hours) for hours in bound.console),
+        time_zone=school.time_zone if bound.console else "",
     )
 
 

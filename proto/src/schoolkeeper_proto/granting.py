@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from schoolkeeper_proto import policy, statements, trust, wire
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.codec import WireFormatError, decode
+from schoolkeeper_proto.conditions import ConditionMistake, ZoneClock
 from schoolkeeper_proto.granted import rules_of
 from schoolkeeper_proto.matching import STRICTNESS, TableMistake, compile_applications
 from schoolkeeper_proto.wire import GrantKind
@@ -30,6 +31,8 @@ CONFINING = frozenset({GrantKind.ISOLATE, GrantKind.LOST})
 MODES = ("", "observe", "warn")
 _MINUTE, _DAY = 60, 86_400
 _SCHOOL_YEAR = 400 * _DAY
+CONSOLE = "the collector's console"
+"""What the collector's command key is called among those who sign."""
 SECONDS: dict[GrantKind, tuple[int, int]] = {
     GrantKind.OBSERVE: (_MINUTE, 30 * _DAY),
     GrantKind.EXCEPTION: (_MINUTE, _SCHOOL_YEAR),
@@ -56,6 +59,8 @@ class Officer:
     key: bytes
     duty: trust.Duty | None = None
     titles: tuple[str, ...] = ()
+    console: bool = False
+    """No person: the collector's command key, which opens lessons within bounds that name the console, and no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,10 @@ def officers_of(root: trust.RootView, keys: policy.KeyStatement) -> tuple[Office
             found[one.signing_key] = Officer(
                 officer_id=one.officer_id, key=one.signing_key, titles=one.duties
             )
+    for command in keys.command_keys:
+        # A key of a person's is that person's.
+        if command.public_key not in found:
+            found[command.public_key] = Officer(officer_id=CONSOLE, key=command.public_key, console=True)
     return tuple(found.values())
 
 
@@ -179,7 +188,7 @@ def forbidden(kind: GrantKind, ground: Ground) -> frozenset[str]:
     return frozenset(
         rule_id
         for rule_id in ground.rules
-        if any(not b.max_seconds and b.kind == kind and _covers(b, rule_id, ground) for b in ground.bounds)
+        if any(not b.max_seconds and b.kind == kind and covers(b, rule_id, ground) for b in ground.bounds)
     )
 
 
@@ -287,7 +296,7 @@ def _check_rules(statement: wire.GrantStatement, ground: Ground) -> None:
 def _meant_for_lessons(rule_id: str, ground: Ground) -> bool:
     """The policy itself names the rule as one that a lesson opens, as a table's 'with staff permission' does."""
     lessons = (b for b in ground.bounds if b.kind == GrantKind.LESSON and b.rule_ids and b.max_seconds)
-    return any(_covers(bound, rule_id, ground) for bound in lessons)
+    return any(covers(bound, rule_id, ground) for bound in lessons)
 
 
 def _check_signers(
@@ -299,6 +308,11 @@ def _check_signers(
 ) -> tuple[Officer, ...]:
     if not signers:
         raise _No("the grant is signed by none of the school's officers")
+    people = tuple(officer for officer in signers if not officer.console)
+    if not people:
+        _check_console(statement, ground, payload, held)
+        return signers[:1]
+    signers = people
     loosens = statement.kind in LOOSER or any(
         held.get(ended) in STRICTER for ended in payload.grant_ids if statement.kind is GrantKind.REVOKE
     )
@@ -348,6 +362,60 @@ def _with_ground(
     )
 
 
+def _check_console(
+    statement: wire.GrantStatement,
+    ground: Ground,
+    payload: policy.GrantPayload,
+    held: Mapping[bytes, GrantKind],
+) -> None:
+    """The collector's key alone: a lesson within a bound that names the console, and the end of lessons."""
+    if statement.kind is GrantKind.REVOKE:
+        if all(held.get(ended) is GrantKind.LESSON for ended in payload.grant_ids):
+            return
+        raise _No("signed by the collector alone, which can end lessons and nothing else")
+    if statement.kind is not GrantKind.LESSON:
+        raise _No(
+            f"signed by the collector alone, which opens lessons and no grant of the kind {statement.kind}"
+        )
+    _check_most(statement, ground)
+    seconds = length_seconds(statement)
+    mine = [b for b in ground.bounds if b.kind == GrantKind.LESSON and b.console and not b.two_person]
+    for rule_id in _concerned(statement, ground):
+        covering = [b for b in mine if covers(b, rule_id, ground)]
+        if not covering:
+            raise _No(
+                f"signed by the collector alone: no bound lets staff open the rule {rule_id!r} on the console"
+            )
+        longest = max(b.max_seconds for b in covering)
+        if seconds > longest:
+            raise _No(
+                f"on the console the rule {rule_id!r} is opened for {_words(longest)} at most, not {_words(seconds)}"
+            )
+        if not any(seconds <= b.max_seconds and _within(b, statement) for b in covering):
+            raise _No(f"the rule {rule_id!r} is not opened on the console at these hours")
+
+
+def _within(bound: policy.GrantBound, statement: wire.GrantStatement) -> bool:
+    """Whether the grant, from its first to its last moment, lies within one window of one day."""
+    clock = ZoneClock()
+    try:
+        begin, end = (
+            at + clock.offset_ms(bound.time_zone, at)
+            for at in (statement.not_before_unix_ms, statement.expires_unix_ms)
+        )
+    except ConditionMistake as mistake:
+        raise _No(str(mistake)) from mistake
+    day, since = divmod(begin, _DAY * 1000)
+    until = end - day * _DAY * 1000
+    weekday = (day + 3) % 7  # 1970 began on a Thursday
+    return any(
+        window.weekdays >> weekday & 1
+        and window.from_minute * _MINUTE * 1000 <= since
+        and until <= window.to_minute * _MINUTE * 1000
+        for window in bound.console
+    )
+
+
 def _one(statement: wire.GrantStatement, signers: tuple[Officer, ...], ground: Ground) -> tuple[Officer, ...]:
     for officer in signers:
         if officer.duty is not None or any(
@@ -361,7 +429,7 @@ def _check_most(statement: wire.GrantStatement, ground: Ground) -> None:
     """Bounds that ask for two people also say how long those may."""
     for bound in ground.bounds:
         if bound.two_person and bound.max_seconds and bound.kind == statement.kind:
-            concerned = [r for r in _concerned(statement, ground) if _covers(bound, r, ground)]
+            concerned = [r for r in _concerned(statement, ground) if covers(bound, r, ground)]
             if concerned and length_seconds(statement) > bound.max_seconds:
                 raise _No(
                     f"for the rule {concerned[0]!r} the policy allows {_words(bound.max_seconds)} at most, "
@@ -382,7 +450,7 @@ def _bound_for(officer: Officer, statement: wire.GrantStatement, ground: Ground)
     if not statement.rule_ids and not any("*" in bound.rule_ids for bound in mine):
         return False  # everything is more than each rule: what no rule names is opened, too
     return bool(mine) and all(
-        any(_covers(bound, rule_id, ground) for bound in mine) for rule_id in _concerned(statement, ground)
+        any(covers(bound, rule_id, ground) for bound in mine) for rule_id in _concerned(statement, ground)
     )
 
 
@@ -395,7 +463,8 @@ def _may(bound: policy.GrantBound, officer: Officer) -> bool:
     return not bound.duties or bool({*officer.titles, str(officer.duty)} & set(bound.duties))
 
 
-def _covers(bound: policy.GrantBound, rule_id: str, ground: Ground) -> bool:
+def covers(bound: policy.GrantBound, rule_id: str, ground: Ground) -> bool:
+    """Whether a bound is about this rule."""
     if not bound.rule_ids:
         facts = ground.rules.get(rule_id)
         return facts is not None and not facts.safeguarding

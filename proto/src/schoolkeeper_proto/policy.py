@@ -423,6 +423,9 @@ class GrantBound:
     max_seconds: int = 0
     duties: tuple[str, ...] = ()
     two_person: bool = False
+    console: tuple[TimeWindow, ...] = ()
+    """Of a lesson: in these windows the collector's command key may sign it, for staff who ask on the console."""
+    time_zone: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,11 @@ def medium(id_: str, access: str, more: str = "") -> str:
          "decided_by: dsl, review: 2027-01-01}]\n" + APPS + app(), "unknown key 'reason'; did you mean 'reason_hash'?"),
         ("grants: [{kind: lesson, rules: ['z.*'], max_minutes: 5, duties: [staff]}]\n" + APPS + app(),
          "no rule is called 'z.*'"),
+        *((f"grants: [{{kind: {kind}, {more}max_minutes: 5, duties: [staff], "
+           "console: [{days: [monday], from: '09:00', to: '10:00'}]}]\n" + APPS + app(),
+           "only a lesson that names its rules is opened on the console")
+          for kind, more in (("observe", "rules: [a.b], "), ("lesson", ""),
+                             ("lesson", "rules: [a.b], two_persons: true, "))),
         # nothing said
         ("sites: [{id: s, description: d, why: w, resolution: r, decision: block}]\n", "the rule 's' names no site"),
         ("browser: [{id: s, description: d, why: w, resolution: r}]\n", "the rule 's' sets nothing; add one of"),

@@ -243,6 +243,13 @@ def test_grants_sites_and_categories() -> None:
     assert only(grants(), grants(two_person=True)).direction is Direction.STRICTER
     assert only(grants(), replace(EMPTY, grants=policy.GrantsSection())).direction is Direction.STRICTER
     assert only(EMPTY, grants()).weakens_safeguarding
+    hours = policy.TimeWindow(weekdays=31, from_minute=540, to_minute=900)
+    on_console = grants(console=(hours,), time_zone="Europe/London")
+    opened = only(grants(), on_console)
+    assert (opened.direction, opened.weakens_safeguarding) == (Direction.WEAKER, True)
+    assert "any member of staff on the console" in opened.after
+    assert only(on_console, grants()).direction is Direction.STRICTER
+    assert only(on_console, grants(console=(hours,), time_zone="Asia/Tokyo")).weakens_safeguarding
     site = policy.Site(name="main", kinds_needed=1)
     assert only(EMPTY, replace(EMPTY, sites=policy.SitesSection(sites=(site,)))).weakens_safeguarding
 

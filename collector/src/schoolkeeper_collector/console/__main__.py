@@ -89,7 +89,7 @@ def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.
     host, port = split_address(settings.console_listen)
     secure = not is_loopback(host)
     pack = pack_in_force(settings.state_dir)
-    fixes = {check.check: check.fix for check in load_pack(pack).posture}
+    fixes = {str(check.check): check.fix for check in load_pack(pack).posture}
     options = options_of(
         store,
         console_key=keys.console_key,
@@ -98,6 +98,7 @@ def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.
         state_dir=settings.state_dir,
         inventory_stale_days=settings.inventory_stale_days,
         ledger_key=keys.ledger_public[0],
+        lesson_signer=keys.command,
     )
     cases = CaseFile(
         store,

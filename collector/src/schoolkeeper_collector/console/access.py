@@ -21,6 +21,8 @@ class Role(StrEnum):
     CHAIR = "chair"
     """Of the governors: items about the only head, and nothing else."""
     TECHNICIAN = "technician"
+    STAFF = "staff"
+    """A teacher: opens lessons, and sees nothing of any case. No item waits for this role."""
 
 
 AUDIENCE = {
@@ -51,6 +53,7 @@ class Sees(StrEnum):
     WRITES_ONLY = "takes an entry and shows nothing of any case"
     COUNTS = "how many devices would have reached somebody today, and nothing of any"
     REQUESTS = "requests for an exception: device, rule and reason, and nobody's name"
+    LESSONS = "which lesson is open for which group until when, and who opened it"
     FLEET = "devices and the collector's health, and nothing from a case"
     POLICY = "changes of policy, who signed them and why, and nothing from a case"
 
@@ -81,6 +84,7 @@ _EVERYBODY = frozenset(Role)
 _ALL = frozenset({Role.DSL, Role.HEAD, Role.TECHNICIAN})
 _READERS = frozenset({Role.DSL, Role.HEAD, Role.CHAIR, Role.TECHNICIAN})
 _SAFEGUARDING = frozenset({Role.DSL, Role.HEAD, Role.CHAIR})
+_TEACHING = frozenset({Role.STAFF, Role.DSL, Role.HEAD})
 _TECHNICAL = frozenset({Role.TECHNICIAN})
 _BOTH = ("GET", "POST")
 _POST = ("POST",)
@@ -110,7 +114,7 @@ RIGHTS: tuple[Right, ...] = (
         sees=Sees.OWN_ACCOUNT,
     ),
     # The front page: the queue of the viewer's own items; the technician's has the devices beside it.
-    Right(name="front", path="/", stages=_IN, roles=_READERS, sees=Sees.OWN_ITEMS),
+    Right(name="front", path="/", stages=_IN, roles=_EVERYBODY, sees=Sees.OWN_ITEMS),
     Right(name="queue", path="/queue", stages=_IN, roles=_READERS, sees=Sees.OWN_ITEMS, live=True),
     Right(name="reach", path="/reach", stages=_IN, roles=_SAFEGUARDING, sees=Sees.COUNTS, live=True),
     Right(name="live", path="/live", stages=_IN, roles=_READERS, sees=Sees.NOTHING, live=True),
@@ -183,13 +187,13 @@ RIGHTS: tuple[Right, ...] = (
     ),
     Right(name="devices", path="/devices", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
     Right(name="device", path="/devices/{item}", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
+    # Quiet isolations are shown to whoever holds their ground, and to nobody else.
+    Right(name="held", path="/held", stages=_IN, roles=_READERS, sees=Sees.FLEET),
+    Right(name="held-sheet", path="/held/{item}", stages=_IN, roles=_READERS, sees=Sees.FLEET),
     Right(name="changes", path="/changes", stages=_IN, roles=_ALL, sees=Sees.POLICY),
     Right(name="rehearsal", path="/changes/rehearsal", stages=_IN, roles=_ALL, sees=Sees.POLICY),
     Right(name="change-file", path="/changes/file", stages=_IN, roles=_ALL, sees=Sees.POLICY),
     Right(name="school-file", path="/changes/school", stages=_IN, roles=_ALL, sees=Sees.POLICY),
-    # Quiet isolations are shown to whoever holds their ground, and to nobody else.
-    Right(name="held", path="/held", stages=_IN, roles=_READERS, sees=Sees.FLEET),
-    Right(name="held-sheet", path="/held/{item}", stages=_IN, roles=_READERS, sees=Sees.FLEET),
     Right(
         name="change-signatures",
         path="/changes/signatures",
@@ -208,6 +212,15 @@ RIGHTS: tuple[Right, ...] = (
         roles=_TECHNICAL,
         sees=Sees.FLEET,
     ),
+    Right(name="lessons", path="/lessons", methods=_BOTH, stages=_IN, roles=_TEACHING, sees=Sees.LESSONS),
+    Right(
+        name="lesson-end",
+        path="/lessons/{item}/end",
+        methods=_POST,
+        stages=_IN,
+        roles=_TEACHING,
+        sees=Sees.LESSONS,
+    ),
     Right(name="requests", path="/requests", stages=_IN, roles=_ALL, sees=Sees.REQUESTS),
     Right(
         name="request-decide",
@@ -220,8 +233,8 @@ RIGHTS: tuple[Right, ...] = (
     # The policy in force for devices without our agent, and what other systems tell of those.
     Right(name="platforms", path="/platforms", stages=_IN, roles=_TECHNICAL, sees=Sees.POLICY),
     Right(name="platform-files", path="/platforms/{item}", stages=_IN, roles=_TECHNICAL, sees=Sees.POLICY),
-    Right(name="notices", path="/notices", stages=_IN, roles=_READERS, sees=Sees.POLICY),
-    Right(name="notice", path="/notices/{item}", stages=_IN, roles=_READERS, sees=Sees.POLICY),
+    Right(name="notices", path="/notices", stages=_IN, roles=_EVERYBODY, sees=Sees.POLICY),
+    Right(name="notice", path="/notices/{item}", stages=_IN, roles=_EVERYBODY, sees=Sees.POLICY),
     Right(
         name="inventory",
         path="/inventory",

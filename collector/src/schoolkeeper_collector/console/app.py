@@ -30,6 +30,7 @@ from schoolkeeper_collector.console.pages import (
     held,
     inventory,
     items,
+    lessons,
     notices,
     policy_coverage,
     queue,
@@ -45,6 +46,7 @@ from schoolkeeper_collector.devices.inventory import STALE_DAYS
 from schoolkeeper_collector.incidents.cases import Cases
 from schoolkeeper_collector.store.database import Store
 from schoolkeeper_collector.store.tables import schools
+from schoolkeeper_proto.statements import Signer
 
 LOG = logging.getLogger("schoolkeeper.console")
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -89,6 +91,7 @@ def options_of(
     state_dir: Path | None = None,
     inventory_stale_days: int = STALE_DAYS,
     ledger_key: bytes = b"",
+    lesson_signer: Signer | None = None,
 ) -> Options:
     """Read the school's name and time zone; raises NoSchool."""
     with store.read() as connection:
@@ -105,6 +108,7 @@ def options_of(
         state_dir=state_dir,
         inventory_stale_days=inventory_stale_days,
         ledger_key=ledger_key,
+        lesson_signer=lesson_signer,
     )
 
 
@@ -166,6 +170,8 @@ HANDLERS: dict[str, Handler] = {
     "live": queue.live,
     "rollouts": rollouts.rollouts,
     "rollout-act": rollouts.act,
+    "lessons": lessons.lessons,
+    "lesson-end": lessons.end,
     "requests": requests.requests,
     "request-decide": requests.decide,
     "alert": items.alert,
@@ -183,14 +189,14 @@ HANDLERS: dict[str, Handler] = {
     "incident-reopen": items.reopen_incident,
     "devices": devices.fleet,
     "device": devices.device,
+    "held": held.held,
+    "held-sheet": held.sheet,
     "accounts": accounts_seen.accounts,
     "health": devices.health,
     "inventory": inventory.inventory,
     "platforms": policy_coverage.platforms,
     "platform-files": policy_coverage.files,
     "notices": notices.notices,
-    "held": held.held,
-    "held-sheet": held.sheet,
     "notice": notices.notice,
     "changes": changes.changes,
     "rehearsal": rehearsal.rehearsal,

@@ -17,6 +17,7 @@ from schoolkeeper_collector.console.words import Language
 from schoolkeeper_collector.devices.inventory import STALE_DAYS
 from schoolkeeper_collector.incidents.cases import Cases
 from schoolkeeper_collector.incidents.model import Viewer
+from schoolkeeper_proto.statements import Signer
 
 if TYPE_CHECKING:
     from schoolkeeper_collector.console.pages.rendering import Renderer
@@ -40,6 +41,8 @@ class Options:
     """Where the collector's files lie; None where there are none to show."""
     ledger_key: bytes = b""
     """The raw public key that signs the log's checkpoints; empty where the console runs without it."""
+    lesson_signer: Signer | None = field(default=None, repr=False)
+    """The collector's command key: it opens lessons within what the signed policy lets the console open."""
     inventory_stale_days: int = STALE_DAYS
     """After how many days what another system told of a device is old."""
 

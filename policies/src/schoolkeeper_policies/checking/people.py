@@ -50,6 +50,11 @@ def _override(
 
 
 def _bound(source: Source, path: Path, bound: model.GrantBound, rules: list[str]) -> Iterator[Problem]:
+    if bound.console and (bound.kind != "lesson" or bound.two_persons or not bound.rules):
+        remedy = "name the rules of a lesson that one person may open, or leave 'console:' out"
+        yield source.problem(
+            (*path, "console"), "only a lesson that names its rules is opened on the console", remedy
+        )
     for number, pattern in enumerate(bound.rules):
         stem = re.escape(pattern.removesuffix("*")) + (".*" if pattern.endswith("*") else "")
         if not any(re.fullmatch(stem, rule) for rule in rules):

@@ -128,6 +128,12 @@ def _bound_directions(old: GrantBound, new: GrantBound) -> Iterator[Direction]:
                 yield Direction.WEAKER if longer else Direction.STRICTER
             case "two_person":
                 yield Direction.STRICTER if new.two_person else Direction.WEAKER
+            case "time_zone" if not (old.console and new.console):
+                pass  # the zone of hours that there are not
+            case "console" if set(old.console) <= set(new.console):
+                yield Direction.WEAKER
+            case "console" if set(new.console) <= set(old.console):
+                yield Direction.STRICTER
             case "duties" if old.duties and new.duties and set(old.duties) <= set(new.duties):
                 yield Direction.WEAKER
             case "duties" if old.duties and new.duties and set(new.duties) <= set(old.duties):
@@ -139,4 +145,6 @@ def _bound_directions(old: GrantBound, new: GrantBound) -> Iterator[Direction]:
 def _bound(bound: GrantBound) -> str:
     who = "two of" if bound.two_person else "one of"
     rules = ", ".join(bound.rule_ids) or "every rule that is not safeguarding"
-    return f"{rules}, at most {bound.max_seconds} s, by {who} {', '.join(bound.duties) or 'any duty'}"
+    return f"{rules}, at most {bound.max_seconds} s, by {who} {', '.join(bound.duties) or 'any duty'}" + (
+        "; in its hours by any member of staff on the console" if bound.console else ""
+    )

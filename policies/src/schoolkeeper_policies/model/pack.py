@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schoolkeeper_policies.model.base import GroupName, Strict, Text
+from schoolkeeper_policies.model.base import GroupName, Hours, Strict, Text
 from schoolkeeper_policies.model.collect import Collection, Notice, PostureCheck
 from schoolkeeper_policies.model.matrices import Category, Matrix, OpenDecision
 from schoolkeeper_policies.model.people import Group, Override, People
@@ -42,6 +42,8 @@ class GrantBound(Strict):
     """Any one of these may grant it."""
     two_persons: bool = False
     """It needs two signatures, one technical and one safeguarding."""
+    console: tuple[Hours, ...] = ()
+    """Of a lesson: in these hours any member of staff with an account opens it on the console, within this bound."""
 
 
 class About(Strict):

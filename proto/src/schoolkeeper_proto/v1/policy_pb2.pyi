@@ -1387,10 +1387,14 @@ class GrantBound(_message.Message):
     MAX_SECONDS_FIELD_NUMBER: _builtins.int
     DUTIES_FIELD_NUMBER: _builtins.int
     TWO_PERSON_FIELD_NUMBER: _builtins.int
+    CONSOLE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """A kind of grant by its name: "observe", "exception", "lesson", ..."""
     max_seconds: _builtins.int
     two_person: _builtins.bool
+    time_zone: _builtins.str
+    """IANA zone that they are meant in."""
     @_builtins.property
     def rule_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Rule ids; a last '*' stands for every end. Empty means every rule that is not safeguarding."""
@@ -1398,6 +1402,12 @@ class GrantBound(_message.Message):
     @_builtins.property
     def duties(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """One signature by an officer with any of these duties is enough, unless two persons are asked for."""
+
+    @_builtins.property
+    def console(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimeWindow]:
+        """Of a lesson only: within these windows the collector's command key may sign it alone, for a member of staff who
+        asked on the console. The whole grant lies in one of them. Without any: officers only.
+        """
 
     def __init__(
         self,
@@ -1407,10 +1417,12 @@ class GrantBound(_message.Message):
         max_seconds: _builtins.int = ...,
         duties: _abc.Iterable[_builtins.str] | None = ...,
         two_person: _builtins.bool = ...,
+        console: _abc.Iterable[Global___TimeWindow] | None = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duties", b"duties", "kind", b"kind", "max_seconds", b"max_seconds", "rule_ids", b"rule_ids", "two_person", b"two_person"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["console", b"console", "duties", b"duties", "kind", b"kind", "max_seconds", b"max_seconds", "rule_ids", b"rule_ids", "time_zone", b"time_zone", "two_person", b"two_person"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import anyio
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from schoolkeeper_collector.console import sessions
 from schoolkeeper_collector.console.access import Role, Stage
@@ -75,6 +76,8 @@ def arrange(
 
 def front(call: Call) -> Response:
     """The page after sign-in: the queue, and for the technician the devices that need something."""
+    if call.person.role is Role.STAFF:
+        return RedirectResponse("/lessons", HTTPStatus.SEE_OTHER)
     given = call.request.query_params.get("given", "")
     common: dict[str, Any] = {
         "call": call,
