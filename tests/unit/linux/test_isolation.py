@@ -274,6 +274,22 @@ def test_a_name_that_cannot_be_resolved_any_more_keeps_its_last_address(lab: Cab
     assert "127.0.0.1" in (device.folder / "state.json").read_text()
 
 
+def test_names_are_looked_up_before_they_are_needed(lab: Cable, tmp_path: Path) -> None:
+    device = Device(lab, tmp_path, know_s=0.05)
+    device.collectors = (f"localhost:{UPLINK}",)
+    known = device.folder / "addresses.json"
+
+    async def work() -> None:
+        await device.enforcer.perform(LiftIsolation())
+        await until(known.exists)
+        known.write_text("{}")
+        await until(lambda: "127.0.0.1" in known.read_text())
+        await device.enforcer.close()
+
+    inside(lab.device, lambda: asyncio.run(work()))
+    assert tables(lab) == ""
+
+
 def test_a_person_gets_nowhere_through_the_collector_s_address(lab: Cable, tmp_path: Path) -> None:
     """A proxy among the addresses would be a way out for everybody."""
     assert Device(lab, tmp_path, heard=True).does(Isolate(grant_id=GRANT), until_said=1).succeeded

@@ -32,6 +32,8 @@ _NFT_S = 5.0
 _LISTEN_S = 1.0
 PATIENCE_S = 20.0
 """So long the uplink may take to be heard, before connections are tried by hand."""
+KNOW_S = 3_600.0
+"""So often are names of the collector looked up while the network is there."""
 AGAIN_S = (300.0, 600.0, 1_800.0)
 """After a test that failed; the last one repeats."""
 _log = logging.getLogger(__name__)
@@ -50,11 +52,14 @@ class IsolationEnforcer:
         rules: Callable[[Iterable[Endpoint]], str] = ruleset,
         patience_s: float = PATIENCE_S,
         again_s: tuple[float, ...] = AGAIN_S,
+        know_s: float = KNOW_S,
     ) -> None:
         self._context, self._emit = context, emit
         self._rules, self._patience_s, self._again_s = rules, patience_s, again_s
         self._store = Store(context.state_dir)
+        self._know_s = know_s
         self._trying: asyncio.Task[None] | None = None
+        self._knowing: asyncio.Task[None] | None = None
 
     def ability(self) -> Ability:
         if not self._context.has_root:
@@ -83,10 +88,16 @@ class IsolationEnforcer:
 
     async def close(self) -> None:
         """The table stays: what officers signed does not end with this process."""
+        await self._stop_trying()
+        if self._knowing is not None:
+            self._knowing.cancel()
+            await asyncio.gather(self._knowing, return_exceptions=True)
+            self._knowing = None
+
+    async def _stop_trying(self) -> None:
         if self._trying is not None:
             self._trying.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._trying
+            await asyncio.gather(self._trying, return_exceptions=True)
             self._trying = None
 
     # ---- on and off ------------------------------------------------------------------------------------
@@ -95,7 +106,7 @@ class IsolationEnforcer:
         ability = self.ability()
         if not ability.able:
             raise _NftError(ability.because)
-        await self.close()
+        await self._stop_trying()
         before = self._store.load()
         kept = await self._put_in_place(action, before)
         self._trying = asyncio.create_task(self._try(action, kept))
@@ -129,7 +140,9 @@ class IsolationEnforcer:
 
     async def _lift(self) -> str:
         """Empty when there was nothing to lift, else the grant it was for and how long ago it began."""
-        await self.close()
+        await self._stop_trying()
+        if self._knowing is None and self._context.has_root:
+            self._knowing = asyncio.create_task(self._know())
         kept = self._store.load()
         there = self._context.has_root and shutil.which("nft", path=_SBIN) is not None and await _there()
         if kept is None and not there:
@@ -139,6 +152,13 @@ class IsolationEnforcer:
         self._store.forget()
         grant_id = kept.grant_id.hex() if kept is not None and kept.grant_id else "unknown"
         return f"{grant_id} lifted; nothing else was changed"
+
+    async def _know(self) -> None:
+        """Keeps what the collector's names stand for, so that an isolation needs no name server."""
+        while True:
+            with contextlib.suppress(OSError):
+                await self._allowed(None)
+            await asyncio.sleep(self._know_s)
 
     async def _allowed(self, before: Kept | None) -> tuple[Endpoint, ...]:
         wanted = self._context.collectors()
