@@ -72,7 +72,8 @@ def test_our_agent_is_not_said_to_enforce_what_it_does_not_act_on() -> None:
     assert lines["media"] is Level.ENFORCED
     assert lines["posture antivirus"] is Level.REPORTED
     assert lines["web.settings"] is lines["web.chat"] is Level.ENFORCED
-    assert lines["network.tunnel"] is Level.NOT_POSSIBLE
+    assert lines["network.tunnel"] is lines["network.tethering"] is Level.REPORTED
+    assert lines["network.hotspot"] is Level.NOT_POSSIBLE
 
 
 @pytest.mark.requirement("W-111")

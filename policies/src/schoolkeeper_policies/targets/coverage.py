@@ -21,6 +21,16 @@ _ENFORCED: tuple[type[policy.Section], ...] = (
 )
 
 
+_SEEN = frozenset(
+    {
+        policy.NetworkUse.TUNNEL,
+        policy.NetworkUse.TETHERING,
+        policy.NetworkUse.OTHER_NAME_SERVERS,
+        policy.NetworkUse.OTHER_PROXY,
+    }
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     rule_id: str
@@ -35,6 +45,9 @@ def agent_lines(held: Policy) -> tuple[Line, ...]:
     for section in held.sections:
         if isinstance(section, policy.BrowserSection):
             found += _browser_lines(section)
+            continue
+        if isinstance(section, policy.NetworkSection):
+            found += _network_lines(section)
             continue
         enforced = isinstance(section, _ENFORCED)
         for text, _ in rules_of(Policy(school=held.school, group=held.group, sections=(section,))):
@@ -76,6 +89,16 @@ def _browser_lines(section: policy.BrowserSection) -> list[Line]:
             note = "; ".join(part for part in (_IN_BROWSERS, said_lines.get(rule_id, "")) if part)
             found.append(Line(rule_id=rule_id, level=Level.ENFORCED, note=note))
     return found
+
+
+def _network_lines(section: policy.NetworkSection) -> Iterable[Line]:
+    """Ways round the filter are seen by the agent's sensor and refused by nothing."""
+    for rule in section.rules:
+        if rule.use in _SEEN:
+            yield Line(rule_id=rule.text.rule_id, level=Level.REPORTED, note="seen and reported, not refused")
+        else:
+            why = "this version of the agent does not act on it"
+            yield Line(rule_id=rule.text.rule_id, level=Level.NOT_POSSIBLE, note=why)
 
 
 def table(held: Policy, exports: Iterable[Export]) -> tuple[Row, ...]:
