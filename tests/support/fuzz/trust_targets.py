@@ -5,6 +5,7 @@ And the lines between the service and the helper in a person's session.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from schoolkeeper_agent.session import lines
 from schoolkeeper_collector.devices.authority import Authority, CertificateRefused, read_request
 from schoolkeeper_collector.school import roots
 from schoolkeeper_collector.school.certificates import make_ca
+from schoolkeeper_policies.officer import passkey, ways
 from schoolkeeper_policies.officer.keyfile import KeyFileError, read_public
 from schoolkeeper_proto import enrolment_token, names, trust
+from support.authenticator import Authenticator
 from support.fuzz.targets import Target
 
+_ORIGIN = "http://localhost:7777"
 _NOW_MS = 1_780_000_000_000
 _KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in range(6)]
 
@@ -43,6 +47,25 @@ def _root() -> bytes:
     return roots.sign(made, *_KEYS[:2])
 
 
+def _passkey(data: bytes) -> None:
+    """What a browser brings when a passkey is added, as far as it goes without the key file."""
+    text = data.decode("utf-8", "replace")
+    created, answer = passkey.read_created(text), passkey.read_answer(text)
+    held = passkey.Passkey(
+        credential_id=created.credential_id, public_key=created.public_key, salt=bytes(32), name="x"
+    )
+    passkey.check_created(created, challenge=bytes(32), origin=_ORIGIN)
+    passkey.check_answer(answer, held, challenge=bytes(32), origin=_ORIGIN)
+
+
+def _ways(data: bytes) -> None:
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    ways.read(said)
+
+
 def _in_file(read: object, name: str, data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
@@ -63,6 +86,9 @@ def trust_targets() -> tuple[Target, ...]:
     )
     parent = trust.read_targets(targets, view)
     groups = roots.make_groups(version=1, group_map=b"m", online=_KEYS[5], now_ms=_NOW_MS)
+    made = Authenticator(_ORIGIN, key=_KEYS[0])
+    held = passkey.Passkey(credential_id=b"id", public_key=made.public_key, salt=bytes(32), name="blue")
+    way = ways.by_passkey({"key_id": "00"}, bytes(32), held, bytes(32), "2026-11-22")
     token = enrolment_token.EnrolmentToken(
         token_id="00" * 8, secret=bytes(20), root_sha256=bytes(32), ca_sha256=bytes(32)
     )
@@ -91,6 +117,10 @@ def trust_targets() -> tuple[Target, ...]:
         Target(name="certificate", run=authority.read_der, errors=(CertificateRefused,), seeds=(authority.der,)),
         Target(name="handed-in-key", run=lambda d: _in_file(read_public, "x.json", d), errors=(KeyFileError,),
                seeds=(b'{"signing_key": "00", "sealing_key": "00"}',)),
+        Target(name="passkey", run=_passkey, errors=(passkey.PasskeyError,),
+               seeds=(made.added(bytes(32), bytes(32)).encode(),)),
+        Target(name="key-file-ways", run=_ways, errors=(ways.WayError,),
+               seeds=(json.dumps(ways.written([way])).encode(),)),
         Target(name="preseed", run=lambda d: _in_file(read_preseed, "enrol.toml", d), errors=(PreseedError,),
                seeds=(b'address = "c:1"\ntoken = "t"\n',)),
         Target(name="session-words", run=lines.read, errors=(lines.LineMistake,),

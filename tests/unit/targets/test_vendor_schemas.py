@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from support.exports import media, rich_policy
 PACKS = ("default", "tai-education-centre", "westgate-primary")
 
 
-def exported(platform: Platform, name: str) -> Iterator[tuple[str, Any]]:
-    """The file of the fixed policy, and of every group of the packs that come along."""
+@cache
+def policies() -> tuple[tuple[str, Policy], ...]:
+    """The fixed policy, and that of every group of the packs that come along."""
     held: list[tuple[str, Policy]] = [("rich", rich_policy())]
     held += [
         (access.value, rich_policy(media(access)))
@@ -33,7 +35,12 @@ def exported(platform: Platform, name: str) -> Iterator[tuple[str, Any]]:
         for pack in PACKS
         for group in load_pack(pack).groups
     ]
-    for said, policy in held:
+    return tuple(held)
+
+
+def exported(platform: Platform, name: str) -> Iterator[tuple[str, Any]]:
+    """The file as it is exported for each policy."""
+    for said, policy in policies():
         (found,) = export(policy, [platform])
         yield said, json.loads(next(file.data for file in found.files if file.name == name))
 
