@@ -12,6 +12,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from schoolkeeper_collector.store.migrate import upgrade
+from support.patience import until
 
 ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
@@ -64,14 +65,24 @@ def _postgres(host: str, name: str) -> str:
     with _server(host) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(template)))
     upgrade(f"postgresql+psycopg://postgres@/{template}?host={host}", name)
+    # A closed session may live on for a moment, and nobody copies a database that is in use.
+    until(lambda: not _sessions(host, template), 60, f"nobody uses {template} any more")
     return template
+
+
+def _sessions(host: str, database: str) -> int:
+    with _server(host) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+        row = connection.execute(query, (database,)).fetchone()
+    assert row is not None
+    return int(str(row[0]))
 
 
 def _copy_postgres(host: str, name: str, database: str) -> None:
     copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
     template = _postgres(host, name)
     with _server(host) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(database)))
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
         connection.execute(copy.format(sql.Identifier(database), sql.Identifier(template)))
 
 
