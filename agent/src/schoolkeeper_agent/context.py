@@ -24,6 +24,7 @@ class Context:
     proc_root: Path = Path("/proc")
     sys_root: Path = Path("/sys")
     etc_root: Path = Path("/etc")
+    run_root: Path = Path("/run")
     exec_mounts: tuple[Path, ...] | None = None
     root_pid: int = 0
     browser_root: Path | None = None

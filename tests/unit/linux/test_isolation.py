@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.actions import Isolate, LiftIsolation
+from schoolkeeper_agent.enforcers.linux import isolation_names
 from schoolkeeper_agent.enforcers.linux.isolation import IsolationEnforcer
 from schoolkeeper_agent.enforcers.linux.isolation_rules import Endpoint, ruleset
 from schoolkeeper_agent.observations import IsolationTried
@@ -61,6 +64,8 @@ class Device:
             bundle=bundle_of(),
             run_dir=folder / "run",
             state_dir=folder / "state",
+            etc_root=folder / "etc",
+            run_root=folder / "run",
             collectors=lambda: self.collectors,
             heard=self._heard,
         )
@@ -272,6 +277,70 @@ def test_a_name_that_cannot_be_resolved_any_more_keeps_its_last_address(lab: Cab
     device.collectors = (f"gone.invalid:{UPLINK}",)
     assert device.does(Isolate(grant_id=GRANT)).succeeded
     assert "127.0.0.1" in (device.folder / "state.json").read_text()
+
+
+def test_a_collector_that_moved_is_found_again_and_no_port_53_is_opened(lab: Cable, tmp_path: Path) -> None:
+    device = Device(lab, tmp_path, again_s=(0.1,))
+    device.collectors = (f"collector.test:{UPLINK}",)
+    device.folder.mkdir(parents=True)
+    known = {f"collector.test:{UPLINK}": [["10.77.1.99", UPLINK]]}
+    (device.folder / "addresses.json").write_text(json.dumps(known))
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/resolv.conf").write_text(f"nameserver 127.0.0.53\nnameserver {COLLECTOR4}\n")
+    names = inside(lab.outside, _name_server)
+    with names:
+        threading.Thread(target=_answer_names, args=(names,), daemon=True).start()
+
+        async def work() -> None:
+            await device.enforcer.perform(Isolate(grant_id=GRANT))
+            assert not takes(COLLECTOR4, UPLINK, 0.2), "nobody knows yet that it is there"
+            await until(lambda: takes(COLLECTOR4, UPLINK, 0.2))
+            await device.enforcer.close()
+
+        inside(lab.device, lambda: asyncio.run(work()))
+        assert reach(lab, (COLLECTOR4, UPLINK), (WEB4, WEB)) == [True, False]
+        assert COLLECTOR4 in (device.folder / "rules.nft").read_text()
+        assert inside(lab.device, lambda: asks(COLLECTOR4)) is False
+    assert "rolled-back" not in device.states
+
+
+def _name_server() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((COLLECTOR4, DNS))
+    return made
+
+
+def _answer_names(server: socket.socket) -> None:
+    """The collector's address for whatever is asked, behind a pointer to the name, as name servers write it."""
+    while True:
+        try:
+            asked, whom = server.recvfrom(512)
+        except OSError:
+            return
+        if len(asked) < 20:
+            server.sendto(asked, whom)  # an echo, for who only wants to know whether the port is open
+            continue
+        kind = asked[-4:-2]
+        answer = b"\xc0\x0c" + kind + b"\0\x01\0\0\0\x3c\0\x04" + socket.inet_aton(COLLECTOR4)
+        count = 1 if kind == b"\0\x01" else 0
+        head = asked[:2] + b"\x81\x80\0\x01" + bytes([0, count]) + bytes(4)
+        server.sendto(head + asked[12:] + answer * count, whom)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        bytes(11),
+        b"\0\1\x81\x80\0\1\0\1\0\0\0\0" + b"\x3f" * 40,
+        b"\0\1\x81\x83\0\0\0\0\0\0\0\0",
+        b"\0\1" * 99,
+    ],
+)
+def test_a_broken_answer_of_a_name_server_is_no_address(reply: bytes) -> None:
+    assert isolation_names.answers(reply, 1) == []
+    with pytest.raises(ValueError, match="no name"):
+        isolation_names.question(1, "a..b", 1)
 
 
 def test_names_are_looked_up_before_they_are_needed(lab: Cable, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ from schoolkeeper_agent.enforcers.linux.isolation_store import Kept, Store
 from schoolkeeper_agent.observations import IsolationTried
 from schoolkeeper_agent.seams import Ability, Emit, Outcome
 
-_SBIN = "/usr/sbin:/sbin:/usr/bin:/bin"
+_SBIN = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")
 _NFT_S = 5.0
 _LISTEN_S = 1.0
 PATIENCE_S = 20.0
@@ -64,7 +64,7 @@ class IsolationEnforcer:
     def ability(self) -> Ability:
         if not self._context.has_root:
             return Ability(able=False, because="needs root: nobody else may change the packet filter")
-        if shutil.which("nft", path=_SBIN) is None:
+        if _program() is None:
             return Ability(
                 able=False, because="nft is not installed (package nftables): it cannot be isolated"
             )
@@ -144,7 +144,7 @@ class IsolationEnforcer:
         if self._knowing is None and self._context.has_root:
             self._knowing = asyncio.create_task(self._know())
         kept = self._store.load()
-        there = self._context.has_root and shutil.which("nft", path=_SBIN) is not None and await _there()
+        there = self._context.has_root and _program() is not None and await _there()
         if kept is None and not there:
             return ""
         if there:
@@ -187,12 +187,38 @@ class IsolationEnforcer:
                 self._emit(IsolationTried(grant_id=action.grant_id, state=state, detail=detail))
             if state == "on":
                 return
+            if state == "not-confirmed" and await self._moved(action, kept):
+                kept = self._store.load() or kept
+                continue
             await asyncio.sleep(self._again_s[min(tries, len(self._again_s) - 1)])
             tries += 1
             try:
                 kept = await self._put_in_place(action, kept)
             except (OSError, ValueError, _NftError) as error:
                 _log.error("the isolation could not be put back: %s", error)
+
+    async def _moved(self, action: Isolate, kept: Kept) -> bool:
+        """Whether the collector's name stands for other addresses now: then those are let through, too."""
+        from schoolkeeper_agent.enforcers.linux import isolation_names
+
+        files = (
+            self._context.etc_root / "resolv.conf",
+            self._context.run_root / "systemd/resolve/resolv.conf",
+        )
+        servers = isolation_names.name_servers(files)
+        known = self._store.known()
+        found: dict[str, tuple[Endpoint, ...]] = {}
+        for address in self._context.collectors():
+            host, port = reach.name_of(address)
+            if host:
+                answers = await isolation_names.ask(host, servers)
+                ends = tuple(Endpoint(answer, port) for answer in answers)
+                found[address] = tuple(dict.fromkeys((*ends, *known.get(address, ()))))[:16]
+        if not {one for ends in found.values() for one in ends} - set(kept.allowed):
+            return False
+        await asyncio.to_thread(self._store.know, known | found)
+        await self._put_in_place(action, kept)
+        return True
 
     async def _look(self, kept: Kept) -> tuple[str, str]:
         heard = self._context.heard()
@@ -236,8 +262,14 @@ async def _nft(*arguments: str, given: str = "") -> None:
     await asyncio.to_thread(_run, arguments, given)
 
 
+def _program() -> str | None:
+    """Where nft is; by hand, because shutil brings three packers into the resident service."""
+    found = (f"{folder}/nft" for folder in _SBIN)
+    return next((path for path in found if os.access(path, os.X_OK)), None)
+
+
 def _run(arguments: tuple[str, ...], given: str) -> None:
-    program = shutil.which("nft", path=_SBIN)
+    program = _program()
     if program is None:
         raise _NftError("nft is not installed (package nftables)")
     try:

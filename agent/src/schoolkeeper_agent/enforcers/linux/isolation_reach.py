@@ -44,6 +44,19 @@ async def resolve(
     return found
 
 
+def name_of(address: str) -> tuple[str, int]:
+    """(name, port) of ``host:port``; the name is empty for an address in numbers and for what cannot be used."""
+    try:
+        host, port = split_address(address)
+    except AddressError:
+        return "", 0
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host, port
+    return "", port
+
+
 async def _ask(loop: asyncio.AbstractEventLoop, host: str, port: int) -> tuple[Endpoint, ...]:
     try:
         answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
