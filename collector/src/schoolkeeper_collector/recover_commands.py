@@ -17,6 +17,7 @@ from schoolkeeper_collector.school.keys import KeysError, ServiceKeys, load_keys
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_collector.store.database import Store, StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_policies.officer import keyfile
 from schoolkeeper_proto import policy, statements, wire
 from schoolkeeper_proto.codec import WireFormatError, decode, encode
@@ -62,7 +63,7 @@ def recover(
         with closing(open_store(settings.store_url, settings.keys_url)) as store:
             check_schema(store)
             if signed is not None:
-                entry = decode(wire.LedgerEntry, signed.read_bytes())
+                entry = _statement_in(signed)
             else:
                 entry = _draft(store, keys, reason)
                 for path in officer_key or []:
@@ -82,7 +83,7 @@ def recover_sign(
     """Read a recovery statement and sign it with an officer's key."""
 
     def work() -> str:
-        entry = decode(wire.LedgerEntry, file.read_bytes())
+        entry = _statement_in(file)
         statement = decode(wire.RecoveryStatement, entry.statement)
         typer.echo(
             f"school {statement.school_id}: generation {statement.old_generation} ends, {statement.new_generation} "
@@ -92,6 +93,21 @@ def recover_sign(
         return f"signed; {file} now has {len(entry.signatures) + 1} signatures"
 
     typer.echo(guarded(work, _FAULTS, code=2))
+
+
+def _statement_in(file: Path) -> wire.LedgerEntry:
+    """Raises ``RecoveryRefused`` for a file of another kind."""
+    data = file.read_bytes()
+    wrong = wrong_kind(str(file), "a recovery statement", data, "name the one that `recover --write` made")
+    try:
+        entry = decode(wire.LedgerEntry, data)
+        said = decode(wire.RecoveryStatement, entry.statement)
+    except WireFormatError as error:
+        raise RecoveryRefused(wrong) from error
+    if not said.school_id:
+        # Protobuf reads almost anything as an empty message.
+        raise RecoveryRefused(wrong)
+    return entry
 
 
 def sign_entry(entry: wire.LedgerEntry, path: Path) -> wire.LedgerEntry:

@@ -9,6 +9,7 @@ from pathlib import Path
 from schoolkeeper_policies import model
 from schoolkeeper_policies.categories import resolved
 from schoolkeeper_policies.checks import check_overlaps, check_whole
+from schoolkeeper_policies.filekinds import MAX_LOOKED_AT, looks_like
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.source import Source, read
 from schoolkeeper_policies.validate import validate
@@ -27,11 +28,15 @@ def pack_folder(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_dir():
         return path.resolve()
+    reason = "there is no such pack"
+    if path.is_file():
+        with path.open("rb") as file:
+            reason = f"this is not a pack's folder; it looks like {looks_like(file.read(MAX_LOOKED_AT))}"
     raise PolicyError(
         [
             Problem(
                 position=Position(file=str(name_or_path)),
-                reason="there is no such pack",
+                reason=reason,
                 remedy=f"give a folder, or one of: {', '.join(pack_names())}",
             )
         ]

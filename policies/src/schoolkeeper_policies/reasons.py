@@ -18,6 +18,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_policies.registers import Register
 from schoolkeeper_proto import sealing
 from schoolkeeper_proto.codec import WireFormatError, decode, encode
@@ -100,7 +101,9 @@ def open_reason(file: str, *, reason_hash: str, private_key: X25519PrivateKey) -
         context = _context(str(document["override"]), str(document["school"]))
         plain = sealing.open_field(field, context, sealing.unwrap_key(field, context, private_key))
     except (KeyError, TypeError, binascii.Error, WireFormatError, json.JSONDecodeError) as error:
-        raise ReasonError(f"this is no sealed reason: {error!r}") from error
+        remedy = "take the one that `override seal` wrote"
+        data = file.encode(errors="surrogateescape")
+        raise ReasonError(wrong_kind("the file", "a sealed reason", data, remedy)) from error
     except sealing.SealingError as error:
         raise ReasonError(f"the reason does not open: {error}; its readers are named in the file") from error
     if hashlib.sha256(plain).hexdigest() != reason_hash:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from schoolkeeper_policies import model
 from schoolkeeper_policies.compile import capabilities, register_of, sections
+from schoolkeeper_policies.filekinds import looks_like
 from schoolkeeper_policies.parse import load_pack, pack_folder, read_file
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.registers import Register
@@ -147,7 +148,14 @@ def open_any(data: bytes, name: str) -> OpenBundle:
             capabilities=frozenset(manifest.required_capabilities),
         )
     except (BundleRefused, WireFormatError) as error:
-        raise _refused(name, f"no bundle that can be opened: {error}", "give a pack, or a bundle") from error
+        found = looks_like(data)
+        if not found.startswith("a compiled policy"):
+            raise _refused(
+                name,
+                f"this is not a compiled policy (bundle); it looks like {found}",
+                "give a pack's folder or name, or the file of a bundle",
+            ) from error
+        raise _refused(name, f"no bundle that can be opened: {error}", "compile it anew") from error
 
 
 def _zone_of(bundle: OpenBundle) -> str:

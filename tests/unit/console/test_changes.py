@@ -83,7 +83,7 @@ def test_what_is_no_good_signature_is_refused_with_the_reason(
     assert sig.targets_signatures == ()
     other = answer.replace(b'"sig": "', b'"sig": "00', 1)
     for data, said in (
-        (b"{}", "is no .sksigned file"),
+        (b"{}", "signatures (.sksigned); it looks like a JSON file of another kind"),
         (other, "is not valid for this change"),
         (answer.replace(school.school_id.encode(), b"tai.example"), "is of the school"),
         (b"\xff\xfe", ""),

@@ -121,7 +121,7 @@ def test_what_cannot_be_is_refused_with_the_reason_and_nothing_is_stored(
 
 
 def test_what_is_no_grant_is_said_to_be_none(publish: Publish, run: Callable[..., str]) -> None:
-    assert "this is no signed grant" in publish(b"\xff\xff\xff", code=1)
+    assert "is not a signed grant (.skgrant); it looks like" in publish(b"\xff\xff\xff", code=1)
     assert "cannot be read" in run("publish", "/no/such/file", code=1)
     assert "no grants begin with 'ffff'" in run("show", "ffff", code=1)
 

@@ -106,8 +106,8 @@ def test_what_is_no_plan_is_named_with_the_remedy(
 ) -> None:
     wrong = tmp_path / "wrong"
     for content, words in (
-        ("not json", "this is no JSON"),
-        ("[1]", "not a plan of version 1"),
+        ("not json", "is not a plan in JSON; it looks like plain text"),
+        ("[1]", "is not a plan of version 1; it looks like a JSON file of another kind"),
         ('{"format": 1, "changes": []}', "does not say of which policies"),
         ('{"format": 1, "changes": [], "bundles": {}, "backtest": null}', "not tried against events"),
         ('{"format": 1, "changes": [], "bundles": {}, "backtest": {"effects": 7}}', "is damaged"),

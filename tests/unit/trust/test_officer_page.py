@@ -176,7 +176,7 @@ def test_an_uploaded_file_is_verified_from_the_pin(browser: Browser, school: Sch
     stage_pack(other, pack_with(tmp_path, "enforce"))
     for data, said in (
         (pack(read_folder(other.folder / "trust" / "staged")), "not the one that the token pins"),
-        (b"no zip", "is no .skchange file"),
+        (b"no zip", "is not a staged change (.skchange)"),
     ):
         body = (
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="<x>.skchange"\r\n'

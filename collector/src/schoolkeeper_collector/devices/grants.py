@@ -17,6 +17,7 @@ from schoolkeeper_collector.devices import announcing
 from schoolkeeper_collector.ledger import queue
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.store.tables import devices, grant_states, grants
+from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_proto import bundle, granting, policy, rollout, trust, wire
 from schoolkeeper_proto.codec import WireFormatError, decode, encode
 from schoolkeeper_proto.wire import GrantKind
@@ -200,13 +201,17 @@ def devices_of(connection: Connection, school_id: str, grant_id: bytes) -> list[
 def _read(data: bytes) -> tuple[wire.Grant, wire.GrantStatement]:
     if len(data) > MAX_BYTES:
         raise GrantError(f"the grant has {len(data)} bytes, {MAX_BYTES} are allowed: name fewer devices")
+    remedy = "take the file that `schoolkeeper-officer grant` wrote"
+    wrong = GrantError(wrong_kind("the file", "a signed grant (.skgrant)", data, remedy))
     try:
         grant = decode(wire.Grant, data)
-        return grant, decode(wire.GrantStatement, grant.statement)
+        statement = decode(wire.GrantStatement, grant.statement)
     except WireFormatError as error:
-        raise GrantError(
-            f"this is no signed grant ({error}): `schoolkeeper-officer grant` writes one"
-        ) from error
+        raise wrong from error
+    if not statement.school_id:
+        # Protobuf reads almost anything as an empty message.
+        raise wrong
+    return grant, statement
 
 
 def _check(

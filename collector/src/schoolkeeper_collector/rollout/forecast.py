@@ -18,6 +18,7 @@ from schoolkeeper_collector.rollout.gate import Sign
 from schoolkeeper_collector.rollout.measuring import KINDS
 from schoolkeeper_collector.rollout.rings import RingsError
 from schoolkeeper_collector.store.tables import devices, events
+from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_proto.bundle import content_hash
 from schoolkeeper_proto.codec import kind_number
 
@@ -64,19 +65,21 @@ def refusals_expected(
 
 def read_plan(path: Path) -> PlanFile:
     """Raises ``RingsError`` naming the file and what is wrong with it."""
+    data = b""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise RingsError(f"--forecast {path}: {path.stat().st_size} bytes are no plan: {AGAIN}")
-        said = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        said = json.loads(data)
     except OSError as error:
         raise RingsError(
             f"--forecast {path}: neither a number of refusals per 1000 device-days nor a file that can be read "
             f"({error.strerror})"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise RingsError(f"--forecast {path}: this is no JSON ({error}): {AGAIN}") from error
+        raise RingsError(wrong_kind(f"--forecast {path}", "a plan in JSON", data, AGAIN)) from error
     if not isinstance(said, dict) or said.get("format") != 1 or "changes" not in said:
-        raise RingsError(f"--forecast {path}: this is not a plan of version 1: {AGAIN}")
+        raise RingsError(wrong_kind(f"--forecast {path}", "a plan of version 1", data, AGAIN))
     if "bundles" not in said:
         raise RingsError(f"--forecast {path}: the plan does not say of which policies it is: {AGAIN}")
     if not said.get("backtest"):

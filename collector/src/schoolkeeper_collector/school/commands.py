@@ -36,6 +36,7 @@ from schoolkeeper_collector.school.statement import (
 )
 from schoolkeeper_collector.store.database import StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
+from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_policies.officer import words
 from schoolkeeper_policies.officer.keyfile import KeyFileError
 from schoolkeeper_policies.officer.record import Assessment, RecordError
@@ -412,7 +413,12 @@ def _replacing(gone: str, by: Path | None, *, new_ingest_key: bool) -> key_chang
 def _assessment(file: Path | None, by: str) -> Assessment | None:
     if file is None:
         return None
-    return Assessment(by=by, text=_read(file).decode(errors="replace").strip())
+    data = _read(file)
+    try:
+        return Assessment(by=by, text=data.decode().strip())
+    except UnicodeDecodeError as error:
+        remedy = "save the assessment as plain text (UTF-8); it goes into the change log word for word"
+        raise RepositoryError(wrong_kind(str(file), "plain text", data, remedy)) from error
 
 
 def _read(path: Path) -> bytes:

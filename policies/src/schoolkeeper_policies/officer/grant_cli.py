@@ -113,7 +113,7 @@ def show(grant: Path, key: Key, school: SchoolFile = None) -> None:
 
     def work() -> tuple[GrantReview, School]:
         found = _school(key, school)
-        return grants.look(grant.read_bytes(), found, _now()), found
+        return grants.look(grant.read_bytes(), found, _now(), str(grant)), found
 
     _say(*guarded(work))
 
@@ -130,7 +130,7 @@ def sign(
 
     def look() -> tuple[GrantReview, School]:
         found = _school(key, school)
-        return grants.look(grant.read_bytes(), found, _now()), found
+        return grants.look(grant.read_bytes(), found, _now(), str(grant)), found
 
     looked, found = guarded(look)
     _say(looked, found)

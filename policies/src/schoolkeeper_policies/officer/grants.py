@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_policies.officer.keyfile import OfficerKeys
 from schoolkeeper_policies.officer.review import when
 from schoolkeeper_policies.officer.school import School
@@ -119,7 +120,7 @@ def make(wish: Wish, school: School, now_ms: int) -> wire.Grant:
     return made
 
 
-def look(data: bytes, school: School, now_ms: int) -> GrantReview:
+def look(data: bytes, school: School, now_ms: int, place: str = "the file") -> GrantReview:
     """What a grant does and who signed it, beside the policy in force. Raises ``GrantError``: none of this school."""
     if len(data) > MAX_BYTES:
         raise GrantError(f"a grant has at most {MAX_BYTES >> 20} MiB")
@@ -129,8 +130,12 @@ def look(data: bytes, school: School, now_ms: int) -> GrantReview:
         payload = granting.payload_of(statement)
     except WireFormatError as error:
         raise GrantError(
-            f"this is no grant ({error}): take the {SUFFIX} file that `grant new` wrote"
+            wrong_kind(place, f"a grant ({SUFFIX})", data, f"take the {SUFFIX} file that `grant new` wrote")
         ) from error
+    if not statement.school_id:
+        raise GrantError(
+            wrong_kind(place, f"a grant ({SUFFIX})", data, f"take the {SUFFIX} file that `grant new` wrote")
+        )
     if statement.school_id != school.school_id:
         raise GrantError(
             f"the grant is of the school {statement.school_id!r}, this officer of {school.school_id!r}"

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_policies.officer import ways
 from schoolkeeper_policies.officer.ways import PasskeyWay, PassphraseWay, Way, WayError
 from schoolkeeper_proto.policy import OfficerKey
@@ -92,8 +93,9 @@ def write_public(keys: OfficerKeys, title: str) -> bytes:
 
 def read_public(path: Path) -> tuple[OfficerKey, Duty]:
     """(key, duty) of a file that an officer handed in. Raises ``KeyFileError``."""
+    data = _handed_in(path)
     try:
-        said = json.loads(path.read_bytes())
+        said = json.loads(data)
         signing = bytes.fromhex(said["signing_key"])
         sealing = bytes.fromhex(said["sealing_key"])
         if len(signing) != 32 or len(sealing) != 32:
@@ -106,24 +108,32 @@ def read_public(path: Path) -> tuple[OfficerKey, Duty]:
             signing_key=signing,
         )
         return key, Duty(said["duty"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KeyFileError(
-            f"{path} is not what `schoolkeeper-officer keys public` writes ({error}): ask the officer for it again"
-        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        wanted = "the public part of an officer's keys"
+        remedy = "ask the officer for what `schoolkeeper-officer keys public` writes"
+        raise KeyFileError(wrong_kind(str(path), wanted, data, remedy)) from error
 
 
 def read_public_root(path: Path) -> bytes:
     """The raw public key of a root key's file. Raises ``KeyFileError``."""
+    data = _handed_in(path)
     try:
-        said = json.loads(path.read_bytes())
+        said = json.loads(data)
         signing = bytes.fromhex(said["signing_key"])
         if said["duty"] != ROOT or len(signing) != 32:
             raise ValueError("it is not the public part of a root key")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KeyFileError(
-            f"{path} is not what `schoolkeeper-officer keys public` writes for a root key ({error})"
-        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        wanted = "the public part of a root key"
+        remedy = "take what `schoolkeeper-officer keys public` writes of a key made with --root"
+        raise KeyFileError(wrong_kind(str(path), wanted, data, remedy)) from error
     return signing
+
+
+def _handed_in(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def check_passphrase(passphrase: str) -> None:
@@ -307,14 +317,16 @@ def _faults(path: Path, wrong: str) -> Iterator[None]:
 
 def _body(path: Path) -> Body:
     try:
-        text = path.read_text(errors="replace")
+        data = path.read_bytes()
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
+    text = data.decode(errors="replace")
     _, begin, rest = text.partition(_BEGIN)
     encoded, end, _ = rest.partition(_END)
+    if not begin or not end:
+        remedy = "name the file that `keys new` wrote, on your stick"
+        raise KeyFileError(wrong_kind(str(path), "an officer's key file", data, remedy))
     try:
-        if not begin or not end:
-            raise ValueError("it is no officer's key file")
         return dict(json.loads(base64.b64decode(encoded)))
     except (ValueError, TypeError) as error:
         raise KeyFileError(f"{path} cannot be read: {error}") from error

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_policies.officer.asking import guarded, open_keys
 from schoolkeeper_policies.parse import load_pack
 from schoolkeeper_policies.reasons import ReasonError, open_reason
@@ -31,7 +32,7 @@ def open_reason_(
     keys = open_keys(key)
 
     def work() -> str:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        text = file.read_text(encoding="utf-8", errors="surrogateescape")
         wanted = reason_hash.strip().lower() or _hash_in(pack, text)
         return open_reason(text, reason_hash=wanted, private_key=keys.sealing)
 
@@ -42,7 +43,9 @@ def _hash_in(pack: str, file: str) -> str:
     try:
         override = json.loads(file)["override"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ReasonError(f"this is no sealed reason: {error!r}") from error
+        remedy = "take the one that `override seal` wrote"
+        data = file.encode(errors="surrogateescape")
+        raise ReasonError(wrong_kind("the file", "a sealed reason", data, remedy)) from error
     for one in load_pack(pack).overrides:
         if one.id == override:
             return one.reason_hash

@@ -15,6 +15,7 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_policies.replacing import replace_file
 from schoolkeeper_proto import trust
 
@@ -160,7 +161,15 @@ def unpack(data: bytes, place: str) -> Staged:
                 _within(len(files) + 1, total, place)
                 files[entry.filename] = content
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise StagedError(f"{place} is no {SUFFIX} file ({error}): download it again") from error
+        wanted = f"a staged change ({SUFFIX}) or a school as it is in force (.skschool)"
+        raise StagedError(
+            wrong_kind(
+                place,
+                wanted,
+                data,
+                "take the file that the console or the collector wrote, or download it again",
+            )
+        ) from error
     return _complete(files, place)
 
 
@@ -197,7 +206,12 @@ def read_answer(data: bytes, place: str) -> Answer:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StagedError(
-            f"{place} is no {ANSWER_SUFFIX} file ({error}): take the one that schoolkeeper-officer wrote"
+            wrong_kind(
+                place,
+                f"an officer's signatures ({ANSWER_SUFFIX})",
+                data,
+                "take the file that schoolkeeper-officer wrote",
+            )
         ) from error
 
 

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
+from schoolkeeper_policies.filekinds import MAX_LOOKED_AT, looks_like
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 
 Kind = Literal["started", "refused", "usage", "medium"]
@@ -21,6 +22,10 @@ _PROGRAM: Final = ("path", "sha256", "package")
 _MEDIUM: Final = ("serial", "vendor", "product", "bus", "encryption")
 _COLUMNS: Final = ("kind", "device", "group", "at_ms", "person", "place", "times", "hour_ms", "aggregate")
 _MOST_PROBLEMS: Final = 20
+_FORM: Final = (
+    'give JSON lines such as {"kind": "started", "device": "d1", "group": "ks2-laptops", "at_ms": 1795340000000, '
+    '"path": "/usr/bin/x"}, or an SQLite export'
+)
 
 
 class Sighting(NamedTuple):
@@ -51,7 +56,13 @@ def read_sightings(file: str | Path) -> Iterator[Sighting]:
             head = opened.read(16)
     except OSError as error:
         raise _refused(str(file), 0, f"it cannot be read: {error.strerror}") from error
-    return _from_sqlite(path) if head.startswith(b"SQLite format 3") else _from_lines(path)
+    if head.startswith(b"SQLite format 3"):
+        return _from_sqlite(path)
+    if head.strip() and not head.lstrip().startswith(b"{"):
+        with path.open("rb") as opened:
+            found = looks_like(opened.read(MAX_LOOKED_AT))
+        raise _refused(str(file), 0, f"these are not events; it looks like {found}")
+    return _from_lines(path)
 
 
 def _from_lines(path: Path) -> Iterator[Sighting]:
@@ -124,4 +135,4 @@ def _say(error: Exception) -> str:
 
 def _refused(file: str, line: int, reason: str) -> PolicyError:
     at = Position(file=file, line=line, column=1 if line else 0)
-    return PolicyError([Problem(position=at, reason=reason, remedy="see trying/sightings.py for the form")])
+    return PolicyError([Problem(position=at, reason=reason, remedy=_FORM)])
