@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from schoolkeeper_agent.config import Settings
@@ -44,18 +46,33 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Knows how wide the terminal is: to ask, argparse would load shutil into the service, and three packers with it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=partial(argparse.HelpFormatter, width=_columns() - 2), **options)
+
+
+def _columns() -> int:
+    """As `shutil.get_terminal_size` has it: what COLUMNS says, else the terminal, else 80."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
 def _parser() -> argparse.ArgumentParser:
     from schoolkeeper_agent.config import CONFIG_PATH
 
-    parser = argparse.ArgumentParser(
-        prog="schoolkeeper-agent", description="The school's agent on this device."
-    )
+    parser = _Parser(prog="schoolkeeper-agent", description="The school's agent on this device.")
     parser.add_argument(
         "--config", type=Path, default=CONFIG_PATH, help=f"settings of this machine ({CONFIG_PATH})"
     )
     parser.add_argument("--state-dir", type=Path, default=None, help="instead of the one in the settings")
-    # With `prog`, argparse does not ask how wide the terminal is, for which it would load shutil and its packers.
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog=parser.prog)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run the agent (the service does this)")
     status = commands.add_parser("status", help="what is seen, enforced, waiting and wrong")
     status.add_argument("--json", action="store_true", help="for programs")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from schoolkeeper_agent import addresses
 from schoolkeeper_agent.grants.keeper import GrantKeeper
-from schoolkeeper_agent.light import without_unused
+from schoolkeeper_agent.light import forget_first_classes, without_unused
 from schoolkeeper_agent.observations import Noted
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.upkeep import PolicyKeeper, Renewals
@@ -33,6 +33,7 @@ class Contact:
 
     async def run(self) -> None:
         """The gRPC library is loaded only here, after everything that protects is in place."""
+        forget_first_classes()  # of the sensors' and enforcers' modules
         with without_unused():
             import grpc.aio  # noqa: F401 - whoever imports it later finds it
         from schoolkeeper_agent.transport import Doors, Transport

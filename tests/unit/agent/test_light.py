@@ -9,6 +9,8 @@ from schoolkeeper_agent.light import SLACK_NS, unhurried_threads
 
 SERVICE = """
 import sys
+from schoolkeeper_agent.cli import _parser
+_parser().parse_args(["run"])
 from schoolkeeper_agent.light import forget_first_classes, without_openssl, without_unused
 with without_openssl(), without_unused():
     import schoolkeeper_agent.bootstrap
@@ -19,7 +21,7 @@ import schoolkeeper_agent.sensors.linux.load, schoolkeeper_agent.enforcers.linux
 import schoolkeeper_agent.net, schoolkeeper_agent.transport
 unused = ("ssl", "_ssl", "_hashlib", "typing_extensions", "google.protobuf.internal.python_message", "html", "uuid",
           "schoolkeeper_agent.enrol", "schoolkeeper_agent.notice", "schoolkeeper_proto.notices.words", "pickle",
-          "cryptography.x509", "tuf", "multiprocessing", "email", "http")
+          "cryptography.x509", "tuf", "shutil", "multiprocessing", "email", "http")
 loaded = [name for name in unused if name in sys.modules]
 assert not loaded, loaded
 assert hashlib.sha256(b"abc").hexdigest().startswith("ba7816bf")
