@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Knows how wide the terminal is: to ask, argparse would load shutil into the service, and three packers with it."""
+    """Knows how wide the terminal is: to ask, argparse would load shutil and three packers into the service."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=partial(argparse.HelpFormatter, width=_columns() - 2), **options)
