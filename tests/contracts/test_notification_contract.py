@@ -17,7 +17,7 @@ from fakes.notification_daemon import NAME, PATH, NotificationDaemon
 from schoolkeeper_agent.session.desktop import Desktop
 from schoolkeeper_agent.session.lines import Words
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def stage_and_publish(school: School, option: str) -> None:
     collector("publish")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_devices_follow_and_one_that_was_away_is_told(school: School, tmp_path: Path) -> None:
     here, away = tmp_path / "here", tmp_path / "away"
     laptop = Laptop(here, school.repository)

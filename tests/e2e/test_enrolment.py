@@ -27,7 +27,7 @@ from schoolkeeper_proto import enrolment_token, wire
 from schoolkeeper_proto.codec import decode, encode
 from support.school import DAY_MS, GROUP, HOUR_MS, OTHER_GROUP, School, enrol_device, listening, wall_ms
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from support.school_stage import BIN, Stage
 
 pytestmark = [
-    pytest.mark.timeout(110),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed: `make lab`"),
 ]
 

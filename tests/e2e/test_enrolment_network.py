@@ -27,7 +27,7 @@ from support.ports import free_port
 from support.proxies import connect_proxy, filter_context
 from support.school import DAY_MS, School, enrol_device, listening, wall_ms
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ REFUSED = 126
 PERSON = 1
 """An account without rights that every Debian has; below 1000, so that no session is waited for."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 class School(Stage):

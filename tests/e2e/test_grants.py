@@ -18,7 +18,7 @@ from support.exec_guard import own_file_system
 from support.granting import Person, demo_officer, ends, signed, statement
 from support.school_stage import BIN, Stage, until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 GROUP = "ks2-laptops"
 REFUSED = 126
 """What a shell answers for a program that it found and could not start."""

@@ -36,7 +36,7 @@ from support.packages import (
 )
 from support.school_stage import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 SECONDS = 90
 """A busy machine is slow; what takes longer than this does not work."""

@@ -23,7 +23,7 @@ from support.browser import accessibility_faults, chromium, visitor
 from support.officers import pack_with, publish, reasons, stage_pack
 from support.school import GROUP, School, wall_ms
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 PASSPHRASE = "four quiet words here"
 
 

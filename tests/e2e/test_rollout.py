@@ -98,7 +98,7 @@ def rows(stage: Stage, query: object) -> list[tuple[str, int, str]]:
         store.close()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_bad_policy_halts_at_the_first_ring_and_the_second_never_gets_it(
     stage: Stage, tmp_path: Path
 ) -> None:
@@ -137,7 +137,7 @@ async def bad_policy(stage: Stage, tmp_path: Path) -> None:
     assert "TOO MANY" in shown
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_good_policy_reaches_everybody_ring_by_ring_by_itself(stage: Stage, tmp_path: Path) -> None:
     asyncio.run(good_policy(stage, tmp_path))
 
@@ -164,7 +164,7 @@ async def good_policy(stage: Stage, tmp_path: Path) -> None:
     stage.collect("fsck")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_technician_pauses_opens_and_goes_back(stage: Stage, tmp_path: Path) -> None:
     asyncio.run(by_hand(stage, tmp_path))
 

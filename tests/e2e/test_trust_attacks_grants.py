@@ -27,7 +27,7 @@ from support.outsider import DEVICE, Mirror, Scene, copy_of
 from support.outsider_acts import publish_change
 from support.school import DAY_MS, GROUP, OTHER_GROUP, School
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.requirement("W-17")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.requirement("W-17")]
 BOOT = b"b" * 16
 RULE = "bypass.tor"
 

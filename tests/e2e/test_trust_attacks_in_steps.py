@@ -29,7 +29,7 @@ from support.outsider_acts import group_map, rotates_the_online_key
 from support.rollouts import publish_rollout
 from support.school import DAY_MS, GROUP, OTHER_GROUP, School, wall_ms
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.requirement("W-17")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.requirement("W-17")]
 LARGEST = 2**31 - 1
 BOOT = b"boot" * 4
 

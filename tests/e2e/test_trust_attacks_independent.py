@@ -17,7 +17,7 @@ from support.outsider import Mirror, Scene, copy_of
 from support.outsider_acts import BOTH, Act, Given
 from support.school import School
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.requirement("W-17")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.requirement("W-17")]
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def files(platform: Platform) -> dict[str, bytes]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason=ROOT_ONLY)
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_chromium_takes_every_policy_that_is_exported(tmp_path: Path) -> None:
     if not CHROMIUM.exists():
         pytest.skip("there is no /usr/bin/chromium: make lab installs it")

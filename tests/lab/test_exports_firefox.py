@@ -17,7 +17,7 @@ from support.exports import rich_policy
 from support.lab.available import need
 from support.vendor_schemas import FIREFOX
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 ASK = Path(__file__).parent / "programs/ask_firefox.py"
 CONFIG = Path("/etc/firefox")
 

@@ -29,7 +29,7 @@ from support.packages import (
 )
 from support.school_stage import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1000)]
 
 LINUX = REPOSITORY / "packaging/linux"
 NAMES = ("agent", "collector", "officer")

@@ -46,7 +46,7 @@ def debian_package(
         [sys.executable, checkout / "packaging/linux/build.py", which, "--out", out, *wanted],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env={**os.environ, "SCHOOLKEEPER_PACKAGES_CACHE": ""},
         check=False,
     )

@@ -13,7 +13,7 @@ from support.alerts import HEAD_SELF, add_alert, add_person
 from support.browser import accessibility_faults, chromium, visitor
 from support.console import PASSWORD, SECOND_FACTOR, Bench, Clock, new_bench, new_store, served
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 PICTURES = os.environ.get("SCHOOLKEEPER_PICTURES", "")
 
 

@@ -14,7 +14,7 @@ from support.browser import accessibility_faults, chromium, visitor
 from support.console import PASSWORD, SECOND_FACTOR, Bench, Clock, new_bench, served
 from support.school import GROUP, School
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 PICTURES = os.environ.get("SCHOOLKEEPER_PICTURES", "")
 HEADER = "Device ID,Device name,Last check-in,OS version,Serial number,Compliance,Encrypted,OS\n"
 

@@ -23,7 +23,7 @@ from support.console import OWN_PAGE
 from support.ports import free_port
 from support.school import School
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from support.console import PASSWORD, SECOND_FACTOR, Bench, Clock, new_bench, se
 from support.rollouts import add_device, add_events, publish_rollout
 from support.school import DAY_MS, GROUP, HOUR_MS, School
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 PICTURES = os.environ.get("SCHOOLKEEPER_PICTURES", "")
 PILOTS = tuple(bytes([n]) * 16 for n in range(1, 4))
 

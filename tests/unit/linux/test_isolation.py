@@ -29,7 +29,7 @@ GRANT = bytes(range(16))
 UPLINK, WEB, DNS, OWN = 7444, 80, 53, 22
 pytestmark = [
     pytest.mark.skipif(bool(netns.missing()), reason=netns.missing() or "-"),
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(300),
 ]
 
 

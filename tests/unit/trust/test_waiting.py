@@ -26,7 +26,7 @@ def closed_address() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_status_says_that_it_waits_for_enrolment_since_when_and_why(tmp_path: Path) -> None:
     stage, address = Stage(tmp_path), closed_address()
     preseed = tmp_path / "enrol.toml"
