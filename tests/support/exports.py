@@ -71,6 +71,7 @@ BROWSER = policy.BrowserSection(
             downloads=Switch.ALLOWED,
             extensions=Switch.BLOCKED,
             allowed_extensions=("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",),
+            proxy="proxy.school.example:3128",
         ),
     ),
 )

@@ -242,6 +242,7 @@ def _browser_rule(rule: model.BrowserRule, target: Target) -> policy.BrowserRule
         downloads=rule.downloads,
         extensions=rule.extensions,
         allowed_extensions=rule.allowed_extensions,
+        proxy=rule.proxy,
         when=applicability(rule, target),
     )
 

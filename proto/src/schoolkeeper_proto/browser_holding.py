@@ -31,6 +31,7 @@ _SWITCHES = (
     "password_saving",
     "downloads",
 )
+_TEXTS = ("search_engine", "home_page", "proxy")
 _SEARCH = (SafeSearch.UNSPECIFIED, SafeSearch.OFF, SafeSearch.MODERATE, SafeSearch.STRICT)
 _SWITCH = (Switch.UNSPECIFIED, Switch.ALLOWED, Switch.BLOCKED)
 _TEXT = RuleText(rule_id="")
@@ -90,7 +91,7 @@ def _over(below: BrowserRule, above: BrowserRule) -> BrowserRule:
     }
     if above.safe_search is not SafeSearch.UNSPECIFIED:
         changes["safe_search"] = above.safe_search
-    changes |= {name: text for name in ("search_engine", "home_page") if (text := getattr(above, name))}
+    changes |= {name: text for name in _TEXTS if (text := getattr(above, name))}
     if above.extensions is not Switch.UNSPECIFIED:
         changes |= {"extensions": above.extensions, "allowed_extensions": above.allowed_extensions}
     return replace(below, **changes)  # type: ignore[arg-type]
@@ -108,7 +109,7 @@ def _restricting(rule: BrowserRule) -> BrowserRule:
 
 
 def _stricter(one: BrowserRule, other: BrowserRule) -> BrowserRule:
-    """Field by field. Of two search engines or home pages the first person's stays."""
+    """Field by field. Of two search engines, home pages or proxies the first person's stays."""
     switches = {
         name: max(getattr(one, name), getattr(other, name), key=_SWITCH.index)
         for name in (*_SWITCHES, "extensions")
@@ -116,8 +117,7 @@ def _stricter(one: BrowserRule, other: BrowserRule) -> BrowserRule:
     return replace(
         one,
         safe_search=max(one.safe_search, other.safe_search, key=_SEARCH.index),
-        search_engine=one.search_engine or other.search_engine,
-        home_page=one.home_page or other.home_page,
+        **{name: getattr(one, name) or getattr(other, name) for name in _TEXTS},
         allowed_extensions=_both_allow(one, other),
         **switches,
     )

@@ -68,11 +68,21 @@ def _chromium(rule: BrowserRule) -> Settings:
     ):
         if switch is not Switch.UNSPECIFIED:
             found[name] = allowed if switch is Switch.ALLOWED else blocked
+    if rule.proxy:
+        found["ProxySettings"] = _chromium_proxy(rule.proxy)
     if rule.extensions is Switch.BLOCKED:
         found["ExtensionInstallBlocklist"] = ["*"]
         if rule.allowed_extensions:
             found["ExtensionInstallAllowlist"] = list(rule.allowed_extensions)
     return found
+
+
+def _chromium_proxy(proxy: str) -> Settings:
+    if proxy in ("direct", "system"):
+        return {"ProxyMode": proxy}
+    if "://" in proxy:
+        return {"ProxyMode": "pac_script", "ProxyPacUrl": proxy, "ProxyPacMandatory": True}
+    return {"ProxyMode": "fixed_servers", "ProxyServer": proxy}
 
 
 def edge(chrome: Settings) -> Settings:
@@ -120,12 +130,22 @@ def _firefox(rule: BrowserRule) -> Settings:
         found["DisableFirefoxAccounts"] = True
     if rule.password_saving is not Switch.UNSPECIFIED:
         found["PasswordManagerEnabled"] = rule.password_saving is Switch.ALLOWED
+    if rule.proxy:
+        found["Proxy"] = {**_firefox_proxy(rule.proxy), "Locked": True}
     if rule.extensions is Switch.BLOCKED:
         allowed: dict[str, Value] = {
             name: {"installation_mode": "allowed"} for name in rule.allowed_extensions
         }
         found["ExtensionSettings"] = {"*": {"installation_mode": "blocked"}, **allowed}
     return found
+
+
+def _firefox_proxy(proxy: str) -> Settings:
+    if proxy in ("direct", "system"):
+        return {"Mode": "none" if proxy == "direct" else "system"}
+    if "://" in proxy:
+        return {"Mode": "autoConfig", "AutoConfigURL": proxy}
+    return {"Mode": "manual", "HTTPProxy": proxy, "UseHTTPProxyForAllProtocols": True}
 
 
 def missing_in_firefox(section: BrowserSection) -> Iterator[Said]:

@@ -356,7 +356,10 @@ class SiteCategory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrowserRule:
-    """What is unspecified or empty is left as the browser has it."""
+    """What is unspecified or empty is left as the browser has it.
+
+    ``proxy``: "direct", "system", "host:port", or the address of a configuration script; people cannot change it then.
+    """
 
     text: RuleText
     safe_search: SafeSearch = SafeSearch.UNSPECIFIED
@@ -372,6 +375,7 @@ class BrowserRule:
     extensions: Switch = Switch.UNSPECIFIED
     allowed_extensions: tuple[str, ...] = ()
     when: Applicability | None = None
+    proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

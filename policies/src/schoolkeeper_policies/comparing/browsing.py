@@ -132,14 +132,17 @@ def _settings(old: BrowserRule, new: BrowserRule) -> Iterator[Aspect]:
         )
 
 
+_TEXTS = ("search_engine", "home_page", "proxy")
+
+
 def _loosens(rule: BrowserRule) -> bool:
     return any(getattr(rule, name) in (SafeSearch.OFF, Switch.ALLOWED) for name in _ORDER)
 
 
 def _setting(name: str, old: BrowserRule, new: BrowserRule) -> Direction:
     before, after = getattr(old, name), getattr(new, name)
-    if name in ("search_engine", "home_page"):
-        # Another engine may know no strict search.
+    if name in _TEXTS:
+        # Another engine may know no strict search, another proxy no filter.
         return Direction.DIFFERENT
     if name == "allowed_extensions":
         if set(before) <= set(after):
@@ -154,7 +157,7 @@ def _setting(name: str, old: BrowserRule, new: BrowserRule) -> Direction:
 def _said(rule: BrowserRule) -> str:
     said = [
         f"{name.replace('_', '-')} {getattr(rule, name)}"
-        for name in (*_ORDER, "search_engine", "home_page")
+        for name in (*_ORDER, *_TEXTS)
         if str(getattr(rule, name)) not in ("", "unspecified")
     ]
     if rule.allowed_extensions:

@@ -33,6 +33,16 @@ SitePattern = Annotated[
 """``example.org`` with everything below it, ``example.org/path`` with every path that begins so, ``*`` for all."""
 
 
+ProxySetting = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(|direct|system|https?://[!-~]+|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:[0-9]{1,5})$",
+        max_length=512,
+    ),
+]
+"""``direct``, ``system``, ``proxy.example.org:3128``, or the address of a configuration script (PAC)."""
+
+
 class When(Strict):
     """When and where a rule holds; nothing given means always and everywhere."""
 
@@ -235,6 +245,8 @@ class BrowserRule(Rule):
     """Installing extensions."""
     allowed_extensions: tuple[Text, ...] = ()
     """Extensions that stay allowed while others are blocked."""
+    proxy: ProxySetting = ""
+    """The browser's proxy, which people cannot change then: direct, system, host:port, or the address of a script."""
 
 
 class NetworkRule(Rule):

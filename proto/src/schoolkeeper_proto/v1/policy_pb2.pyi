@@ -1194,6 +1194,7 @@ class BrowserRule(_message.Message):
     DOWNLOADS_FIELD_NUMBER: _builtins.int
     EXTENSIONS_FIELD_NUMBER: _builtins.int
     ALLOWED_EXTENSIONS_FIELD_NUMBER: _builtins.int
+    PROXY_FIELD_NUMBER: _builtins.int
     safe_search: Global___SafeSearch.ValueType
     search_engine: _builtins.str
     """Address with "%s" for the words searched for."""
@@ -1206,6 +1207,10 @@ class BrowserRule(_message.Message):
     password_saving: Global___Switch.ValueType
     downloads: Global___Switch.ValueType
     extensions: Global___Switch.ValueType
+    proxy: _builtins.str
+    """The browser's proxy, which a person cannot change then: "direct", "system", "host:port", or the address of a
+    configuration script.
+    """
     @_builtins.property
     def text(self) -> Global___RuleText: ...
     @_builtins.property
@@ -1231,10 +1236,11 @@ class BrowserRule(_message.Message):
         downloads: Global___Switch.ValueType = ...,
         extensions: Global___Switch.ValueType = ...,
         allowed_extensions: _abc.Iterable[_builtins.str] | None = ...,
+        proxy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "when", b"when"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_extensions", b"allowed_extensions", "developer_tools", b"developer_tools", "downloads", b"downloads", "extensions", b"extensions", "guest_profiles", b"guest_profiles", "home_page", b"home_page", "own_name_servers", b"own_name_servers", "password_saving", b"password_saving", "private_windows", b"private_windows", "safe_search", b"safe_search", "search_engine", b"search_engine", "synchronisation", b"synchronisation", "text", b"text", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_extensions", b"allowed_extensions", "developer_tools", b"developer_tools", "downloads", b"downloads", "extensions", b"extensions", "guest_profiles", b"guest_profiles", "home_page", b"home_page", "own_name_servers", b"own_name_servers", "password_saving", b"password_saving", "private_windows", b"private_windows", "proxy", b"proxy", "safe_search", b"safe_search", "search_engine", b"search_engine", "synchronisation", b"synchronisation", "text", b"text", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
