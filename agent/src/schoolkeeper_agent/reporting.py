@@ -22,6 +22,7 @@ from schoolkeeper_agent.status import (
     from_json,
     to_json,
 )
+from schoolkeeper_proto import moves
 
 if TYPE_CHECKING:
     from schoolkeeper_agent.identity import Identity
@@ -57,6 +58,7 @@ class Running:
     sensors: tuple[tuple[Sensor, SensorState], ...]
     abilities: Mapping[str, Ability]
     grants: tuple[GrantLine, ...] = ()
+    not_said: int = 0
     browsers: tuple[BrowserLine, ...] = ()
 
 
@@ -84,7 +86,7 @@ def report_of(run: Running) -> StatusReport:
         policy_version=run.policy.bundle.manifest.version,
         policy_hash=run.policy.bundle.hash.hex(),
         policy_stale_since_unix_ms=run.trust.stale_since(run.uplink.believed_ms(run.now)),
-        policy_problem=run.policy_problem or run.policy.problem,
+        policy_problem=run.policy_problem or run.policy.problem or _move_refused(run.trust),
         sensors=tuple(
             SensorLine(
                 name=sensor.name,
@@ -100,11 +102,19 @@ def report_of(run: Running) -> StatusReport:
             for name, ability in run.abilities.items()
         ),
         grants=run.grants,
+        not_said=run.not_said,
         browsers=run.browsers,
         spool=_spool_line(run.usage, run.writer),
         resident_bytes=resident_bytes(),
         cpu_milliseconds=cpu_milliseconds(),
     )
+
+
+def _move_refused(trust: Trust) -> str:
+    """Known from the set in force, also before the next answer of the collector."""
+    if not trust.move_refused:
+        return ""
+    return f"{moves.REFUSED}: {moves.refusal(trust.group, trust.move_refused)}"
 
 
 def _spool_line(usage: Usage | None, writer: WriterState) -> SpoolLine:

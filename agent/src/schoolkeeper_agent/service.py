@@ -261,6 +261,7 @@ class Service:
                 sensors=tuple(self._watching.states.values()),
                 abilities=parts.abilities,
                 grants=self._grants.lines(),
+                not_said=self.teller.not_said,
                 browsers=tuple(
                     line for one in self._enforcers if isinstance(one, TellsBrowsers) for line in one.lines()
                 ),

@@ -102,6 +102,8 @@ class StatusReport:
     enforcers: tuple[EnforcerLine, ...] = ()
     browsers: tuple[BrowserLine, ...] = ()
     grants: tuple[GrantLine, ...] = ()
+    not_said: int = 0
+    """Messages for people at the device that nobody could be shown, since the agent started."""
     spool: SpoolLine = field(default_factory=SpoolLine)
     resident_bytes: int = 0
     cpu_milliseconds: int = 0
@@ -138,10 +140,18 @@ def _known(cls: type[T], said: dict[str, object]) -> T:
 def render(report: StatusReport) -> str:
     """Plain words. What is unknown is said to be unknown, what is old says how old."""
     lines = [*_head(report), "", *_contact(report), "", *_policy(report), *_grants(report), ""]
-    lines += [*_sensors(report), "", *_enforcers(report), *_browsers(report), "", *_spool(report)]
+    lines += [*_sensors(report), "", *_enforcers(report), *_browsers(report), *_not_said(report)]
+    lines += ["", *_spool(report)]
     if report.problems:
         lines += ["", "Problems", *(f"  ! {problem}" for problem in report.problems)]
     return "\n".join(lines) + "\n"
+
+
+def _not_said(report: StatusReport) -> list[str]:
+    if not report.not_said:
+        return []
+    messages = "1 message" if report.not_said == 1 else f"{report.not_said} messages"
+    return [f"  ! {messages} for people here could be shown to nobody since the agent started"]
 
 
 def _head(report: StatusReport) -> list[str]:

@@ -442,3 +442,10 @@ def test_help_and_status_load_neither_grpc_nor_x509(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Not enrolled" in done.stdout
+
+
+def test_status_says_how_many_messages_nobody_could_be_shown() -> None:
+    report = status.StatusReport(at_unix_ms=1, source="agent", running=True, not_said=2)
+    assert "2 messages for people here could be shown to nobody" in status.render(report)
+    assert status.from_json(status.to_json(report)).not_said == 2
+    assert "could be shown" not in status.render(replace(report, not_said=0))

@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.fleet import Remedy, load_fleet
+from schoolkeeper_collector.rollout import requests
 from schoolkeeper_collector.rollout.running import Rollouts
 from schoolkeeper_collector.store.tables import access_log, exception_requests
 from schoolkeeper_policies.officer.review import open_whole
@@ -148,6 +149,36 @@ def test_the_technician_approves_and_is_told_what_officers_sign(school: School, 
     assert f"grant new --kind exception --device {PILOT.hex()} --rule {rule}" in page
     assert post(client, f"/requests/{PILOT.hex()}", decision="decline", because="no").status_code == 422
     assert "Nobody has asked" in bench.signed_in(Role.DSL).get("/requests").text
+
+
+def test_who_asks_twice_for_the_same_has_one_request_and_one_decision(school: School, bench: Bench) -> None:
+    rule, now_ms = "no.such.rule", bench.clock.now_ms
+    ask(school, PILOT, rule, now_ms)
+    again, other, nobody = b"2" * 16, b"3" * 16, b"4" * 16
+    with school.store.write() as connection:
+        held = connection.execute(select(exception_requests)).mappings().one()
+        for request_id, later, changed in (
+            (again, 60_000, {"reference": "R-8"}),
+            (other, 120_000, {"reference": "R-9", "asked_by": b"q" * 16}),
+            (nobody, 130_000, {"reference": "R-0", "asked_by": b""}),
+        ):
+            row = dict(held) | {"request_id": request_id, "asked_ms": now_ms + later} | changed
+            connection.execute(insert(exception_requests).values(row))
+    with school.store.read() as connection:
+        assert requests.waiting(connection, school.school_id) == 3
+    found = {one.reference: one for one in requests.requests(school.store, school.school_id, now_ms)}
+    assert found.keys() == {"R-7, R-8", "R-9", "R-0"}
+    assert (found["R-7, R-8"].asks, found["R-7, R-8"].request_id) == (2, PILOT)
+    dsl = bench.signed_in(Role.DSL)
+    assert ", 2 times, for a lesson; number R-7, R-8" in text_of(dsl.get("/requests").text)
+    assert post(dsl, f"/requests/{PILOT.hex()}", decision="decline", because="no").status_code == 303
+    with school.store.read() as connection:
+        states = dict(
+            connection.execute(select(exception_requests.c.request_id, exception_requests.c.state)).all()
+        )
+    assert states == {PILOT: "declined", again: "declined", other: "waiting", nobody: "waiting"}
+    after = {one.reference: one for one in requests.requests(school.store, school.school_id, now_ms)}
+    assert after["R-7, R-8"].state == "declined"
 
 
 @pytest.mark.parametrize("gone", [True, False])

@@ -5,10 +5,12 @@ A decision here changes nothing on a device: it says yes and names the grant tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, and_, select, update
 
 from schoolkeeper_collector.store.database import Store
 from schoolkeeper_collector.store.events import read_events
@@ -32,7 +34,11 @@ class RequestError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request; ``device_name`` and never a person's. ``words`` is empty when the event cannot be read any more."""
+    """One request; ``device_name`` and never a person's. ``words`` is empty when the event cannot be read any more.
+
+    Whoever asks again for the same, on the same device, before anybody decided, has one request still: ``asks`` says
+    how often, ``request_id`` and ``asked_ms`` are the first one's, words and numbers are all of theirs in order.
+    """
 
     request_id: bytes
     device_id: bytes
@@ -48,6 +54,7 @@ class Request:
     decided_ms: int | None
     decided_by: str
     decided_because: str
+    asks: int = 1
 
     @property
     def grant_command(self) -> str:
@@ -73,7 +80,7 @@ def requests(store: Store, school_id: str, now_ms: int) -> tuple[Request, ...]:
             .order_by(table.asked_ms.desc())
             .limit(200)
         ).all()
-        return tuple(
+        made = [
             Request(
                 request_id=bytes(row.request_id),
                 device_id=bytes(row.device_id),
@@ -93,14 +100,17 @@ def requests(store: Store, school_id: str, now_ms: int) -> tuple[Request, ...]:
                 decided_because=row.decided_because,
             )
             for row in rows
-        )
+        ]
+    return _folded([(_same(row), request) for row, request in zip(rows, made, strict=True)])
 
 
 def waiting(connection: Connection, school_id: str) -> int:
     """How many wait."""
     table = exception_requests.c
-    query = select(table.request_id).where(table.school_id == school_id, table.state == RequestState.WAITING)
-    return len(connection.execute(query).all())
+    query = select(
+        table.request_id, table.device_no, table.rule_id, table.asked_by, table.state, table.decided_ms
+    ).where(table.school_id == school_id, table.state == RequestState.WAITING)
+    return len({_same(row) for row in connection.execute(query)})
 
 
 def decide(
@@ -113,19 +123,47 @@ def decide(
     because: str,
     now_ms: int,
 ) -> None:
-    """Raises ``RequestError`` for one that does not wait any more."""
+    """With it, every request of the same person for the same that waits. Raises ``RequestError``: it waits no more."""
     table = exception_requests.c
-    done = connection.execute(
+    waits = (table.school_id == school_id, table.state == RequestState.WAITING)
+    found = connection.execute(
+        select(table.device_no, table.rule_id, table.asked_by).where(*waits, table.request_id == request_id)
+    ).first()
+    if found is None:
+        raise RequestError("somebody has decided this request already: load the page again")
+    same = table.request_id == request_id
+    if found.asked_by:
+        again = (table.device_no == found.device_no, table.rule_id == found.rule_id)
+        same |= and_(*again, table.asked_by == found.asked_by)
+    connection.execute(
         update(exception_requests)
-        .where(
-            table.school_id == school_id,
-            table.request_id == request_id,
-            table.state == RequestState.WAITING,
-        )
+        .where(*waits, same)
         .values(state=to.value, decided_ms=now_ms, decided_by=actor, decided_because=because)
     )
-    if not done.rowcount:
-        raise RequestError("somebody has decided this request already: load the page again")
+
+
+def _same(row: Row[*tuple[Any, ...]]) -> Hashable:
+    """What requests have in common that are one; a request of nobody known stands alone."""
+    if not row.asked_by:
+        return bytes(row.request_id)
+    return row.device_no, row.rule_id, bytes(row.asked_by), row.state, row.decided_ms
+
+
+def _folded(found: list[tuple[Hashable, Request]]) -> tuple[Request, ...]:
+    """The newest first; each in the place of its newest part."""
+    whole: dict[Hashable, Request] = {}
+    for key, older in found:
+        newer = whole.get(key)
+        whole[key] = older if newer is None else _joined(older, newer)
+    return tuple(whole.values())
+
+
+def _joined(older: Request, newer: Request) -> Request:
+    words = dict.fromkeys(text for text in (older.words, newer.words) if text)
+    references = dict.fromkeys(text for text in (older.reference, newer.reference) if text)
+    return replace(
+        older, words=" / ".join(words), reference=", ".join(references), asks=older.asks + newer.asks
+    )
 
 
 def _words(
