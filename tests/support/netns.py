@@ -79,9 +79,12 @@ def takes(address: str, port: int, seconds: float = 1.0) -> bool:
 
 @dataclass
 class Cable:
+    """``got``: everything that any server here was sent, also where no answer came back."""
+
     device: str
     outside: str
     servers: list[socket.socket] = field(default_factory=list)
+    got: list[bytes] = field(default_factory=list)
 
     def serve(self, address: str, port: int, *, on: str = "") -> None:
         """Takes connections there and echoes what comes; datagrams, too."""
@@ -95,32 +98,34 @@ class Cable:
 
         stream, datagrams = inside(on or self.outside, listen)
         self.servers += [stream, datagrams]
-        threading.Thread(target=_accept, args=(stream,), daemon=True).start()
-        threading.Thread(target=_answer, args=(datagrams,), daemon=True).start()
+        threading.Thread(target=_accept, args=(stream, self.got), daemon=True).start()
+        threading.Thread(target=_answer, args=(datagrams, self.got), daemon=True).start()
 
 
-def _accept(server: socket.socket) -> None:
+def _accept(server: socket.socket, got: list[bytes]) -> None:
     while True:
         try:
             taken, _ = server.accept()
         except OSError:
             return
-        threading.Thread(target=_echo, args=(taken,), daemon=True).start()
+        threading.Thread(target=_echo, args=(taken, got), daemon=True).start()
 
 
-def _echo(taken: socket.socket) -> None:
+def _echo(taken: socket.socket, got: list[bytes]) -> None:
     with taken:
         try:
             while data := taken.recv(4096):
+                got.append(data)
                 taken.sendall(data)
         except OSError:
             return
 
 
-def _answer(server: socket.socket) -> None:
+def _answer(server: socket.socket, got: list[bytes]) -> None:
     while True:
         try:
             data, asked = server.recvfrom(4096)
+            got.append(data)
             server.sendto(data, asked)
         except OSError:
             return
