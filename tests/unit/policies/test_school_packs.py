@@ -35,7 +35,7 @@ from schoolkeeper_policies.matrices import expand
 from schoolkeeper_policies.model import Answer as Said
 from schoolkeeper_policies.model import Row
 from schoolkeeper_policies.moments import read_moment
-from schoolkeeper_policies.parse import pack_folder
+from schoolkeeper_policies.parse import load_pack, pack_folder
 from schoolkeeper_policies.subject import LoadedPack, Subject
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.bundle import OpenBundle, open_bundle
@@ -673,3 +673,11 @@ def test_every_groups_bundle_opens_on_a_device_and_is_small(pack: str, group: st
     data = bundle(pack, group)
     assert len(zlib.compress(data, 9)) < MAX_COMPRESSED_BYTES
     assert opened(pack, group).manifest.group == group
+
+
+@pytest.mark.requirement("T-31")
+def test_supervised_free_search_is_opened_on_the_console_for_two_hours_of_school_at_most() -> None:
+    pack = load_pack("tai-education-centre")
+    (bound,) = (bound for bound in pack.grants if bound.console)
+    assert (bound.kind, bound.rules, bound.max_minutes) == ("lesson", ("internet.free-search",), 120)
+    assert bound.console == pack.school.hours
