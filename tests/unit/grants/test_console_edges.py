@@ -94,3 +94,15 @@ def test_each_rule_needs_a_bound_of_its_own() -> None:
 
 def test_a_persons_officer_is_no_console() -> None:
     assert not Officer(officer_id="x", key=b"x").console
+
+
+def test_two_keys_of_the_collector_are_named_once() -> None:
+    """A key that is being replaced beside the one that replaces it."""
+    begin = MONDAY + 9 * HOUR
+    said = statement(
+        GrantKind.LESSON, rule_ids=("games",), not_before_unix_ms=begin, expires_unix_ms=begin + MINUTE
+    )
+    both = (COLLECTOR, replace(COLLECTOR, key=b"d" * 32))
+    found = check(said, both, Ground(bounds=(bound(window(540, 600)),), rules=RULES))
+    assert isinstance(found, Permitted)
+    assert found.by == (CONSOLE,)
