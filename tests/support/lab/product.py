@@ -32,15 +32,20 @@ def bring_agent(laptop: VirtualLaptop, folder: Path) -> None:
 def write_agent_image(folder: Path) -> Path:
     """An ext4 image with the agent and all it depends on, as one folder for Python's path."""
     packages, image = folder / "agent", folder / "agent.img"
+    write_agent_folder(packages)
+    run_tool(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", packages, image, _IMAGE_SIZE])
+    shutil.rmtree(packages)
+    return image
+
+
+def write_agent_folder(packages: Path) -> None:
+    """The agent and all it depends on below one new folder."""
     packages.mkdir()
     for name in _with_dependencies(_DISTRIBUTION):
         if name in _OWN:
             shutil.copytree(REPOSITORY / _OWN[name], packages, dirs_exist_ok=True, ignore=_CACHES)
         else:
             _copy_files(importlib.metadata.distribution(name), packages)
-    run_tool(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", packages, image, _IMAGE_SIZE])
-    shutil.rmtree(packages)
-    return image
 
 
 _CACHES = shutil.ignore_patterns("__pycache__")

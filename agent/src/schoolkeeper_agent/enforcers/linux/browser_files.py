@@ -169,7 +169,7 @@ def give_back(path: Path, *, shared: bool) -> None:
 def _leave(path: Path, etc: Path) -> None:
     """Folders that are empty now are gone; those of the system stay."""
     for folder in path.parents:
-        if folder in (etc, etc / "opt", etc / "chromium" / "policies"):
+        if folder in (etc, etc / "opt"):
             return
         with contextlib.suppress(OSError):
             folder.rmdir()
