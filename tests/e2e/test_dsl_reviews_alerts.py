@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -53,6 +54,9 @@ def check_the_proof(page: Any, folder: Path) -> None:
     """Save it and run the very command that the page prints; then with one byte of the event flipped."""
     page.locator("summary", has_text="Proof of this event").first.click()
     command = page.locator("code", has_text="schoolkeeper-verify").first.inner_text().split()
+    if pictures := os.environ.get("SCHOOLKEEPER_PICTURES", ""):
+        page.screenshot(path=f"{pictures}/proof.png", full_page=True)
+    assert accessibility_faults(page) == []
     with page.expect_download() as saved:
         page.locator("a", has_text="Save proof-").first.click()
     file = folder / command[1]
