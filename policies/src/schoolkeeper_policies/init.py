@@ -305,6 +305,17 @@ sites:
 """
 
 
+def _change_tests(held: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """The rules' own tests speak of the school's own hours and of what it lets a plain stick do."""
+    moments = {"Mon 10:15": f"Mon {values['opens']}", "Mon 18:00": f"Mon {values['closes']}"}
+    for section in ("applications", "peripherals", "media"):
+        for test in (one for rule in held.get(section, ()) for one in rule.get("tests", ())):
+            if test.get("at") in moments:
+                test["at"] = moments[test["at"]]
+            if test["expect"] == "read-only":
+                test["expect"] = values["plain_media"]
+
+
 def _changed(text: str, values: Mapping[str, Any]) -> str:
     """One file of the default pack with the answers put in; its comments stay."""
     yaml = YAML(typ="rt")
@@ -328,6 +339,7 @@ def _changed(text: str, values: Mapping[str, Any]) -> str:
         seconds = values["idle_lock_seconds"]
         held["screen"]["description"] = f"The screen locks after {seconds} seconds without use."
         held["screen"]["warn_seconds"] = min(int(held["screen"].get("warn_seconds", 0)), seconds // 2)
+    _change_tests(held, values)
     for rule in held.get("media", ()):
         if rule.get("access") == "encrypted-only":
             rule["plain"] = values["plain_media"]

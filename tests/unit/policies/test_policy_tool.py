@@ -281,7 +281,7 @@ def test_init_writes_a_pack_that_passes_check(tmp_path: Path) -> None:
     answers = tmp_path / "answers.yaml"
     answers.write_text(
         "name: westgate\nterms: ['2026-09-02 to 2026-12-18']\nplain_media: block\nusage_off_site: true\n"
-        "idle_lock_seconds: 300\n"
+        "idle_lock_seconds: 300\nopens: '11:00'\ncloses: '19:00'\n"
     )
     folder = tmp_path / "westgate"
     done = run("init", str(folder), "--answers", str(answers))
