@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,9 +104,13 @@ def stage(tmp_path: Path) -> Iterator[FarStage]:
                 assert process is None or process.poll() is not None
 
 
-def grant(kind: GrantKind, **fields: object) -> wire.GrantStatement:
+def grant(kind: GrantKind, **fields: Any) -> wire.GrantStatement:
     now = time.time_ns() // 1_000_000
-    whom = {"groups": (GROUP,), "not_before_unix_ms": now - 1_000, "expires_unix_ms": now + 3_600_000}
+    whom: dict[str, Any] = {
+        "groups": (GROUP,),
+        "not_before_unix_ms": now - 1_000,
+        "expires_unix_ms": now + 3_600_000,
+    }
     return statement(kind, **(whom | fields))
 
 

@@ -45,7 +45,8 @@ def changed(state: CoreState, grants: tuple[InForce, ...]) -> tuple[CoreState, E
     isolate, lost = _one(grants, GrantKind.ISOLATE), _one(grants, GrantKind.LOST)
     held = {one.grant_id for one in (isolate, lost) if one is not None}
     said = {grant_id: words for grant_id, words in before.said.items() if grant_id in held}
-    now = Confined(known=True, isolate=isolate, lost=lost, said=said)
+    tell = before.isolate is not None and not before.isolate.quiet
+    now = Confined(known=True, isolate=isolate, lost=lost, tell_release=tell, said=said)
     state = replace(state, confined=now)
     effects: list[Effect] = []
     if not before.known or before.isolate != now.isolate:
@@ -147,7 +148,8 @@ def _done(state: CoreState, outcome: Outcome) -> Effects:
             )
             grant_id, _, why = outcome.detail.partition(" ")
             body = _changed(_id(grant_id), "isolate", word, why if _id(grant_id) else outcome.detail)
-            told = (Tell(title=RELEASED, text="You can use it as before."),) if outcome.succeeded else ()
+            tell = outcome.succeeded and confined.tell_release
+            told = (Tell(title=RELEASED, text="You can use it as before."),) if tell else ()
             return (record(body, severity), *told)
         case RefuseSignIn():
             word = IN_PLACE if outcome.succeeded else FAILED

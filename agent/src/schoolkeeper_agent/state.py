@@ -81,6 +81,8 @@ class Confined:
     known: bool = False
     isolate: InForce | None = None
     lost: InForce | None = None
+    tell_release: bool = False
+    """The isolation that ends was not a quiet one: whoever uses the device hears of its end."""
     said: Mapping[bytes, tuple[str, str]] = field(default_factory=dict)
     """Grant id -> what was last written down of it, for ``status``: state and detail."""
 

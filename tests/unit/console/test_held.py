@@ -39,7 +39,11 @@ def add_device(store: Store, **values: Any) -> None:
 
 
 def ask(store: Store, kind: GrantKind, *people: Person, **fields: Any) -> wire.GrantStatement:
-    whom = {"school_id": SCHOOL, "not_before_unix_ms": NOW - HOUR, "expires_unix_ms": NOW + HOUR}
+    whom: dict[str, Any] = {
+        "school_id": SCHOOL,
+        "not_before_unix_ms": NOW - HOUR,
+        "expires_unix_ms": NOW + HOUR,
+    }
     said = statement(kind, **(whom | fields))
     row = {
         "school_id": SCHOOL, "grant_id": said.grant_id, "grant_bytes": encode(signed(said, *people)),

@@ -85,6 +85,9 @@ def test_a_quiet_one_says_nothing_at_the_device() -> None:
     book = begun().sees(GrantsChanged(in_force=(QUIET,))).enforces("isolation", action)
     book.sees(did("isolation", action)).records(CHANGED, state="in-place").nothing()
     assert "plug it in" in ADVICE
+    book.sees(GrantsChanged(in_force=())).enforces("isolation", LiftIsolation())
+    book.sees(did("isolation", LiftIsolation(), f"{GRANT.hex()} lifted"))
+    book.records(CHANGED, isolated=False, state="off").nothing()
 
 
 def test_a_lost_device_is_locked_locked_again_and_what_has_no_lock_is_ended() -> None:
@@ -115,4 +118,4 @@ def test_a_restart_asks_for_what_holds_and_lifts_what_does_not() -> None:
     book = Playbook(bundle_of(), able=ABLE).sees(GrantsChanged(in_force=(LOST,)))
     book.enforces("isolation", LiftIsolation()).enforces("sign-in", RefuseSignIn(grant_id=GRANT)).nothing()
     book.sees(did("isolation", LiftIsolation(), f"{GRANT.hex()} lifted"))
-    book.records(CHANGED, isolated=False, state="off").tells(RELEASED).nothing()
+    book.records(CHANGED, isolated=False, state="off").nothing()

@@ -109,7 +109,7 @@ def test_tables_of_the_kernel_are_read() -> None:
     assert parse(b"\x08\x00\x00\x00" + bytes(12)) == ([], True), "a length that cannot be ends the dump"
 
 
-async def _watch(sensor: BypassSensor, steps: list[tuple[Callable[[], None], str]]) -> list[BypassSeen]:
+async def _watch(sensor: BypassSensor, steps: list[tuple[Callable[[], object], str]]) -> list[BypassSeen]:
     """Each step is done once the one before was seen."""
     seen: list[BypassSeen] = []
     running = asyncio.create_task(sensor.run(seen.append))  # type: ignore[arg-type]
@@ -157,11 +157,11 @@ def test_the_sensor_is_told_by_the_kernel_and_tells_each_thing_once(tmp_path: Pa
         new.write_text("127.0.0.1 localhost\n10.0.0.9 filter.example\n")
         new.rename(etc / "hosts")
 
-    steps: list[tuple[Callable[[], None], str]] = [
+    steps: list[tuple[Callable[[], object], str]] = [
         (tunnel, "vpn"),
         (replaced, "hosts"),
-        (lambda: (etc / "resolv.conf").write_text("nameserver 8.8.8.8\n") and None, "dns"),
-        (lambda: (etc / "environment").write_text("http_proxy=http://10.0.0.7:8080\n") and None, "proxy"),
+        (lambda: (etc / "resolv.conf").write_text("nameserver 8.8.8.8\n"), "dns"),
+        (lambda: (etc / "environment").write_text("http_proxy=http://10.0.0.7:8080\n"), "proxy"),
     ]
 
     def work() -> list[BypassSeen]:

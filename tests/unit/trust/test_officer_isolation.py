@@ -1,4 +1,4 @@
-"""Isolations, quiet ones, lost devices and releases by the officer's program, which says before signing what they do."""
+"""Isolations, lost devices and releases by the officer's program, which says before signing what they do."""
 
 from __future__ import annotations
 
