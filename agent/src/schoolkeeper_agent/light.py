@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-SLACK_NS = 1_000_000_000
-_PR_SET_TIMERSLACK, _PR_GET_TIMERSLACK = 29, 30
 _OPENSSL = ("ssl", "_hashlib")
 _UNUSED = ("google.protobuf.internal.python_message", "typing_extensions")
 """protobuf written in Python, imported also where its C library is in use; names that `typing` has since 3.11."""
@@ -61,28 +59,6 @@ class _StandIn(ModuleType):
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
-
-
-@contextmanager
-def unhurried_threads(slack_ns: int = SLACK_NS) -> Iterator[None]:
-    """Threads that start inside may be woken this much late by their own timers, and so may those that they start.
-
-    The gRPC library wakes six to ten times a second to look whether there is something to do, a timer each second
-    among them (grpc/grpc issue 19947); the kernel then lets several of them wait for one another. Work that arrives
-    still wakes a thread at once. PR_SET_TIMERSLACK, prctl(2); a system without it does without.
-    """
-    import ctypes
-
-    library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-    before = library.prctl(_PR_GET_TIMERSLACK, 0, 0, 0, 0) if library is not None else -1
-    if library is None or before <= 0:
-        yield
-        return
-    library.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(slack_ns), 0, 0, 0)
-    try:
-        yield
-    finally:
-        library.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(before), 0, 0, 0)
 
 
 def forget_first_classes() -> int:

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from schoolkeeper_agent.light import unhurried_threads
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.codec import decode, encode
 
@@ -98,8 +97,7 @@ def open_channel(
         credentials = grpc.ssl_channel_credentials(
             root_certificates=ca_pem, private_key=identity.key_pem, certificate_chain=identity.chain_pem
         )
-    with unhurried_threads():  # the first channel starts the library's threads
-        return grpc.aio.secure_channel(address, credentials, options=[*_options(proxy), *options])
+    return grpc.aio.secure_channel(address, credentials, options=[*_options(proxy), *options])
 
 
 def fetch_from(channel: grpc.aio.Channel, timeout: float = 60.0) -> Callable[[str], Awaitable[bytes | None]]:

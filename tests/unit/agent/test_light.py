@@ -2,10 +2,6 @@
 
 import subprocess
 import sys
-import threading
-from pathlib import Path
-
-from schoolkeeper_agent.light import SLACK_NS, unhurried_threads
 
 SERVICE = """
 import sys
@@ -86,24 +82,3 @@ def test_what_the_service_imports_loads_nothing_unused_and_it_can_still_be_impor
 
 def test_the_class_that_dataclass_leaves_behind_is_released_and_the_other_stays_what_it_was() -> None:
     assert _said_by(TWINS) == "once\n"
-
-
-def test_threads_that_start_inside_and_theirs_may_be_late_and_no_others() -> None:
-    found: dict[str, int] = {}
-
-    def look(name: str, below: str = "") -> None:
-        found[name] = int(Path(f"/proc/{threading.get_native_id()}/timerslack_ns").read_text())
-        if below:
-            run(below)
-
-    def run(name: str, below: str = "") -> None:
-        thread = threading.Thread(target=look, args=(name, below))
-        thread.start()
-        thread.join()
-
-    run("before")
-    with unhurried_threads():
-        run("inside", below="started by it")
-    run("after")
-    assert found["inside"] == found["started by it"] == SLACK_NS
-    assert found["before"] == found["after"] < SLACK_NS
