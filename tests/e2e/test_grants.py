@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -93,7 +95,10 @@ def ended(stage: Stage, grant_id: bytes) -> list[str]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: programs are refused on a file system of its own")
 def test_a_grant_opens_a_rule_for_real_survives_a_kill_and_ends_without_the_network(tmp_path: Path) -> None:
     with own_file_system() as folder:
-        stage = connected_stage(tmp_path, audit_only=False, exec_mounts=[str(folder)])
+        browsers = tmp_path / "etc"
+        stage = connected_stage(
+            tmp_path, audit_only=False, exec_mounts=[str(folder)], browser_folder=str(browsers)
+        )
         try:
             shutil.copy("/bin/true", folder / "tor")
 
@@ -104,14 +109,22 @@ def test_a_grant_opens_a_rule_for_real_survives_a_kill_and_ends_without_the_netw
                 assert done.returncode in (0, REFUSED), done
                 return done.returncode == 0
 
+            def told() -> dict[str, object]:
+                file = browsers / "chromium/policies/managed/schoolkeeper.json"
+                return dict(json.loads(file.read_bytes())) if file.exists() else {}
+
             until(lambda: not starts(), 20, "the policy refuses the program")
+            until(lambda: told().get("DnsOverHttpsMode") == "off", 20, f"browsers are told\n{stage.logs()}")
             two = officer(stage, "technician"), officer(stage, "dsl")
-            said = grant(GrantKind.OBSERVE, seconds=75, rule_ids=("bypass.tor",))
+            said = grant(GrantKind.OBSERVE, seconds=75, rule_ids=("bypass.tor", "browser.filter"))
             done = publish(stage, said, *two)
             assert done.returncode == 0, done.stderr
             until(starts, 10, f"the grant opens the program\n{stage.logs()}")
             assert in_force(stage) == [said.grant_id.hex()]
-            assert "observe: bypass.tor; until" in stage.tell_agent("status").stdout
+            until(lambda: "DnsOverHttpsMode" not in told(), 10, "the grant reaches the browsers, too")
+            status = stage.tell_agent("status").stdout
+            assert "observe: bypass.tor, browser.filter; until" in status
+            assert re.search(r"yes chromium +written .* as written now", status), status
 
             stage.kill_agent()
             stage.stop_collector()  # the network is gone, and stays gone until it is over
@@ -123,6 +136,7 @@ def test_a_grant_opens_a_rule_for_real_survives_a_kill_and_ends_without_the_netw
             until(lambda: not starts(), left + 10, "it ends by itself")
             assert time.time() * 1000 >= said.expires_unix_ms - 1_000
             assert in_force(stage) == []
+            assert told()["DnsOverHttpsMode"] == "off"
 
             stage.start_collector()
             until(lambda: ended(stage, said.grant_id) == ["its time is over"], 40, stage.logs())
