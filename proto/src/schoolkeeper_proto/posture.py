@@ -21,10 +21,12 @@ class Check(StrEnum):
     FIREWALL = "firewall"
     SECURE_BOOT = "secure-boot"
     PASSWORD_LENGTH = "password-length"  # noqa: S105, a name of a check
+    PASSWORD_AGE = "password-age"  # noqa: S105, a name of a check
     ADMINISTRATORS = "administrators"
     GUEST_ACCOUNTS = "guest-accounts"
     AUTO_LOGIN = "auto-login"
     AGENT_INTEGRITY = "agent-integrity"
+    SITE_LISTS = "site-lists"
     CONTENT_FILTER = "content-filter"
 
 
@@ -43,6 +45,10 @@ THRESHOLDS: Mapping[str, Threshold] = {
         unit="days since the lists of updates were fetched", default=14, lower_is_stricter=True
     ),
     Check.PASSWORD_LENGTH: Threshold(unit="characters", default=8, lower_is_stricter=False),
+    Check.PASSWORD_AGE: Threshold(unit="days that a password may stay", default=0, lower_is_stricter=True),
+    Check.SITE_LISTS: Threshold(
+        unit="days since the policy with its lists of sites was compiled", default=35, lower_is_stricter=True
+    ),
     Check.ADMINISTRATORS: Threshold(
         unit="accounts that may administer, root aside", default=1, lower_is_stricter=True
     ),

@@ -97,6 +97,21 @@ def test_updates() -> None:
     assert parsers.updates(None, None, now=NOW, threshold_days=0).result is UNKNOWN
 
 
+@pytest.mark.requirement("T-15")
+@pytest.mark.parametrize(
+    ("age_days", "threshold", "expected"),
+    [(1, 0, PASS), (35, 0, PASS), (36, 0, FAIL), (8, 7, FAIL), (-3, 0, UNKNOWN)],
+)
+def test_the_lists_of_sites_are_as_old_as_the_policy(
+    age_days: int, threshold: int, expected: PostureResult
+) -> None:
+    compiled = NOW - timedelta(days=age_days)
+    found = parsers.site_lists(12, compiled, now=NOW, threshold_days=threshold)
+    assert found.result is expected
+    assert ("policy version 12" in found.evidence) == (expected is not UNKNOWN)
+    assert parsers.site_lists(0, compiled, now=NOW, threshold_days=0).result is UNKNOWN
+
+
 async def read(tmp_path: Path, check: str, root: Path) -> object:
     section = PostureSection(checks=(PostureCheck(check=check, every_seconds=60),))
     sensor = PostureSensor(Context(bundle=bundle_of(section), run_dir=tmp_path), root=root)

@@ -122,6 +122,25 @@ def test_password_length(
     assert bool(found.because) == (expected is UNKNOWN)
 
 
+@pytest.mark.requirement("T-14")
+@pytest.mark.parametrize(
+    ("shadow", "most", "expected"),
+    [
+        ("tech:$y$a:1:0:90:7:::\npupil:$y$b:1:0:90:7:::\nguest:!:1:0:99999:7:::\n", 90, PASS),
+        ("tech:$y$a:1:0:90:7:::\npupil:$y$b:1:0:99999:7:::\n", 90, FAIL),
+        ("tech:$y$a:1:0::7:::\n", 90, FAIL),
+        ("daemon:$y$a:1:0:99999:7:::\n", 90, PASS),
+        ("tech:$y$a:1:0:99999:7:::\n", 0, UNKNOWN),
+    ],
+)
+def test_how_long_a_password_stays_is_compared_with_what_the_school_set(
+    shadow: str, most: int, expected: PostureResult
+) -> None:
+    found = accounts.password_age(PASSWD, shadow, most_days=most)
+    assert found.result is expected
+    assert "pupil" not in found.evidence
+
+
 def written(root: Path, **files: str) -> None:
     for name, text in files.items():
         path = root / name.replace("__", "/")
@@ -150,6 +169,7 @@ async def test_the_readers_find_the_files_and_say_what_they_miss(tmp_path: Path,
     written(tmp_path, etc__shadow=SHADOW)
     assert (await read(tmp_path, "guest-accounts"))[0] is PASS
     assert (await read(tmp_path, "auto-login"))[0] is PASS
+    assert (await read(tmp_path, "password-age"))[0] is UNKNOWN
     drop_in = tmp_path / "etc/systemd/system/getty@tty1.service.d"
     drop_in.mkdir(parents=True)
     (drop_in / "a.conf").write_text("[Service]\nExecStart=-/sbin/agetty --autologin pupil %I\n")

@@ -172,6 +172,30 @@ def password_length(pam: str | None, quality: str, *, least: int) -> Finding:
     return Finding(result=PostureResult.PASS if asked >= wanted else PostureResult.FAIL, evidence=evidence)
 
 
+def password_age(passwd: str, shadow: str, *, most_days: int) -> Finding:
+    """Every account that signs in with a password must change it after ``most_days``, as shadow(5) says (T-14).
+
+    How often is the school's decision: without one (0) there is nothing to compare with.
+    """
+    if not most_days:
+        return unknown(
+            "the school set no interval: write the days as the threshold of the check password-age"
+        )
+    signing_in = {one.name for one in accounts(passwd) if one.signs_in}
+    longer = 0
+    for line in shadow.splitlines():
+        fields = line.split(":")
+        if len(fields) < 5 or fields[0] not in signing_in or fields[1].startswith(("!", "*")):
+            continue
+        longer += not (fields[4].isdigit() and int(fields[4]) <= most_days)
+    if longer:
+        evidence = (
+            f"{longer} {'account keeps its' if longer == 1 else 'accounts keep their'} password for longer"
+        )
+        return Finding(result=PostureResult.FAIL, evidence=f"{evidence} than {most_days} days")
+    return Finding(result=PostureResult.PASS, evidence=f"passwords end after {most_days} days at the latest")
+
+
 def _conf_length(quality: str) -> int:
     found = re.findall(r"^\s*minlen\s*=\s*(\d+)", quality, re.MULTILINE)
     return int(found[-1]) if found else _QUALITY_DEFAULT

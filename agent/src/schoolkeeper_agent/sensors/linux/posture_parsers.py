@@ -114,5 +114,19 @@ def updates(
     return Finding(result=result, evidence=f"{waiting} security updates wait; lists {age} days old")
 
 
+def site_lists(version: int, compiled: datetime, *, now: datetime, threshold_days: int) -> Finding:
+    """The lists of sites on the device are those of its policy: as old as that is (T-15)."""
+    if not version or compiled.year < 2020:
+        return unknown("the policy in force does not say when it was compiled")
+    age = (now - compiled).days
+    if age < -1:
+        return unknown(
+            f"the policy in force comes from the future ({compiled:%Y-%m-%d}): is the clock right?"
+        )
+    fresh = age <= (threshold_days or THRESHOLDS[Check.SITE_LISTS].default)
+    evidence = f"policy version {version}, compiled {max(age, 0)} days ago"
+    return Finding(result=PostureResult.PASS if fresh else PostureResult.FAIL, evidence=evidence)
+
+
 def time_of(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

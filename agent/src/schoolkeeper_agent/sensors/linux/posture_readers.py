@@ -69,10 +69,12 @@ class Readers:
             Check.FIREWALL: self._firewall,
             Check.SECURE_BOOT: self._secure_boot,
             Check.PASSWORD_LENGTH: self._password_length,
+            Check.PASSWORD_AGE: self._password_age,
             Check.ADMINISTRATORS: self._administrators,
             Check.GUEST_ACCOUNTS: self._guest_accounts,
             Check.AUTO_LOGIN: self._auto_login,
             Check.AGENT_INTEGRITY: self._agent_integrity,
+            Check.SITE_LISTS: self._site_lists,
             Check.CONTENT_FILTER: self._content_filter,
         }
 
@@ -202,6 +204,13 @@ class Readers:
         )
         return posture_accounts.password_length(stack, quality, least=check.threshold)
 
+    async def _password_age(self, check: PostureCheck) -> Finding:
+        from schoolkeeper_agent.sensors.linux import posture_accounts
+
+        return posture_accounts.password_age(
+            self._text("etc/passwd"), self._text("etc/shadow"), most_days=check.threshold
+        )
+
     async def _administrators(self, check: PostureCheck) -> Finding:
         from schoolkeeper_agent.sensors.linux import posture_accounts
 
@@ -242,6 +251,15 @@ class Readers:
     async def _agent_integrity(self, _check: PostureCheck) -> Finding:
         """In a child: tens of megabytes are read, and none of it is to stay in the service."""
         return _finding(await _said(*_INTEGRITY, str(self._root / _PACKAGE_SUMS), str(self._root)))
+
+    async def _site_lists(self, check: PostureCheck) -> Finding:
+        manifest = self._context.bundle.manifest
+        return parsers.site_lists(
+            manifest.version,
+            parsers.time_of(manifest.compiled_at_unix_ms / 1000),
+            now=parsers.time_of(time.time()),
+            threshold_days=check.threshold,
+        )
 
     async def _content_filter(self, check: PostureCheck) -> Finding:
         """Never fine by assumption: a setting and a declaration prove nothing, a refused test page does."""
