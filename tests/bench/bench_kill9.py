@@ -95,9 +95,11 @@ def kill_agent(collector: Collector, kills: int, chance: random.Random) -> tuple
             agent.kill()
         os.environ["BENCH_FEED_RATE"] = "0.001"
         agent.start()
-        deadline = time.monotonic() + 30
+        deadline = (
+            time.monotonic() + 30
+        )  # on a busy machine the agent connects late: 10 s without news, not fewer
         before, since = -1.0, time.monotonic()
-        while time.monotonic() < deadline and time.monotonic() - since < 3:
+        while time.monotonic() < deadline and time.monotonic() - since < 10:
             count = collector.metrics()["schoolkeeper_events_total"]
             if count != before:
                 before, since = count, time.monotonic()
