@@ -18,6 +18,12 @@ VECTORS = json.loads((HERE / "vectors.json").read_text())
 KINDS = [cls for cls in model.BODY_CLASSES if cls is not model.Unrecognised]
 
 
+LATER: dict[type[model.Body], dict[str, object]] = {
+    model.IsolationChanged: {"grant_id": b"", "what": "", "state": "", "until_unix_ms": 0},
+}
+"""Fields that came after version 1 was fixed: an event of then has their defaults."""
+
+
 def _maker() -> ModuleType:
     spec = importlib.util.spec_from_file_location("make_vectors", HERE / "make_vectors.py")
     assert spec is not None
@@ -37,7 +43,8 @@ def raw(name: str) -> bytes:
 @pytest.mark.parametrize("cls", KINDS, ids=lambda cls: cls.KIND)
 def test_every_kind_is_read_and_written_as_it_was(cls: type[model.Body]) -> None:
     data = bytes.fromhex(VECTORS["events"][cls.KIND])
-    assert decode(model.Event, data) == MAKER.event(MAKER.sample(cls))
+    then = dataclasses.replace(MAKER.sample(cls), **LATER.get(cls, {}))
+    assert decode(model.Event, data) == MAKER.event(then)
     assert encode(decode(model.Event, data)) == data
     assert summarise(data).kind == cls.KIND
 
