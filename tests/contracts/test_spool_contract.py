@@ -295,6 +295,21 @@ def test_usage_counts_frames_events_bytes_and_the_oldest(rig: Rig) -> None:
     assert spool.usage().lost_events == 7
 
 
+def test_a_refused_append_that_was_kept_is_undone_before_anything_is_read(rig: Rig) -> None:
+    """The disk fails in the commit, and again in the commit that undoes it."""
+    if rig.disk is None:
+        pytest.skip("a spool in memory has no disk that could leave a commit in doubt")
+    spool = rig.make(1 << 20)
+    rig.disk.orders = ["dies"]
+    with pytest.raises(SpoolUnwritable):
+        spool.append(Lane.NORMAL, [b"refused"], moment())
+    rig.disk.failing, rig.disk.orders = False, ["full"]
+    with pytest.raises(SpoolUnwritable):
+        spool.read(ALL)
+    assert spool.read(ALL) is None
+    assert spool.usage().pending_events == 0
+
+
 @pytest.mark.seeds(short=12, long=150)
 def test_random_faults_lose_nothing_that_was_accepted_and_keep_nothing_that_was_refused(
     rig: Rig, seed: int

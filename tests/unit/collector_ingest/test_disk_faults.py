@@ -84,6 +84,14 @@ async def until_health(collector: CollectorProcess, status: int, words: str) -> 
         await asyncio.sleep(0.1)
 
 
+async def until_told(device: SimulatedDevice, words: str) -> None:
+    """The collector counts a failure before its answer has reached the device."""
+    deadline = time.monotonic() + _LIMIT_S
+    while not any(words in reason for reason in device.reasons):
+        assert time.monotonic() < deadline, device.reasons
+        await asyncio.sleep(0.05)
+
+
 @asynccontextmanager
 async def delivering(collector: CollectorProcess, device: SimulatedDevice) -> AsyncIterator[None]:
     """Sends what waits, over and over where it is told to, while the body runs; afterwards until all is settled."""
@@ -127,7 +135,7 @@ async def test_on_a_full_disk_it_acknowledges_nothing_and_goes_on_when_there_is_
             await until_failures(collector, int(before) + 2)
             assert device.stored < device.recorded
             assert rows(collector) >= device.stored >= stored
-            assert any("storage failed" in reason for reason in device.reasons)
+            await until_told(device, "storage failed")
             await until_health(collector, 503, "commits have failed since")
             assert collector.process is not None
             assert collector.process.poll() is None

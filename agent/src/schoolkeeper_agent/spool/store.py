@@ -367,7 +367,7 @@ class SqliteSpool:
         return row is not None and bytes(row[0]) == doubt.after.chain
 
     def _undo(self, doubt: _Doubt) -> None:
-        with self._change() as database:
+        with self._transaction() as database:
             database.execute(
                 "DELETE FROM frames WHERE epoch_no = ? AND lane = ? AND first_sequence >= ?",
                 (doubt.epoch_no, schema.LANE_NUMBER[doubt.lane], doubt.before.next_sequence),
@@ -383,8 +383,7 @@ class SqliteSpool:
 
     @contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
-        if self._database is None:
-            self._ready()
+        self._ready()
         try:
             yield self._open()
         except sqlite3.Error as error:
@@ -393,8 +392,13 @@ class SqliteSpool:
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of it or, when this raises, none of it that the caller need know of."""
-        if self._database is None:
-            self._ready()
+        self._ready()
+        with self._transaction() as database:
+            yield database
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """As ``_change``, also while an append is in doubt: for what settles the doubt."""
         database = self._open()
         try:
             database.execute("BEGIN IMMEDIATE")
