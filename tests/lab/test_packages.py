@@ -242,6 +242,27 @@ def test_sign_in_notice_stands_on_a_console_and_never_keeps_a_person_out(
     assert sign_in(pupils_laptop).properties()["Active"] == "yes"
 
 
+def test_a_lost_device_refuses_sign_in_by_the_package_s_rule_and_removal_gives_it_back(
+    pupils_laptop: Laptop, agent_package: Path
+) -> None:
+    """The file that the agent writes for a lost device, asked about by PAM of the whole system."""
+    install(pupils_laptop, agent_package)
+    assert pupils_laptop.sh("systemctl is-enabled schoolkeeper-isolation").out == "enabled\n"
+    assert pupils_laptop.sh("systemctl is-active schoolkeeper-isolation").out == "inactive\n", (
+        "nothing to load"
+    )
+    pupils_laptop.sh("useradd --create-home somebody").check()
+    signs_in = "su somebody --command true"
+    assert pupils_laptop.sh(signs_in).rc == 0
+    pupils_laptop.put("/etc/schoolkeeper/nologin", b"This device belongs to a school.\n", 0o644)
+    refused = pupils_laptop.sh(f"{signs_in} 2>&1")
+    assert refused.rc != 0
+    assert pupils_laptop.sh("su root --command true").rc == 0
+    pupils_laptop.sh("dpkg --remove schoolkeeper-agent").check()
+    assert "nologin file=/etc/schoolkeeper" not in pupils_laptop.sh("cat /etc/pam.d/common-account").check()
+    assert pupils_laptop.sh(signs_in).rc == 0, "nobody is left who could give it back"
+
+
 def test_collector_waits_for_its_school_then_serves_it_as_its_own_user(pupils_laptop: Laptop) -> None:
     said = install(pupils_laptop, debian_package("collector"))
     assert "schoolkeeper-collector init" in said

@@ -100,7 +100,7 @@ def test_a_browser_gets_the_list_without_what_another_rule_refuses() -> None:
     assert chromium(whole, Notes())["URLAllowlist"] == ["a.example"]
     assert firefox(whole)["WebsiteFilter"] == {
         "Block": ["<all_urls>"],
-            "Exceptions": ["*://*.a.example/*"],
+        "Exceptions": ["*://*.a.example/*"],
     }
 
 

@@ -198,9 +198,7 @@ def test_the_online_key_assigns_devices_and_signs_nothing_else(
     collector: HostileCollector, laptop: Laptop
 ) -> None:
     school = collector.school
-    collector.repository.publish_groups(
-        {DEVICE: GROUP}, school.school_id, school.keys.online, school.made_ms
-    )
+    collector.repository.publish_groups({DEVICE: GROUP}, school.school_id, school.keys.online, school.made_ms)
     assert laptop.update().changed
     assert laptop.in_force().group == GROUP
     now = collector.repository.current()
