@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from schoolkeeper_policies import model
+from schoolkeeper_policies.checking.assessments import check_assessments
 from schoolkeeper_policies.checking.clocks import check_hours, time_zones
 from schoolkeeper_policies.checking.names import File, Names, names_of
 from schoolkeeper_policies.checking.overlaps import covered_rules
@@ -46,6 +47,7 @@ def check_whole(files: list[File], pack: str, *, complete: bool) -> Iterator[Pro
     yield from _clocks(files)
     yield from _made_twice(files, names)
     yield from _collection(files)
+    yield from check_assessments(files)
 
 
 def check_overlaps(files: list[File], pack: model.Pack) -> Iterator[Problem]:

@@ -101,6 +101,7 @@ def _merged(files: list[model.PackFile], source_hash: bytes) -> model.Pack:
         "overrides",
         "grants",
         "posture",
+        "assessments",
         "open_decisions",
         "tests",
     )

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path as FilePath
 
 from schoolkeeper_policies import model
+from schoolkeeper_policies.checking.assessments import advise_assessments
 from schoolkeeper_policies.checking.names import File
 from schoolkeeper_policies.checking.overlaps import covered_rules
 from schoolkeeper_policies.checks import rules_of
@@ -31,6 +32,7 @@ def advise(
     found = [
         *_covered(files, pack),
         *_review(files, today),
+        *advise_assessments(files, today),
         *(one for source, file in files for one in _school(source, file, today)),
         *_exceptions(files, today),
         *_open(files),

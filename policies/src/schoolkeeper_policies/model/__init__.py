@@ -4,6 +4,7 @@ Every key is described by the text under it: `policies/docs/reference.md` and th
 these classes. Unknown keys are refused with a suggestion.
 """
 
+from schoolkeeper_policies.model.assessments import Assessment
 from schoolkeeper_policies.model.base import (
     WEEKDAYS,
     ClockTime,
@@ -76,6 +77,7 @@ __all__ = [
     "About",
     "Answer",
     "ApplicationRule",
+    "Assessment",
     "BrowserRule",
     "Category",
     "ClockTime",

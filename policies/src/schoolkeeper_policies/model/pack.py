@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from schoolkeeper_policies.model.assessments import Assessment
 from schoolkeeper_policies.model.base import GroupName, Hours, Strict, Text
 from schoolkeeper_policies.model.collect import Collection, Notice, PostureCheck
 from schoolkeeper_policies.model.matrices import Category, Matrix, OpenDecision
@@ -98,6 +99,8 @@ class PackFile(Strict):
     """What may be granted beside the rules."""
     posture: tuple[PostureCheck, ...] = ()
     """Checks of the device's own state."""
+    assessments: tuple[Assessment, ...] = ()
+    """The register of technology that the school assessed before it was used; it is in no bundle."""
     collection: Collection | None = None
     """What is collected."""
     notice: Notice | None = None
@@ -127,6 +130,7 @@ class Pack(Strict):
     overrides: tuple[Override, ...]
     grants: tuple[GrantBound, ...]
     posture: tuple[PostureCheck, ...]
+    assessments: tuple[Assessment, ...]
     collection: Collection
     notice: Notice
     open_decisions: tuple[OpenDecision, ...]
