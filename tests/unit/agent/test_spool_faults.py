@@ -183,6 +183,57 @@ def test_random_damage_never_stops_the_spool_and_never_counts_wrong(tmp_path: Pa
     events = list(account.events.values())
     assert len(events) == len(set(events))
     assert sum(event.startswith(b"new ") for event in events) == 20
+    usage, damage = spool.usage(), read_damage(spool.note(DAMAGE_NOTE))
+    accounted = len(events) - 20 + usage.set_aside_events + usage.lost_events
+    if damage is None or damage.lost_count_known:
+        assert accounted == 200, "each event is sent or counted, once"
+    else:
+        assert accounted <= 200, "nothing is counted twice"
+    spool.close()
+
+
+@pytest.mark.parametrize("where", ["definition", "format", "magic"])
+def test_a_damaged_first_page_costs_nothing(tmp_path: Path, where: str) -> None:
+    """It is the same on every device: a new one takes its place."""
+    path = tmp_path / "spool.db"
+    filled(path, 50)
+    data = bytearray(path.read_bytes())
+    place = {"definition": data.index(b"settled_ms"), "format": 62, "magic": 3}[where]
+    data[place] ^= 4
+    path.write_bytes(data)
+    spool = opened(path)
+    damage = read_damage(spool.note(DAMAGE_NOTE))
+    assert damage is not None
+    assert (damage.salvaged_events, damage.lost_events, damage.lost_count_known) == (50, 0, True)
+    account = drained(spool)
+    assert len(account.events) == 50
+    account.check_lanes(spool)
+    spool.close()
+
+
+def test_a_damaged_epoch_is_put_together_again_and_a_damaged_head_gives_no_place_out_twice(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "spool.db"
+    epoch = filled(path, 20)
+    for statement in (
+        "UPDATE epochs SET epoch = x'00' || substr(epoch, 2), school_id = 'uests'",
+        "UPDATE lanes SET next_sequence = next_sequence - 16",
+        "UPDATE frames SET first_sequence = 900, count = 3, lane = 1 WHERE frame_no = 7",
+    ):
+        with sqlite3.connect(path) as database:
+            database.execute(statement)
+        database.close()
+        spool = opened(path)
+        spool.append(Lane.NORMAL, [b"life goes on"], moment())
+        with contextlib.suppress(SpoolDamaged):
+            spool.read(ALL)
+        spool.close()
+    spool = opened(path)
+    account = drained(spool)
+    account.check_lanes(spool)
+    assert sorted(place[2] for place in account.events if place[0] == epoch) == list(range(20))
+    assert len(account.events) == 23
     spool.close()
 
 

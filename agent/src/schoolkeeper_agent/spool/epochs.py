@@ -7,9 +7,13 @@ import sqlite3
 from dataclasses import dataclass
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import schema
+from schoolkeeper_agent.spool import checks, schema
 from schoolkeeper_agent.spool.contract import Owner
 from schoolkeeper_proto.wire import CHAIN_START, LANES
+
+
+class NoEpochError(LookupError):
+    """The spool is new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,28 +25,45 @@ class EpochRow:
 
 
 def current(database: sqlite3.Connection) -> EpochRow:
-    """The latest epoch; raises ``LookupError`` in a spool that has none yet."""
-    row = database.execute(
-        "SELECT epoch_no, epoch, school_id, device_id, machine_hash, because FROM epochs"
-        " ORDER BY epoch_no DESC LIMIT 1"
+    """The latest epoch; raises ``NoEpochError`` in a spool that has none yet."""
+    (number,) = database.execute("SELECT max(epoch_no) FROM epochs").fetchone()
+    if number is None:
+        raise NoEpochError
+    return numbered(database, number)
+
+
+def numbered(database: sqlite3.Connection, number: int) -> EpochRow:
+    """The epoch of that number; raises ``ValueError`` or ``TypeError`` when it is not as it was written."""
+    epoch, school_id, device_id, machine_hash, because, check = database.execute(
+        "SELECT e.epoch, e.school_id, e.device_id, e.machine_hash, e.because, n.value FROM epochs e"
+        " LEFT JOIN notes n ON n.name = ? WHERE e.epoch_no = ?",
+        (f"{checks.EPOCH_NOTE}{number}", number),
     ).fetchone()
-    if row is None:
-        raise LookupError("the spool has no epoch yet")
-    number, epoch, school_id, device_id, machine_hash, because = row
-    owner = Owner(school_id=school_id, device_id=bytes(device_id), machine_hash=bytes(machine_hash))
-    return EpochRow(number=number, epoch=bytes(epoch), owner=owner, because=because)
+    owner = Owner(
+        school_id=school_id, device_id=checks.blob(device_id), machine_hash=checks.blob(machine_hash)
+    )
+    if check != checks.of_epoch(number, checks.blob(epoch), owner):
+        raise ValueError(f"epoch {number} is not as it was written")
+    return EpochRow(number=number, epoch=epoch, owner=owner, because=str(because))
 
 
 def open_new(database: sqlite3.Connection, owner: Owner, because: str, now: Moment) -> None:
     """Starts an epoch of 128 random bits with fresh lanes, within the caller's transaction."""
+    epoch = os.urandom(16)
     cursor = database.execute(
         "INSERT INTO epochs (epoch, school_id, device_id, machine_hash, because, opened_ms)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (os.urandom(16), owner.school_id, owner.device_id, owner.machine_hash, because, now.wall_ms),
+        (epoch, owner.school_id, owner.device_id, owner.machine_hash, because, now.wall_ms),
     )
+    number = int(cursor.lastrowid or 0)
+    database.execute(
+        "INSERT OR REPLACE INTO notes (name, value) VALUES (?, ?)",
+        (f"{checks.EPOCH_NOTE}{number}", checks.of_epoch(number, epoch, owner)),
+    )
+    lanes = [schema.LANE_NUMBER[lane] for lane in LANES]
     database.executemany(
         "INSERT INTO lanes (epoch_no, lane, next_sequence, chain) VALUES (?, ?, 0, ?)",
-        [(cursor.lastrowid, schema.LANE_NUMBER[lane], CHAIN_START) for lane in LANES],
+        [(number, lane, checks.head(number, lane, 0, CHAIN_START)) for lane in lanes],
     )
     # Epochs that nothing refers to any more, but the newest few, which cursors still tell of.
     database.execute(
@@ -51,6 +72,10 @@ def open_new(database: sqlite3.Connection, owner: Owner, because: str, now: Mome
         " AND epoch_no NOT IN (SELECT epoch_no FROM evictions WHERE reported <= 0)"
     )
     database.execute("DELETE FROM lanes WHERE epoch_no NOT IN (SELECT epoch_no FROM epochs)")
+    database.execute(
+        "DELETE FROM notes WHERE name GLOB ? || '*' AND name NOT IN (SELECT ? || epoch_no FROM epochs)",
+        (checks.EPOCH_NOTE, checks.EPOCH_NOTE),
+    )
 
 
 def reason_for_new(before: Owner, owner: Owner) -> str:

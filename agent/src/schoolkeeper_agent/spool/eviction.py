@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import room, schema, settling
+from schoolkeeper_agent.spool import checks, room, schema, settling
 from schoolkeeper_agent.spool.contract import SpoolUnwritable
 from schoolkeeper_agent.spool.intervals import Intervals
 from schoolkeeper_proto import codec, wire
@@ -107,7 +107,17 @@ def _evict(
         number, epoch_no, first_sequence, count, cost, chain, header = row
         if (number in under_way) is not pinned:
             continue
-        _record(database, tally, lane, epoch_no, first_sequence, count, bytes(header), bytes(chain), now)
+        _record(
+            database,
+            tally,
+            lane,
+            epoch_no,
+            first_sequence,
+            count,
+            checks.blob(header),
+            checks.blob(chain),
+            now,
+        )
         gone.append((number,))
         tally.freed += cost
     database.executemany("DELETE FROM frames WHERE frame_no = ?", gone)

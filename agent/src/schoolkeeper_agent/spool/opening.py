@@ -6,6 +6,7 @@ power cut between any two steps leaves either the old file or the complete new o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -13,10 +14,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import epochs, room, salvage, schema
+from schoolkeeper_agent.spool import epochs, firstpage, room, salvage, schema
 from schoolkeeper_agent.spool.ballast import Ballast
-from schoolkeeper_agent.spool.contract import Damage, IngestTarget, Owner, SpoolError, SpoolUnwritable
-from schoolkeeper_agent.spool.store import SqliteSpool
+from schoolkeeper_agent.spool.contract import (
+    Damage,
+    IngestTarget,
+    Owner,
+    SpoolDamaged,
+    SpoolError,
+    SpoolUnwritable,
+)
+from schoolkeeper_agent.spool.store import NOT_AS_WRITTEN, SqliteSpool, named
 
 DAMAGE_NOTE = "damage"
 """The note that holds damage which no event has told of yet; empty once told."""
@@ -41,105 +49,140 @@ def open_spool(
 def _open(path: Path, owner: Owner, target: IngestTarget, now: Moment, room_bytes: int) -> SqliteSpool:
     _finish_rebuild(path)
     try:
+        return _opened(path, owner, target, now, room_bytes)
+    except SpoolDamaged as error:
+        reason = str(error.__cause__ or error)
+    _rebuild(path, owner, now, reason)
+    try:
+        return _opened(path, owner, target, now, room_bytes)
+    except SpoolDamaged as error:
+        raise SpoolUnwritable(
+            f"the spool {path} was rebuilt and is damaged again at once: {error}; replace the device's disk"
+        ) from error
+
+
+def _opened(path: Path, owner: Owner, target: IngestTarget, now: Moment, room_bytes: int) -> SqliteSpool:
+    """The spool as it lies there; raises ``SpoolDamaged`` when anything in it is not as it was written."""
+    try:
         database = schema.connect(path)
     except sqlite3.Error as error:
-        if not schema.is_damage(error):
-            raise SpoolUnwritable(f"the spool {path} cannot be opened: {error}") from error
-        database = _rebuilt(path, owner, now, str(error))
+        raise _not_opened(error, path) from error
     try:
-        database = _checked(database, path, owner, now)
+        _check(database, path)
+        _go_on(database, owner, now)
         return SqliteSpool(database, path, owner, target, room_bytes)
-    except sqlite3.Error as error:
+    except NOT_AS_WRITTEN as error:
         database.close()
-        raise SpoolUnwritable(f"the spool {path} cannot be opened: {error}") from error
+        raise _not_opened(error, path) from error
     except BaseException:
         database.close()
         raise
 
 
+def _not_opened(error: Exception, path: Path) -> SpoolError:
+    found = named(error, path)
+    if isinstance(found, SpoolDamaged):
+        return found
+    return SpoolUnwritable(f"the spool {path} cannot be opened: {error}")
+
+
 def read_damage(note: bytes) -> Damage | None:
     """The damage that the note tells of; None when there is none, or when it was told."""
-    return Damage(**json.loads(note)) if note else None
+    if not note:
+        return None
+    try:
+        return Damage(**json.loads(note))
+    except (ValueError, TypeError):
+        return Damage(reason="damaged more than once, also where the first damage was noted")
 
 
-def _checked(database: sqlite3.Connection, path: Path, owner: Owner, now: Moment) -> sqlite3.Connection:
-    wrong = _wrong(database)
-    if wrong:
-        database.close()
-        database = _rebuilt(path, owner, now, wrong)
-    if schema.version(database) > schema.FORMAT:
-        raise SpoolError(
-            f"the spool {path} is of format {schema.version(database)}, this agent knows {schema.FORMAT}:"
-            " install the newer agent again"
-        )
-    if schema.version(database) == 0:
+def _check(database: sqlite3.Connection, path: Path) -> None:
+    """Raises ``SpoolDamaged``, ``SpoolError`` for a newer agent's spool, and what SQLite raises."""
+    if schema.mark_of(path).exists():
+        raise SpoolDamaged(_marked(path))
+    version, found = schema.version(database), schema.definitions(database)
+    if not version and not found:
         schema.create(database)
+    elif not schema.is_ours(database):
+        # A newer agent's tables differ in both; a damaged first page in one of them.
+        if version > schema.FORMAT and not schema.is_ours(database, version):
+            raise SpoolError(
+                f"the spool {path} is of format {version}, this agent knows {schema.FORMAT}:"
+                " install the newer agent again"
+            )
+        raise SpoolDamaged("the definitions of its tables are not as they were written")
+    (said,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+    if said != "ok":
+        raise SpoolDamaged(str(said))
+
+
+def _marked(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return schema.mark_of(path).read_text(errors="replace") or "damage was met in it"
+    return "damage was met in it"
+
+
+def _go_on(database: sqlite3.Connection, owner: Owner, now: Moment) -> None:
+    """A new epoch where frames must not go on in the latest one, or where there is none."""
     try:
         because = epochs.reason_for_new(epochs.current(database).owner, owner)
-    except LookupError:
+    except epochs.NoEpochError:
         because = "new spool"
     if because:
         database.execute("BEGIN IMMEDIATE")
         epochs.open_new(database, owner, because, now)
         database.execute("COMMIT")
-    return database
 
 
-def _wrong(database: sqlite3.Connection) -> str:
-    """What is wrong with the database, in SQLite's words; empty when nothing is. Other errors are raised."""
-    try:
-        (said,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if said != "ok":
-            return str(said)
-        tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.Error as error:
-        if schema.is_damage(error):
-            return str(error)
-        raise
-    if schema.version(database) and not {"frames", "lanes", "epochs", "segments", "evictions"} <= tables:
-        return "tables are missing"
-    if not schema.version(database) and tables:
-        return "the tables have no format number"
-    return ""
-
-
-def _rebuilt(path: Path, owner: Owner, now: Moment, reason: str) -> sqlite3.Connection:
+def _rebuild(path: Path, owner: Owner, now: Moment, reason: str) -> None:
     """A new database beside the damaged one, with what was readable; then they change places."""
     fresh_path = _fresh(path)
-    _remove(fresh_path)
+    aside = path.with_name(f"{path.name}.damaged")
     try:
+        _remove(fresh_path)
+        firstpage.kept_beside(path).unlink(missing_ok=True)
         fresh = schema.connect(fresh_path)
         try:
             schema.create(fresh)
-            found = salvage.salvage(path, fresh, now)
-            aside = path.with_name(f"{path.name}.damaged")
-            damage = Damage(
-                reason=reason,
-                salvaged_frames=found.frames,
-                salvaged_events=found.events,
-                lost_events=found.lost_events,
-                lost_count_known=found.lost_known,
-                moved_to=str(aside),
-            )
+            fresh.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            with fresh_path.open("rb") as file:
+                sound = file.read(firstpage.PAGE)
+            found = salvage.salvage(path, fresh, sound, owner, now)
             fresh.execute("BEGIN IMMEDIATE")
             epochs.open_new(fresh, owner, "the spool's database was damaged", now)
-            fresh.execute(
-                "INSERT OR REPLACE INTO notes (name, value) VALUES (?, ?)",
-                (DAMAGE_NOTE, json.dumps(asdict(damage)).encode()),
-            )
+            _note_damage(fresh, found, reason, aside)
             fresh.execute("INSERT OR REPLACE INTO notes (name, value) VALUES ('rebuilt', x'01')")
             fresh.execute("COMMIT")
-            fresh.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            fresh.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             fresh.close()
         _swap(path, fresh_path, aside)
-        return schema.connect(path)
     except sqlite3.Error as error:
         raise SpoolUnwritable(
             f"the spool {path} is damaged ({reason}) and cannot be rebuilt yet: {error}; is the disk full or failing?"
         ) from error
     except OSError as error:
-        raise SpoolUnwritable(f"the spool {path} is damaged and cannot be moved aside: {error}") from error
+        raise SpoolUnwritable(
+            f"the spool {path} is damaged and cannot be moved aside: {error}; is the disk full or failing?"
+        ) from error
+
+
+def _note_damage(fresh: sqlite3.Connection, found: salvage.Salvaged, reason: str, aside: Path) -> None:
+    """What no event has told of yet: this damage, and what an earlier one lost."""
+    row = fresh.execute("SELECT value FROM notes WHERE name = ?", (DAMAGE_NOTE,)).fetchone()
+    before = read_damage(row[0]) if row else None
+    damage = Damage(
+        reason=reason,
+        salvaged_frames=found.frames,
+        salvaged_events=found.events,
+        lost_events=found.lost_events + (before.lost_events if before else 0),
+        lost_count_known=found.lost_known and (before is None or before.lost_count_known),
+        moved_to=str(aside),
+    )
+    fresh.execute(
+        "INSERT OR REPLACE INTO notes (name, value) VALUES (?, ?)",
+        (DAMAGE_NOTE, json.dumps(asdict(damage)).encode()),
+    )
 
 
 def _swap(path: Path, fresh: Path, aside: Path) -> None:
@@ -150,6 +193,7 @@ def _swap(path: Path, fresh: Path, aside: Path) -> None:
         if beside.exists():
             beside.rename(aside.with_name(aside.name + tail))
     fresh.rename(path)
+    schema.mark_of(path).unlink(missing_ok=True)
     _sync_folder(path.parent)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from typing import Any
 
-from schoolkeeper_agent.spool import schema
+from schoolkeeper_agent.spool import checks, epochs, schema
 from schoolkeeper_agent.spool.contract import (
     FrameState,
     LaneUsage,
@@ -36,15 +37,13 @@ def read(database: sqlite3.Connection, wanted: Wanted) -> tuple[Reading | None, 
     frames: list[StoredFrame] = []
     segments: dict[bytes, wire.Segment] = {}
     damaged: list[int] = []
-    epoch, school_id, device_id = database.execute(
-        "SELECT epoch, school_id, device_id FROM epochs WHERE epoch_no = ?", (epoch_no,)
-    ).fetchone()
+    whose = epochs.numbered(database, epoch_no)
     for number in numbers:
-        _frame(database, number, bytes(epoch), frames, segments, damaged)
+        _frame(database, number, whose, frames, segments, damaged)
     found = Reading(
-        epoch=bytes(epoch),
-        school_id=school_id,
-        device_id=bytes(device_id),
+        epoch=whose.epoch,
+        school_id=whose.owner.school_id,
+        device_id=whose.owner.device_id,
         frames=tuple(sorted(frames, key=lambda f: (LANES.index(f.lane), f.first_sequence))),
         segments=tuple(segments.values()),
         evictions=_evictions(database, epoch_no, wanted),
@@ -78,37 +77,50 @@ def _choose(database: sqlite3.Connection, wanted: Wanted) -> tuple[list[int], in
 def _frame(
     database: sqlite3.Connection,
     number: int,
-    epoch: bytes,
+    whose: epochs.EpochRow,
     frames: list[StoredFrame],
     segments: dict[bytes, wire.Segment],
     damaged: list[int],
 ) -> None:
-    lane, first, count, crc, header, ciphertext, segment_crc, encoded = database.execute(
-        "SELECT f.lane, f.first_sequence, f.count, f.crc, f.header, f.ciphertext, s.crc, s.encoded"
-        " FROM frames f LEFT JOIN segments s USING (segment_no) WHERE f.frame_no = ?",
-        (number,),
-    ).fetchone()
-    whole = zlib.crc32(ciphertext, zlib.crc32(header)) == crc
-    if not whole or encoded is None or zlib.crc32(encoded) != segment_crc:
-        damaged.append(number)
-        return
+    place, state, chain, crc, header, ciphertext, segment_crc, encoded = _row(database, number)
+    header_crc = zlib.crc32(header)
+    if chain_value(header) != chain or state != schema.PENDING:
+        raise ValueError(f"frame {number} is not as it was written")
     decoded = codec.decode(wire.FrameHeader, header)
+    expected = (whose.number, schema.LANE_NUMBER[decoded.lane], decoded.first_sequence, decoded.count)
+    if place != expected:
+        raise ValueError(f"frame {number} does not lie where its header says")
+    if zlib.crc32(ciphertext, header_crc) != crc or encoded is None or zlib.crc32(encoded) != segment_crc:
+        damaged.append(number)  # its place and its count are known, so that it can be counted by itself
+        return
+    segment = segments.get(decoded.segment_id) or codec.decode(wire.Segment, encoded)
+    if (segment.segment_id, segment.epoch) != (decoded.segment_id, whose.epoch):
+        raise ValueError(f"frame {number} and its segment do not belong together")
+    segments[segment.segment_id] = segment
     frames.append(
         StoredFrame(
             number=number,
-            epoch=epoch,
-            lane=schema.lane_of(lane),
-            first_sequence=first,
-            count=count,
+            epoch=whose.epoch,
+            lane=decoded.lane,
+            first_sequence=decoded.first_sequence,
+            count=decoded.count,
             root=decoded.root,
             previous=decoded.previous,
-            chain=chain_value(header),
+            chain=chain,
             segment_id=decoded.segment_id,
-            frame=wire.Frame(header=bytes(header), ciphertext=bytes(ciphertext)),
+            frame=wire.Frame(header=header, ciphertext=ciphertext),
         )
     )
-    if decoded.segment_id not in segments:
-        segments[decoded.segment_id] = codec.decode(wire.Segment, encoded)
+
+
+def _row(database: sqlite3.Connection, number: int) -> tuple[Any, ...]:
+    """The frame's place (epoch, lane, sequence, count) and what else is needed to send and to believe it."""
+    row = database.execute(
+        "SELECT f.epoch_no, f.lane, f.first_sequence, f.count, f.state, f.chain, f.crc, f.header, f.ciphertext,"
+        " s.crc, s.encoded FROM frames f NOT INDEXED LEFT JOIN segments s USING (segment_no) WHERE f.frame_no = ?",
+        (number,),
+    ).fetchone()
+    return tuple(row[:4]), *row[4:]
 
 
 def _evictions(database: sqlite3.Connection, epoch_no: int, wanted: Wanted) -> tuple[StoredEviction, ...]:
@@ -125,8 +137,8 @@ def _evictions(database: sqlite3.Connection, epoch_no: int, wanted: Wanted) -> t
                 first_sequence=first,
                 events=events,
                 frames=frames,
-                chain_before=bytes(before),
-                chain_after=bytes(after),
+                chain_before=checks.blob(before),
+                chain_after=checks.blob(after),
                 reason=reason,
                 evicted_at_unix_ms=max(0, at),
             ),
@@ -140,7 +152,7 @@ def _evictions(database: sqlite3.Connection, epoch_no: int, wanted: Wanted) -> t
 def cursors(database: sqlite3.Connection) -> tuple[wire.LaneCursor, ...]:
     """Each lane of each epoch that still has something to send, and of the latest epoch."""
     rows = database.execute(
-        "SELECT e.epoch, l.lane, l.next_sequence, l.chain,"
+        "SELECT l.epoch_no, e.epoch, l.lane, l.next_sequence, l.chain,"
         " (SELECT min(f.first_sequence) FROM frames f"
         " WHERE f.epoch_no = l.epoch_no AND f.lane = l.lane AND f.state = ?)"
         " FROM lanes l JOIN epochs e USING (epoch_no)"
@@ -151,13 +163,13 @@ def cursors(database: sqlite3.Connection) -> tuple[wire.LaneCursor, ...]:
     )
     return tuple(
         wire.LaneCursor(
-            epoch=bytes(epoch),
+            epoch=checks.blob(epoch),
             lane=schema.lane_of(lane),
             oldest_sequence=next_sequence if oldest is None else oldest,
             next_sequence=next_sequence,
-            chain=bytes(chain),
+            chain=checks.chain_of(epoch_no, lane, next_sequence, chain),
         )
-        for epoch, lane, next_sequence, chain, oldest in rows
+        for epoch_no, epoch, lane, next_sequence, chain, oldest in rows
     )
 
 
@@ -185,7 +197,7 @@ def usage(database: sqlite3.Connection, room_bytes: int, used: int) -> Usage:
         ).fetchone()
         if row:
             oldest[number] = row[0]
-    (epochs,) = database.execute("SELECT count(*) FROM epochs").fetchone()
+    (lives,) = database.execute("SELECT count(*) FROM epochs").fetchone()
     return Usage(
         room_bytes=room_bytes,
         used_bytes=used,
@@ -205,5 +217,5 @@ def usage(database: sqlite3.Connection, room_bytes: int, used: int) -> Usage:
         evicted_events=counters.get("evicted_events", 0),
         set_aside_events=counters.get("set_aside_events", 0),
         lost_events=counters.get("lost_events", 0),
-        epochs=epochs,
+        epochs=lives,
     )

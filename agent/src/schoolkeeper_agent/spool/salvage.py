@@ -1,30 +1,32 @@
 """What can be read of a damaged spool goes into a new one; what cannot is counted as far as anyone can know.
 
-Frames keep their epoch, lane and sequence: they are sealed and chained already. Where frames are missing between
-readable ones, an eviction record says so, with the chain's values on both sides, so that the collector can tell a
-damaged disk from a hidden frame.
+Frames keep their epoch, lane and sequence: they are sealed and chained already. Every row is checked on its way, so
+that the new database holds nothing that a bit has changed. Where frames are missing between readable ones, an
+eviction record says so, with the chain's values on both sides, so that the collector can tell a damaged disk from a
+hidden frame.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import schema
+from schoolkeeper_agent.spool import checks, firstpage, schema
+from schoolkeeper_agent.spool.contract import Owner
+from schoolkeeper_agent.spool.salvage_frames import copy_frames
+from schoolkeeper_agent.spool.salvage_rows import (
+    copy_counters,
+    copy_epochs,
+    copy_evictions,
+    copy_notes,
+    copy_segments,
+    heads,
+)
 from schoolkeeper_proto import codec, wire
-from schoolkeeper_proto.statements import chain_value
 
 REASON = "damaged on the device's disk"
-_BLIND_STEPS = 2_000
-"""Frame numbers that are tried one by one behind an unreadable page before the rest is given up."""
-
-Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,150 +39,122 @@ class Salvaged:
     lost_known: bool = False
 
 
-def salvage(path: Path, fresh: sqlite3.Connection, now: Moment) -> Salvaged:
-    """Copies what is readable from the database at ``path``. Raises ``sqlite3.Error`` only for the new database."""
-    try:
-        old = schema.connect(path)
-    except sqlite3.Error:
+def salvage(path: Path, fresh: sqlite3.Connection, sound: bytes, owner: Owner, now: Moment) -> Salvaged:
+    """Copies what is readable from the database at ``path``; ``sound`` is the first page of a new one.
+
+    Raises ``sqlite3.Error`` and ``OSError`` for the new database, and for a disk that is full or failing.
+    """
+    old = firstpage.open_damaged(path, sound)
+    if old is None:
         return Salvaged()
+    old.text_factory = lambda raw: raw.decode(errors="replace")
     try:
-        return _copy(old, fresh, now)
+        return _copy(old, fresh, owner, now)
     finally:
         old.close()
 
 
-def _copy(old: sqlite3.Connection, fresh: sqlite3.Connection, now: Moment) -> Salvaged:
+def _copy(old: sqlite3.Connection, fresh: sqlite3.Connection, owner: Owner, now: Moment) -> Salvaged:
     fresh.execute("BEGIN IMMEDIATE")
-    for table in ("notes", "counters", "epochs", "lanes", "segments", "evictions"):
-        _copy_table(old, fresh, table)
-    fresh.execute("UPDATE evictions SET reported = 0 WHERE reported = -1")
-    promised = _promised(old)
-    kept = _copy_frames(old, fresh, promised)
-    frames, events = fresh.execute(
-        "SELECT count(*), coalesce(sum(count), 0) FROM frames WHERE state = ?", (schema.PENDING,)
-    ).fetchone()
-    lost = 0
-    if promised is not None:
-        gone = (value for number, value in promised.items() if number not in kept)
-        lost = sum(count for state, count in gone if state == schema.PENDING)
-    _record_holes(fresh, now)
-    fresh.execute(
-        "INSERT INTO counters (name, value) VALUES ('lost_events', ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-        (lost,),
-    )
-    fresh.execute("COMMIT")
-    return Salvaged(frames=frames, events=events, lost_events=lost, lost_known=promised is not None)
-
-
-def _copy_table(old: sqlite3.Connection, fresh: sqlite3.Connection, table: str) -> None:
-    width = len(fresh.execute(f"PRAGMA table_info({table})").fetchall())  # names come from the tuple above
-    marks = ", ".join("?" * width)
-    for row in _readable(old, f"SELECT * FROM {table}"):  # noqa: S608 - as above
-        if len(row) == width:
-            try:
-                fresh.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608 - as above
-            except sqlite3.IntegrityError:
-                continue
-
-
-def _readable(old: sqlite3.Connection, query: str, *arguments: object) -> Iterator[Row]:
-    """Rows until the first unreadable page."""
     try:
-        yield from old.execute(query, arguments)
-    except sqlite3.Error:
-        return
+        copy_notes(old, fresh)
+        copy_counters(old, fresh)
+        epochs = copy_epochs(old, fresh, owner, now)
+        segments = copy_segments(old, fresh, epochs)
+        promised = _promised(old)
+        kept = copy_frames(old, fresh, segments, promised or {}, now)
+        copy_evictions(old, fresh, set(epochs.values()), now)
+        in_holes = _close_lanes(fresh, heads(old, set(epochs.values())), now)
+        frames, events = fresh.execute(
+            "SELECT count(*), coalesce(sum(count), 0) FROM frames WHERE state = ?", (schema.PENDING,)
+        ).fetchone()
+        lost = in_holes
+        if promised is not None:
+            lost = sum(n for number, (state, n) in promised.items() if state == 0 and number not in kept)
+        fresh.execute(
+            "INSERT INTO counters (name, value) VALUES ('lost_events', ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (lost,),
+        )
+        fresh.execute("COMMIT")
+    except BaseException:
+        schema.roll_back(fresh)
+        raise
+    known = promised is not None and all(promised.get(n, (0, 0))[1] == count for n, count in kept.items())
+    return Salvaged(frames=frames, events=events, lost_events=lost, lost_known=known)
 
 
 def _promised(old: sqlite3.Connection) -> dict[int, tuple[int, int]] | None:
     """Frame number -> (state, events) as the index lists them; None when the index is unreadable too."""
     try:
         rows = old.execute("SELECT frame_no, state, count FROM frames INDEXED BY frames_state").fetchall()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return None
-    return {number: (state, count) for number, state, count in rows}
+    plausible = all(schema.is_plausible(number, state, count) for number, state, count in rows)
+    return {number: (state, count) for number, state, count in rows} if plausible else None
 
 
-_COLUMNS = (
-    "frame_no, epoch_no, lane, first_sequence, count, state, cost, written_ms, settled_ms, reason, segment_no,"
-    " crc, chain, header, ciphertext"
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    first: int
+    end: int
+    before: bytes
+    after: bytes
 
 
-def _copy_frames(
-    old: sqlite3.Connection, fresh: sqlite3.Connection, promised: dict[int, tuple[int, int]] | None
-) -> set[int]:
-    kept = set()
-    segments = {row[0] for row in fresh.execute("SELECT segment_no FROM segments")}
-    known = {row[0] for row in fresh.execute("SELECT epoch_no FROM epochs")}
-    for row in _frames(old, promised):
-        if row[1] in known and row[10] in segments and _is_whole(row):
-            try:
-                fresh.execute(
-                    f"INSERT INTO frames ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    row,
-                )
-            except sqlite3.IntegrityError:
-                continue
-            kept.add(row[0])
-    return kept
+def _close_lanes(
+    fresh: sqlite3.Connection, found: dict[tuple[int, int], tuple[int, bytes] | None], now: Moment
+) -> int:
+    """Writes the lanes' heads, where they are lost as far as the lane is known, and a record for every hole.
+
+    Returns how many events the holes held.
+    """
+    gone = 0
+    for (epoch_no, lane), head in found.items():
+        position: _Piece | None = None
+        for piece in _pieces(fresh, epoch_no, lane):
+            if position is not None and position.end < piece.first:
+                gone += _record_hole(fresh, epoch_no, lane, position, piece, now)
+            if position is None or piece.end > position.end:
+                position = piece
+        end, chain = (position.end, position.after) if position else (0, wire.CHAIN_START)
+        if head is not None and head[0] >= end:
+            if position is not None and end < head[0]:
+                last = _Piece(first=head[0], end=head[0], before=head[1], after=head[1])
+                gone += _record_hole(fresh, epoch_no, lane, position, last, now)
+            end, chain = head
+        fresh.execute(
+            "INSERT INTO lanes (epoch_no, lane, next_sequence, chain) VALUES (?, ?, ?, ?)",
+            (epoch_no, lane, end, checks.head(epoch_no, lane, end, chain)),
+        )
+    return gone
 
 
-def _frames(old: sqlite3.Connection, promised: dict[int, tuple[int, int]] | None) -> Iterator[Row]:
-    query = f"SELECT {_COLUMNS} FROM frames NOT INDEXED WHERE frame_no = ?"  # noqa: S608 - constant names
-    if promised is not None:
-        for number in sorted(promised):
-            yield from _readable(old, query, number)
-        return
-    last, misses = 0, 0
-    while misses < _BLIND_STEPS:
-        for row in _readable(
-            old,
-            f"SELECT {_COLUMNS} FROM frames NOT INDEXED WHERE frame_no > ? ORDER BY frame_no",  # noqa: S608
-            last,
-        ):
-            last, misses = row[0], 0
-            yield row
-        last, misses = last + 1, misses + 1
+def _pieces(fresh: sqlite3.Connection, epoch_no: int, lane: int) -> list[_Piece]:
+    """The lane's frames and eviction records, in order of where they begin."""
+    frames = fresh.execute(
+        "SELECT first_sequence, count, header, chain FROM frames WHERE epoch_no = ? AND lane = ?",
+        (epoch_no, lane),
+    )
+    pieces = [
+        _Piece(first=f, end=f + n, before=codec.decode(wire.FrameHeader, header).previous, after=after)
+        for f, n, header, after in frames
+    ]
+    records = fresh.execute(
+        "SELECT first_sequence, events, chain_before, chain_after FROM evictions WHERE epoch_no = ? AND lane = ?",
+        (epoch_no, lane),
+    )
+    pieces += [_Piece(first=f, end=f + n, before=before, after=after) for f, n, before, after in records]
+    return sorted(pieces, key=lambda piece: piece.first)
 
 
-def _is_whole(row: Row) -> bool:
-    """Whether header, ciphertext and chain are those that were written."""
-    number, _, _, first, count, _, _, _, _, _, _, crc, chain, header, ciphertext = row
-    if not (isinstance(number, int) and isinstance(header, bytes) and isinstance(ciphertext, bytes)):
-        return False
-    if zlib.crc32(ciphertext, zlib.crc32(header)) != crc or chain_value(header) != chain:
-        return False
-    decoded = codec.decode(wire.FrameHeader, header)
-    return bool(decoded.first_sequence == first and decoded.count == count)
-
-
-def _record_holes(fresh: sqlite3.Connection, now: Moment) -> None:
-    lanes = fresh.execute("SELECT epoch_no, lane, next_sequence, chain FROM lanes").fetchall()
-    for epoch_no, lane, next_sequence, chain in lanes:
-        places: list[tuple[int, int, bytes, bytes]] = [
-            (first, first + count, codec.decode(wire.FrameHeader, header).previous, after)
-            for first, count, header, after in fresh.execute(
-                "SELECT first_sequence, count, header, chain FROM frames WHERE epoch_no = ? AND lane = ?"
-                " ORDER BY first_sequence",
-                (epoch_no, lane),
-            )
-        ]
-        if not places:
-            continue
-        places.append((next_sequence, next_sequence, bytes(chain), b""))
-        for (_, end, _, before), (first, _, after, _) in pairwise(places):
-            if end < first and not _recorded(fresh, epoch_no, lane, end):
-                fresh.execute(
-                    "INSERT INTO evictions (epoch_no, lane, first_sequence, events, frames, chain_before, chain_after,"
-                    " reason, evicted_ms, reported) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, 0)",
-                    (epoch_no, lane, end, first - end, before, after, REASON, now.wall_ms),
-                )
-
-
-def _recorded(fresh: sqlite3.Connection, epoch_no: int, lane: int, first: int) -> bool:
-    row = fresh.execute(
-        "SELECT 1 FROM evictions WHERE epoch_no = ? AND lane = ? AND first_sequence = ?",
-        (epoch_no, lane, first),
-    ).fetchone()
-    return row is not None
+def _record_hole(
+    fresh: sqlite3.Connection, epoch_no: int, lane: int, left: _Piece, right: _Piece, now: Moment
+) -> int:
+    events = right.first - left.end
+    fresh.execute(
+        "INSERT INTO evictions (epoch_no, lane, first_sequence, events, frames, chain_before, chain_after,"
+        " reason, evicted_ms, reported) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, 0)",
+        (epoch_no, lane, left.end, events, left.after, right.before, REASON, now.wall_ms),
+    )
+    return events

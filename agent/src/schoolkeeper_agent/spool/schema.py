@@ -6,10 +6,13 @@ what ``append`` returned for is on the disk. Integers for lane and state are the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+from schoolkeeper_agent.spool import room
 from schoolkeeper_agent.spool.contract import FrameState
 from schoolkeeper_proto.wire import LANES, Lane
 
@@ -46,13 +49,65 @@ CREATE TABLE evictions (
 CREATE INDEX evictions_waiting ON evictions (epoch_no) WHERE reported = 0;
 """
 
-DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+DAMAGE_CODES = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,  # the statements are constants: an unknown table or column is a damaged definition
+        sqlite3.SQLITE_SCHEMA,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_CONSTRAINT,  # places are given out once: one that is taken shows a damaged head or index
+    }
+)
 
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file itself is broken, as against a disk that is full or failing."""
     code = getattr(error, "sqlite_errorcode", 0) or 0
-    return code & 0xFF in DAMAGE_CODES
+    # Python's own words, without a code, for a text that is no longer one.
+    return code & 0xFF in DAMAGE_CODES or str(error).startswith("Could not decode to UTF-8")
+
+
+def definitions(database: sqlite3.Connection) -> set[tuple[object, ...]]:
+    """What the database says its tables and indexes are, and on which page each begins."""
+    return set(database.execute("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master"))
+
+
+def is_ours(database: sqlite3.Connection, number: int = FORMAT) -> bool:
+    """Whether the definitions are exactly those that ``create`` writes, and the format's number is that one."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as sound:
+        create(sound)
+        try:
+            return version(database) == number and definitions(database) == definitions(sound)
+        except (sqlite3.Error, UnicodeDecodeError):
+            return False
+
+
+def is_plausible(number: object, state: object, count: object) -> bool:
+    """Whether a frame can have this number, state and count of events."""
+    return (
+        isinstance(number, int)
+        and 0 < number < 1 << 40
+        and state in (PENDING, DELIVERED, SET_ASIDE)
+        and isinstance(count, int)
+        and 0 < count <= room.MAX_FRAME_EVENTS
+    )
+
+
+def mark_of(path: Path) -> Path:
+    """The file that says of a spool that damage was met in it: the next opening rebuilds it, whatever else it finds."""
+    return path.with_name(f"{path.name}.damage-met")
+
+
+def mark_damaged(path: Path, why: str) -> None:
+    """Never raises: on a disk that cannot take the mark the damage is met again."""
+    with contextlib.suppress(OSError):
+        file = os.open(mark_of(path), os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, why.encode(errors="replace"))
+        finally:
+            os.close(file)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -73,6 +128,13 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.Error:
         database.close()
         raise
+    except UnicodeDecodeError as error:
+        # SQLite names the definition that it cannot understand, and the name is not even a text.
+        database.close()
+        damaged = sqlite3.DatabaseError("malformed database schema")
+        damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        damaged.sqlite_errorname = "SQLITE_CORRUPT"
+        raise damaged from error
     return database
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import schema
+from schoolkeeper_agent.spool import checks, schema
 from schoolkeeper_agent.spool.contract import Settlement
 from schoolkeeper_proto import wire
 
@@ -56,7 +56,7 @@ def send_again(database: sqlite3.Connection, held: Sequence[wire.HeldRange]) -> 
     again = [
         (number, events)
         for number, epoch, lane, first, events in rows
-        if not _covered(held, bytes(epoch), schema.lane_of(lane), first, first + events)
+        if not _covered(held, checks.blob(epoch), schema.lane_of(lane), first, first + events)
     ]
     database.executemany(
         "UPDATE frames SET state = ?, settled_ms = 0 WHERE frame_no = ?",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import epochs, eviction, reading, room, schema, settling
+from schoolkeeper_agent.spool import checks, epochs, eviction, reading, room, schema, settling
 from schoolkeeper_agent.spool.ballast import Disk
 from schoolkeeper_agent.spool.contract import (
     Appended,
@@ -24,6 +24,7 @@ from schoolkeeper_agent.spool.contract import (
     Reading,
     Settlement,
     SpoolDamaged,
+    SpoolError,
     SpoolRefused,
     SpoolUnwritable,
     Usage,
@@ -83,7 +84,7 @@ class SqliteSpool:
     def note(self, name: str) -> bytes:
         with self._guarded() as database:
             row = database.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
-        return bytes(row[0]) if row else b""
+            return checks.blob(row[0]) if row else b""
 
     def usage(self) -> Usage:
         with self._guarded() as database:
@@ -268,26 +269,41 @@ class SqliteSpool:
         return int(cursor.lastrowid or 0)
 
     def _write_head(self, database: sqlite3.Connection, epoch_no: int, lane: Lane, head: _Head) -> None:
+        number = schema.LANE_NUMBER[lane]
         database.execute(
             "UPDATE lanes SET next_sequence = ?, chain = ? WHERE epoch_no = ? AND lane = ?",
-            (head.next_sequence, head.chain, epoch_no, schema.LANE_NUMBER[lane]),
+            (
+                head.next_sequence,
+                checks.head(epoch_no, number, head.next_sequence, head.chain),
+                epoch_no,
+                number,
+            ),
         )
 
     def _load(self) -> None:
-        database = self._open()
+        with self._told() as database:
+            self._load_from(database)
+        self._reload_used()
+
+    def _load_from(self, database: sqlite3.Connection) -> None:
         self._current = epochs.current(database)
         rows = database.execute(
             "SELECT lane, next_sequence, chain FROM lanes WHERE epoch_no = ?", (self._current.number,)
         )
         self._heads = {
-            schema.lane_of(lane): _Head(next_sequence=next_sequence, chain=bytes(chain))
+            schema.lane_of(lane): _Head(
+                next_sequence=next_sequence,
+                chain=checks.chain_of(self._current.number, lane, next_sequence, chain),
+            )
             for lane, next_sequence, chain in rows
         }
-        self._reload_used()
+        if len(self._heads) != len(wire.LANES):
+            raise ValueError("a lane of the epoch is missing")
 
     def _reload_used(self) -> None:
-        (used,) = self._open().execute("SELECT coalesce(sum(cost), 0) FROM frames").fetchone()
-        self._used = int(used)
+        with self._told() as database:
+            (used,) = database.execute("SELECT coalesce(sum(cost), 0) FROM frames").fetchone()
+            self._used = checks.whole(used)
 
     # ---- a disk that is full --------------------------------------------------------------------------
 
@@ -328,7 +344,7 @@ class SqliteSpool:
         try:
             database = schema.connect(self._path)
         except sqlite3.Error as error:
-            raise _named(error, self._path) from error
+            raise named(error, self._path) from error
         try:
             # After a failed sync the log's pages may be clean in memory and missing on the disk: copying them
             # into the database writes and syncs them anew.
@@ -337,11 +353,13 @@ class SqliteSpool:
                 raise SpoolUnwritable(f"the spool {self._path} is in use by another process")
             self._database = database
             self._load()
-        except (sqlite3.Error, SpoolUnwritable) as error:
+        except NOT_AS_WRITTEN as error:
             self._database = None
             database.close()
-            if isinstance(error, sqlite3.Error):
-                raise _named(error, self._path) from error
+            raise named(error, self._path) from error
+        except SpoolError:
+            self._database = None
+            database.close()
             raise
 
     def _outcome(self, doubt: _Doubt) -> bool:
@@ -356,15 +374,13 @@ class SqliteSpool:
         return kept
 
     def _was_kept(self, doubt: _Doubt) -> bool:
-        row = (
-            self._open()
-            .execute(
-                "SELECT chain FROM lanes WHERE epoch_no = ? AND lane = ?",
-                (doubt.epoch_no, schema.LANE_NUMBER[doubt.lane]),
-            )
-            .fetchone()
-        )
-        return row is not None and bytes(row[0]) == doubt.after.chain
+        number = schema.LANE_NUMBER[doubt.lane]
+        with self._told() as database:
+            row = database.execute(
+                "SELECT next_sequence, chain FROM lanes WHERE epoch_no = ? AND lane = ?",
+                (doubt.epoch_no, number),
+            ).fetchone()
+            return row is not None and checks.chain_of(doubt.epoch_no, number, *row) == doubt.after.chain
 
     def _undo(self, doubt: _Doubt) -> None:
         with self._transaction() as database:
@@ -375,7 +391,7 @@ class SqliteSpool:
             self._write_head(database, doubt.epoch_no, doubt.lane, doubt.before)
         self._load()
 
-    def _close_in_doubt(self, error: sqlite3.Error) -> None:
+    def _close_in_doubt(self, error: Exception) -> None:
         """After an I/O error only the file itself can say what was kept: the next use opens it anew."""
         if schema.is_failing(error) and self._database:
             self._database.close()
@@ -384,10 +400,15 @@ class SqliteSpool:
     @contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
         self._ready()
+        with self._told() as database:
+            yield database
+
+    @contextmanager
+    def _told(self) -> Iterator[sqlite3.Connection]:
         try:
             yield self._open()
-        except sqlite3.Error as error:
-            raise _named(error, self._path) from error
+        except NOT_AS_WRITTEN as error:
+            raise named(error, self._path) from error
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
@@ -404,18 +425,26 @@ class SqliteSpool:
             database.execute("BEGIN IMMEDIATE")
             yield database
             database.execute("COMMIT")
-        except sqlite3.Error as error:
+        except NOT_AS_WRITTEN as error:
             schema.roll_back(database)
             self._close_in_doubt(error)
-            raise _named(error, self._path) from error
+            raise named(error, self._path) from error
         except BaseException:
             schema.roll_back(database)
             raise
 
 
-def _named(error: sqlite3.Error, path: Path) -> SpoolUnwritable | SpoolDamaged:
-    if schema.is_damage(error):
-        return SpoolDamaged(f"the spool {path} is damaged: {error}")
+NOT_AS_WRITTEN = (sqlite3.Error, TypeError, ValueError, LookupError, OverflowError)
+"""What work on the database raises: SQLite's own errors, and those of values that nobody wrote there."""
+
+
+def named(error: Exception, path: Path) -> SpoolUnwritable | SpoolDamaged:
+    """The error that says what is to be done. Damage is marked beside the file, so that opening it rebuilds it."""
+    if not isinstance(error, sqlite3.Error) or schema.is_damage(error):
+        schema.mark_damaged(path, str(error))
+        return SpoolDamaged(
+            f"the spool {path} is damaged: {error}; it must be opened anew, which saves the rest"
+        )
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     return SpoolUnwritable(
         f"the spool {path} cannot be written: {error} ({name}); is the disk full or failing?"

@@ -208,7 +208,11 @@ class FrameWriter:
         except (SpoolError, OSError) as error:
             self._failing = str(error)
             return False
-        self._hooks.opened(self._spool)
+        try:
+            self._hooks.opened(self._spool)
+        except SpoolError as error:  # damage or a failing disk, met in the first notes that are read
+            self._close_after(error)
+            return False
         return True
 
     def _write_all(self) -> bool:
@@ -293,7 +297,7 @@ class FrameWriter:
         except SpoolError as error:
             self._failing = str(error)
 
-    def _close_after(self, error: SpoolDamaged) -> None:
+    def _close_after(self, error: SpoolError) -> None:
         """A damaged database is opened anew at the next turn: opening moves it aside and saves what it can."""
         self._failing = str(error)
         if self._spool is not None:
