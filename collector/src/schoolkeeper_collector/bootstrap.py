@@ -38,6 +38,7 @@ from schoolkeeper_collector.ledger.sequencer import Sequencer
 from schoolkeeper_collector.metrics import render
 from schoolkeeper_collector.published import PublishedPolicy
 from schoolkeeper_collector.pulse import Pulse
+from schoolkeeper_collector.reports.running import Reports
 from schoolkeeper_collector.rollout.running import Rollouts
 from schoolkeeper_collector.school.keeping import Keeping
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys
@@ -124,6 +125,13 @@ class Collector:
         self.rollouts = Rollouts(
             store, Repository(settings.state_dir), school_id, keys.online, settings.state_dir
         )
+        self.reports = Reports(
+            store,
+            school_id,
+            settings.state_dir,
+            months=settings.snapshot_months,
+            stale_days=settings.inventory_stale_days,
+        )
         self.console = ConsoleChild()
 
     def _deliver(self, answers) -> None:  # type: ignore[no-untyped-def]
@@ -204,6 +212,7 @@ class Collector:
             self.enrolment.run(),
             self._published.keep_fresh(self.service.announce_policy),
             self.rollouts.run(),
+            self.reports.run(),
             self.pulse.keep_looking(_now_ms),
             keep_sending(outbox_of(settings, self._store, self._keys.school_id)),
         ]

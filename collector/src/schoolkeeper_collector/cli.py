@@ -24,6 +24,7 @@ from schoolkeeper_collector.ledger.fsck import check_store
 from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
 from schoolkeeper_collector.ledger.sequencer import FencedError
 from schoolkeeper_collector.rehearsal import commands as rehearsal_commands
+from schoolkeeper_collector.reports import commands as snapshot_commands
 from schoolkeeper_collector.rollout import commands as rollout_commands
 from schoolkeeper_collector.school import commands as school_commands
 from schoolkeeper_collector.school.keys import KeysError, load_keys
@@ -65,6 +66,7 @@ def make_app() -> typer.Typer:
         rule_commands,
         recover_commands,
         hold_commands,
+        snapshot_commands,
     ):
         module.register(app)
     return app

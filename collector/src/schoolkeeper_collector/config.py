@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     # After so many days what a device management told of a device is shown as old.
     inventory_stale_days: int = Field(default=STALE_DAYS, ge=1, le=366)
 
+    # Every so many months, on the first day of school, after school: a technical audit of all devices; 0: none.
+    snapshot_months: int = Field(default=1, ge=0, le=12)
+
     max_batch_bytes: int = Field(default=1 << 20, ge=1 << 16, le=4 << 20)
     max_frames: int = Field(default=512, ge=1, le=4096)
     window_batches: int = Field(default=4, ge=1, le=64)

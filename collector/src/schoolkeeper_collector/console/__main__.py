@@ -97,7 +97,8 @@ def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.
         fixes=fixes,
         state_dir=settings.state_dir,
         inventory_stale_days=settings.inventory_stale_days,
-        ledger_key=keys.ledger_public[0],
+        snapshot_months=settings.snapshot_months,
+        ledger_keys=keys.ledger_public,
         lesson_signer=keys.command,
     )
     cases = CaseFile(

@@ -246,6 +246,9 @@ RIGHTS: tuple[Right, ...] = (
         largest_form=8 << 20,
     ),
     Right(name="accounts", path="/accounts", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
+    # The technical audit: of devices, and nobody's name.
+    Right(name="snapshots", path="/snapshots", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
+    Right(name="snapshot", path="/snapshots/{item}", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
     Right(name="health", path="/collector", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
 )
 

@@ -39,6 +39,7 @@ from schoolkeeper_collector.console.pages import (
     rollouts,
     seen,
     sign_in,
+    snapshots,
 )
 from schoolkeeper_collector.console.pages.rendering import STATIC, Renderer
 from schoolkeeper_collector.console.security import SecurityHeaders
@@ -90,7 +91,8 @@ def options_of(
     fixes: Mapping[str, str],
     state_dir: Path | None = None,
     inventory_stale_days: int = STALE_DAYS,
-    ledger_key: bytes = b"",
+    snapshot_months: int = 1,
+    ledger_keys: tuple[bytes, ...] = (),
     lesson_signer: Signer | None = None,
 ) -> Options:
     """Read the school's name and time zone; raises NoSchool."""
@@ -107,7 +109,8 @@ def options_of(
         fixes=fixes,
         state_dir=state_dir,
         inventory_stale_days=inventory_stale_days,
-        ledger_key=ledger_key,
+        snapshot_months=snapshot_months,
+        ledger_keys=ledger_keys,
         lesson_signer=lesson_signer,
     )
 
@@ -193,6 +196,8 @@ HANDLERS: dict[str, Handler] = {
     "held-sheet": held.sheet,
     "accounts": accounts_seen.accounts,
     "health": devices.health,
+    "snapshots": snapshots.snapshots,
+    "snapshot": snapshots.download,
     "inventory": inventory.inventory,
     "platforms": policy_coverage.platforms,
     "platform-files": policy_coverage.files,

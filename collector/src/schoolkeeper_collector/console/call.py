@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from schoolkeeper_collector.console.words import Language
 from schoolkeeper_collector.devices.inventory import STALE_DAYS
 from schoolkeeper_collector.incidents.cases import Cases
 from schoolkeeper_collector.incidents.model import Viewer
+from schoolkeeper_collector.school.policy_review import PolicyReview, Review
 from schoolkeeper_proto.statements import Signer
 
 if TYPE_CHECKING:
@@ -39,12 +41,14 @@ class Options:
     fixes: Mapping[str, str] = field(default_factory=dict)
     state_dir: Path | None = None
     """Where the collector's files lie; None where there are none to show."""
-    ledger_key: bytes = b""
-    """The raw public key that signs the log's checkpoints; empty where the console runs without it."""
+    ledger_keys: tuple[bytes, ...] = ()
+    """Raw public keys that may have signed the log's checkpoints, the one in use first; empty: none is at hand."""
     lesson_signer: Signer | None = field(default=None, repr=False)
     """The collector's command key: it opens lessons within what the signed policy lets the console open."""
     inventory_stale_days: int = STALE_DAYS
     """After how many days what another system told of a device is old."""
+    snapshot_months: int = 1
+    """Every so many months a technical audit is made by itself; 0: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,7 @@ class Console:
     renderer: Renderer
     clock: Callable[[], int]
     manual_types: ManualTypes = field(default_factory=ManualTypes)
+    policy_review: PolicyReview = field(default_factory=PolicyReview)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +96,13 @@ class Call:
     def address(self) -> str:
         """The address that the connection comes from; never one that a header claims."""
         return self.request.client.host if self.request.client else ""
+
+    @property
+    def review(self) -> Review:
+        """How it stands today with the school's review of its whole policy."""
+        options = self.console.options
+        today = datetime.fromtimestamp(self.now_ms / 1000, options.zone).date()
+        return self.console.policy_review.at(options.state_dir, today)
 
     def say(self, text: str) -> str:
         """Return a sentence in the visitor's language."""

@@ -9,7 +9,7 @@ import gettext as stdlib_gettext
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -87,6 +87,11 @@ def clock_time(at_ms: int, zone: ZoneInfo, language: Language) -> str:
 def exact(at_ms: int, zone: ZoneInfo, language: Language) -> str:
     """Give a time (Unix ms) to the second, with its zone."""
     return format_datetime(_local(at_ms, zone), "EEEE d MMMM y, HH:mm:ss zzz", locale=language.code)
+
+
+def on_day(day: date, language: Language) -> str:
+    """Give a day, without its weekday."""
+    return format_date(day, "d MMMM y", locale=language.code)
 
 
 def machine_time(at_ms: int, zone: ZoneInfo) -> str:

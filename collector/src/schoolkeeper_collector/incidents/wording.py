@@ -90,6 +90,7 @@ _FACTS = {
     "device.weaker_group": "A known machine was enrolled again, into a group with weaker safeguarding rules.",
     "budget.exceeded": "The device sent more than its allowance for the day and was asked to wait.",
     "rollout.halted": "A new policy was halted on its way to devices.",
+    "policy.review-overdue": "The day by which the school was to look at its whole policy again has passed.",
     "rule.disabled": "A detection rule raised an error and was taken out.",
     "notice.failing": "An e-mail to one of the console's people did not get through.",
     "event.unreadable": "Stored events could not be read.",

@@ -879,3 +879,19 @@ inventory_devices = Table(
     Column("compliance", Text, nullable=False),
     PrimaryKeyConstraint("school_id", "source", "device_key"),
 )
+
+# The technical audit, made as of one moment: kept as its bytes, since posture is held as the latest result only.
+posture_snapshots = Table(
+    "posture_snapshots",
+    SCHEMA,
+    _school(),
+    Column("at_ms", BigInteger, nullable=False),
+    # Of the body; the audit statement in the ledger names it.
+    Column("sha256", LargeBinary(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("devices", Integer, nullable=False),
+    # An account, "shell:NAME", or "schedule".
+    Column("made_by", String(64), nullable=False),
+    Column("queue_no", BigInteger, nullable=False),
+    PrimaryKeyConstraint("school_id", "at_ms"),
+)

@@ -36,6 +36,7 @@ FACT_KINDS: Final = frozenset(
         "fact.budget.exceeded",
         "fact.rule.disabled",
         "fact.rollout.halted",
+        "fact.policy.review-overdue",
         "fact.event.unreadable",
         "fact.notice.failing",
         "fact.ledger.history_lost",

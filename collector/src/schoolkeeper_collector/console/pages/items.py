@@ -264,8 +264,8 @@ def _names_and_looks(
 
 def _ledger_key(call: Call) -> str:
     """In the form that ``schoolkeeper-verify`` takes; a placeholder where the console runs without it."""
-    key = call.console.options.ledger_key
-    return verifier_key(origin_of(call.console.options.school_id, 1), key) if key else "KEY"
+    keys = call.console.options.ledger_keys
+    return verifier_key(origin_of(call.console.options.school_id, 1), keys[0]) if keys else "KEY"
 
 
 def _alert_page(call: Call, detail: AlertDetail, *, fault: str = "", field: str = "") -> Response:

@@ -20,6 +20,7 @@ from schoolkeeper_collector.console.words import (
     lasting,
     load_languages,
     machine_time,
+    on_day,
     said,
 )
 
@@ -94,6 +95,7 @@ class Renderer:
             when=when,
             clock=lambda at_ms: clock_time(at_ms, zone, language),
             exact=lambda at_ms: exact(at_ms, zone, language),
+            on_day=lambda day: on_day(day, language),
             lasting=lambda seconds: lasting(int(seconds), language),
             asset=lambda name: f"/static/{name}?v={versions[name]}",
         )

@@ -1,0 +1,1 @@
+"""Reports that a school keeps: what was so, as of one moment."""
