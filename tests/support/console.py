@@ -126,6 +126,7 @@ def new_bench(
     secure: bool = False,
     state_dir: Path | None = None,
     lesson_signer: Signer | None = None,
+    ledger_keys: tuple[bytes, ...] = (),
 ) -> Bench:
     """A console with one account per role: login and role have the same name."""
     clock = clock or Clock()
@@ -138,6 +139,7 @@ def new_bench(
         fixes={"updates": "Install the updates that wait."},
         state_dir=state_dir,
         lesson_signer=lesson_signer,
+        ledger_keys=ledger_keys,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendering, "load_languages", languages)

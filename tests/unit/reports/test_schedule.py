@@ -1,6 +1,7 @@
 """When the audit is due, and what comes due by itself against a whole school."""
 
 from datetime import date, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +15,9 @@ from schoolkeeper_collector.school.pack_in_force import put_in_force
 from schoolkeeper_collector.school.policy_review import Due, Review, review_at
 from schoolkeeper_collector.store.tables import collector_facts
 from schoolkeeper_policies.model import School as SchoolHours
+from support.detection import Bench
 from support.school import School
+from support.stores import StoreUrls
 
 LONDON = ZoneInfo("Europe/London")
 HOURS = SchoolHours.model_validate(
@@ -84,3 +87,16 @@ def test_each_comes_due_once(school: School) -> None:
         (at("2026-11-23 17:00"), SCHEDULE),
     ]
     assert [fact.fields for fact in facts] == ['{"review": "2017-04-30"}']
+
+
+@pytest.mark.requirement("T-01")
+def test_the_reminder_reaches_the_technician_as_an_alert(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    bench = Bench.make(StoreUrls.of("sqlite", tmp_path, request))
+    bench.fact(None, OVERDUE, review="2017-04-30")
+    bench.run()
+    (alert,) = bench.rows("alerts")
+    assert (alert["rule_id"], alert["audience"]) == (OVERDUE, "technician")
+    assert "2017-04-30" in str(alert["title"])
+    bench.store.close()
