@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import checks, firstpage, schema
+from schoolkeeper_agent.spool import checks, firstpage, loss, schema
 from schoolkeeper_agent.spool.contract import Owner
 from schoolkeeper_agent.spool.salvage_frames import copy_frames
 from schoolkeeper_agent.spool.salvage_rows import (
@@ -61,16 +61,17 @@ def _copy(old: sqlite3.Connection, fresh: sqlite3.Connection, owner: Owner, now:
         copy_counters(old, fresh)
         epochs = copy_epochs(old, fresh, owner, now)
         segments = copy_segments(old, fresh, epochs)
-        promised = _promised(old)
+        promised = loss.promised(old)
         kept = copy_frames(old, fresh, segments, promised or {}, now)
         copy_evictions(old, fresh, set(epochs.values()), now)
-        in_holes = _close_lanes(fresh, heads(old, set(epochs.values())), now)
+        found = heads(old, set(epochs.values()))
+        in_holes = _close_lanes(fresh, found, now)
         frames, events = fresh.execute(
             "SELECT count(*), coalesce(sum(count), 0) FROM frames WHERE state = ?", (schema.PENDING,)
         ).fetchone()
-        lost = in_holes
-        if promised is not None:
-            lost = sum(n for number, (state, n) in promised.items() if state == 0 and number not in kept)
+        lost, known = loss.reckon(
+            promised, kept, set(epochs.values()), in_holes=in_holes, absent=loss.absent(fresh)
+        )
         fresh.execute(
             "INSERT INTO counters (name, value) VALUES ('lost_events', ?)"
             " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
@@ -80,18 +81,9 @@ def _copy(old: sqlite3.Connection, fresh: sqlite3.Connection, owner: Owner, now:
     except BaseException:
         schema.roll_back(fresh)
         raise
-    known = promised is not None and all(promised.get(n, (0, 0))[1] == count for n, count in kept.items())
-    return Salvaged(frames=frames, events=events, lost_events=lost, lost_known=known)
-
-
-def _promised(old: sqlite3.Connection) -> dict[int, tuple[int, int]] | None:
-    """Frame number -> (state, events) as the index lists them; None when the index is unreadable too."""
-    try:
-        rows = old.execute("SELECT frame_no, state, count FROM frames INDEXED BY frames_state").fetchall()
-    except (sqlite3.Error, UnicodeDecodeError):
-        return None
-    plausible = all(schema.is_plausible(number, state, count) for number, state, count in rows)
-    return {number: (state, count) for number, state, count in rows} if plausible else None
+    return Salvaged(
+        frames=frames, events=events, lost_events=lost, lost_known=known and None not in found.values()
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.spool import room, schema
@@ -24,7 +24,7 @@ def copy_frames(
     old: sqlite3.Connection,
     fresh: sqlite3.Connection,
     segments: dict[bytes, tuple[int, int]],
-    promised: dict[int, tuple[int, int]],
+    promised: Collection[int],
     now: Moment,
 ) -> dict[int, int]:
     """Frame number -> events of those that were kept."""
@@ -41,9 +41,7 @@ def copy_frames(
     return kept
 
 
-def _rows(
-    old: sqlite3.Connection, promised: dict[int, tuple[int, int]], kept: dict[int, int]
-) -> Iterator[Row]:
+def _rows(old: sqlite3.Connection, promised: Collection[int], kept: dict[int, int]) -> Iterator[Row]:
     yield from walk(old, "frames", "frame_no", _COLUMNS)
     by_place = readable(old, "SELECT frame_no FROM frames INDEXED BY frames_place")
     for number in sorted({*promised, *(row[0] for row in by_place if isinstance(row[0], int))} - kept.keys()):
