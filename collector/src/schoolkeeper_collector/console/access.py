@@ -245,6 +245,8 @@ RIGHTS: tuple[Right, ...] = (
         takes_file=True,
         largest_form=8 << 20,
     ),
+    # Of applications, and nobody's name.
+    Right(name="applications", path="/applications", stages=_IN, roles=_ALL, sees=Sees.FLEET),
     Right(name="accounts", path="/accounts", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),
     # The technical audit: of devices, and nobody's name.
     Right(name="snapshots", path="/snapshots", stages=_IN, roles=_TECHNICAL, sees=Sees.FLEET),

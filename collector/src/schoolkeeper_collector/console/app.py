@@ -25,6 +25,7 @@ from schoolkeeper_collector.console.faults import BY_STATUS, Fault
 from schoolkeeper_collector.console.gate import Handler, guarded
 from schoolkeeper_collector.console.pages import (
     accounts_seen,
+    applications,
     changes,
     devices,
     held,
@@ -194,6 +195,7 @@ HANDLERS: dict[str, Handler] = {
     "device": devices.device,
     "held": held.held,
     "held-sheet": held.sheet,
+    "applications": applications.applications,
     "accounts": accounts_seen.accounts,
     "health": devices.health,
     "snapshots": snapshots.snapshots,

@@ -16,6 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schoolkeeper_collector.detection import cursors, silence
 from schoolkeeper_collector.detection.accounts_seen import AccountsSeen, forget_accounts
+from schoolkeeper_collector.detection.applications_seen import (
+    APPLICATIONS,
+    ApplicationsSeen,
+    forget_applications,
+)
 from schoolkeeper_collector.detection.calendar import Calendar
 from schoolkeeper_collector.detection.posture import note_posture
 from schoolkeeper_collector.detection.reading import store_reader
@@ -82,7 +87,7 @@ class Detection:
             connection,
             self._school_id,
             cursor,
-            kinds=self._rules.kinds | {model.Posture.KIND, model.SignedIn.KIND},
+            kinds=self._rules.kinds | APPLICATIONS | {model.Posture.KIND, model.SignedIn.KIND},
             budget=self._budget.events,
             read=self._read,
         )
@@ -114,6 +119,7 @@ class Detection:
         if now_ms // _DAY_MS != last // _DAY_MS:
             forget_windows(connection, self._school_id, now_ms)
             forget_accounts(connection, self._school_id, now_ms)
+            forget_applications(connection, self._school_id, now_ms)
         return 1
 
     def _look_at(self, connection: Connection, portion: Portion, now_ms: int) -> int:
@@ -124,10 +130,12 @@ class Detection:
         reached = portion.cursor
         windows = Windows(connection, self._school_id)
         seen = AccountsSeen(connection, self._school_id)
+        applications = ApplicationsSeen(connection, self._school_id)
         disabled = set(cursors.disabled_rules(connection, self._school_id))
         for item in portion.items:
             note_posture(connection, self._school_id, item)
             seen.note(item)
+            applications.note(item)
             for detector in self._rules.by_kind.get(item.kind, ()):
                 key = (detector.rule.rule_id, detector.rule.version)
                 if key in disabled:

@@ -188,6 +188,17 @@ accounts_seen = Table(
     PrimaryKeyConstraint("school_id", "pseudonym", "device_no"),
 )
 
+# Which applications ran, by what stays over updates; of nobody and of no device. Held against the school's assessments.
+applications_seen = Table(
+    "applications_seen",
+    SCHEMA,
+    _school(),
+    Column("identity", String(200), nullable=False),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("school_id", "identity"),
+)
+
 commands = Table(
     "commands",
     SCHEMA,
