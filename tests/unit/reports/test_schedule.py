@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select
 
+from schoolkeeper_collector.config import ConfigError, load_settings
 from schoolkeeper_collector.detection.calendar import Calendar
 from schoolkeeper_collector.reports.running import OVERDUE, Reports
 from schoolkeeper_collector.reports.schedule import due
@@ -100,3 +101,10 @@ def test_the_reminder_reaches_the_technician_as_an_alert(
     assert (alert["rule_id"], alert["audience"]) == (OVERDUE, "technician")
     assert "2017-04-30" in str(alert["title"])
     bench.store.close()
+
+
+@pytest.mark.parametrize("months", ["13", "-1", "monthly"])
+def test_a_setting_that_does_not_fit_is_refused_by_name(months: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCHOOLKEEPER_SNAPSHOT_MONTHS", months)
+    with pytest.raises(ConfigError, match="snapshot_months"):
+        load_settings()
