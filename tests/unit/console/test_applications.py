@@ -134,6 +134,7 @@ def test_without_the_pack_nothing_is_called_assessed(
         (model.Application(path="/usr/bin/7z"), "7z"),
         (model.Application(path="", name="paint"), "paint"),
         (model.Application(path=""), ""),
+        (model.Application(path="/usr/bin/a\x00b\n"), "ab"),
     ],
 )
 def test_an_identity_is_what_an_update_leaves_as_it_is(application: model.Application, identity: str) -> None:

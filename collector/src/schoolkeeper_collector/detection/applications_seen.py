@@ -17,7 +17,8 @@ from schoolkeeper_collector.store.tables import applications_seen
 from schoolkeeper_proto.model import Application, ApplicationStarted, ApplicationUsage
 
 APPLICATIONS: Final = frozenset({ApplicationUsage.KIND, ApplicationStarted.KIND})
-KEEP_MS: Final = 400 * 86_400_000
+KEEP_MS: Final = 366 * 86_400_000
+"""As long as the shipped packs keep the counts of use that most of it is made of."""
 MOST: Final = 5_000
 """So many are kept; what comes on top is not noted, and the page says that the list is full."""
 LONGEST: Final = 200
@@ -35,12 +36,14 @@ def identity_of(application: Application) -> str:
     """
     bundled = _BUNDLED.search(application.path)
     file_name = PurePosixPath(application.path).name or application.name
-    return (
+    found = (
         application.identity
         or (bundled and (bundled[1] or bundled[2]))
         or application.package
         or _VERSION.sub("", file_name)
-    )[:LONGEST]
+    )
+    # A device may say anything; a database that refuses a character must not stop what reads after it.
+    return "".join(sign for sign in found if sign.isprintable())[:LONGEST]
 
 
 class ApplicationsSeen:
