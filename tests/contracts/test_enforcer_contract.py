@@ -13,10 +13,12 @@ from schoolkeeper_agent.enforcers.actions import (
     ApplyBrowsers,
     GuardApplications,
     Isolate,
+    KeepBluetooth,
     LimitMedium,
     LockSession,
     RefreshApplications,
     RefuseSignIn,
+    WithholdInterface,
 )
 from schoolkeeper_agent.seams import Enforcer
 from schoolkeeper_proto import policy
@@ -24,7 +26,7 @@ from support.core_playbook import bundle_of
 from support.work import waiting_for_nothing
 
 pytestmark = pytest.mark.anyio
-NAMES = ("applications", "browser", "isolation", "media", "screen", "sign-in")
+NAMES = ("applications", "bluetooth", "browser", "isolation", "media", "peripherals", "screen", "sign-in")
 _BROWSER = policy.BrowserSection(
     settings=(policy.BrowserRule(text=policy.RuleText(rule_id=""), private_windows=policy.Switch.BLOCKED),)
 )
@@ -37,6 +39,9 @@ IMPOSSIBLE: dict[str, Action] = {
     ),
     "browser": ApplyBrowsers(section=_BROWSER),
     "media": LimitMedium(kernel_name="no-such-disk", access=policy.MediaAccess.BLOCK),
+    "peripherals": WithholdInterface(kernel_name="99-9:1.0"),
+    # There is no bus at this address.
+    "bluetooth": KeepBluetooth(hidden=True),
     "screen": LockSession(session_id="no-such-session"),
     # No address of a collector is known here, and no rule of PAM asks for our file.
     "isolation": Isolate(grant_id=bytes(16)),
@@ -66,6 +71,7 @@ def enforcer(request: pytest.FixtureRequest, tmp_path: Path) -> Enforcer:
         etc_root=tmp_path / "etc",
         state_dir=tmp_path / "state",
         browser_root=tmp_path / "not-etc",
+        system_bus=f"unix:path={tmp_path}/no-bus",
     )
     return next(one for one in load("linux", context, lambda _: None) if one.name == name)
 

@@ -16,6 +16,7 @@ from schoolkeeper_agent import (
     confinement,
     media,
     observations,
+    peripherals,
     requests,
     screen,
     usage,
@@ -40,7 +41,8 @@ _TURNS = (
     observations.SessionSeen,
     observations.SessionGone,
 )
-"""After which other browser rules may hold than before. A tick comes each minute; rules' times are whole minutes."""
+"""After which other rules on browsers and peripherals may hold than before. A tick comes each minute; rules' times are
+whole minutes."""
 
 
 def initial(
@@ -64,7 +66,8 @@ def handle(state: CoreState, observation: Observation, now: int) -> tuple[CoreSt
     state, effects = _handle(state, observation, now)
     if isinstance(observation, _TURNS):
         state, told = browsers.decide(state, now)
-        effects = (*effects, *told)
+        state, done = peripherals.decide_all(state, now)
+        effects = (*effects, *told, *done)
     state, effects = _keep_time(state, effects)
     return state, tuple(effect for effect in effects if _wanted(state, effect, now))
 
@@ -128,6 +131,10 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
             return media.left(state, seen)
         case observations.MediumInUse():
             return media.in_use(state, seen)
+        case observations.PeripheralArrived():
+            return peripherals.arrived(state, seen, now)
+        case observations.PeripheralLeft():
+            return peripherals.left(state, seen)
         case observations.SessionSeen():
             state, effects = screen.session_seen(state, seen, now)
             state, told = _tell_granted(state, now)
@@ -277,6 +284,10 @@ def _done(state: CoreState, seen: observations.ActionDone, now: int) -> tuple[Co
         return screen.done(state, outcome, now)
     if outcome.enforcer in confinement.ENFORCERS:
         return confinement.done(state, outcome)
+    if outcome.enforcer == peripherals.ENFORCER:
+        return peripherals.done(state, outcome, now)
+    if outcome.enforcer == peripherals.BLUETOOTH:
+        return peripherals.bluetooth_done(state, outcome)
     if outcome.enforcer == browsers.ENFORCER:
         return browsers.done(state, outcome)
     if outcome.succeeded:

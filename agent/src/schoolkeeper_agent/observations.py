@@ -176,6 +176,27 @@ class MediumInUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeripheralArrived:
+    """An interface of a USB device that carries pictures: a telephone's, a camera's. Told anew when the sensor starts.
+
+    ``kinds`` are those of ``PeripheralKind`` that it may be of; ``account`` is who sits at the screen. ``withheld``:
+    the kernel keeps it from drivers already, by an earlier run's doing or somebody else's.
+    """
+
+    medium: model.Medium
+    kinds: tuple[str, ...]
+    withheld: bool = False
+    account: str = ""
+    user_id: int = -1
+    groups: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeripheralLeft:
+    kernel_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSeen:
     """A session as logind shows it now; sent at each change, and every few seconds while it is idle and open.
 
@@ -268,6 +289,8 @@ Observation = (
     | MediumArrived
     | MediumLeft
     | MediumInUse
+    | PeripheralArrived
+    | PeripheralLeft
     | SessionSeen
     | SessionGone
     | ClockStepped

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from schoolkeeper_agent.identity import write_private
 from schoolkeeper_agent.trust import Trust
-from schoolkeeper_proto import policy
+from schoolkeeper_proto import peripheral_matching, policy
 from schoolkeeper_proto.browser_holding import BrowserTable
 from schoolkeeper_proto.browser_sites import not_carried
 from schoolkeeper_proto.bundle import BundleRefused, OpenBundle, open_bundle
@@ -77,6 +77,7 @@ def _open(data: bytes, trust: Trust) -> OpenBundle:
     try:
         compile_applications(bundle.applications)
         BrowserTable(bundle.browser)
+        peripheral_matching.PeripheralTable(bundle.peripherals)
         PeopleTable(bundle.people, bundle.collection.pseudonym_key)
     except (TableMistake, PeopleMistake) as error:
         raise BundleRefused(f"a rule cannot be compiled: {error}") from error
@@ -85,14 +86,14 @@ def _open(data: bytes, trust: Trust) -> OpenBundle:
 
 def not_enforced(bundle: OpenBundle) -> tuple[str, ...]:
     """Sections of the bundle that this agent reads and does not enforce, or does not even know; one line each."""
-    counted = {
-        "network": len(bundle.network.rules),
-        "peripherals": len(bundle.peripherals.rules),
-    }
-    lines = [
-        f"{name}: this agent does not enforce its {count} rule{'s' if count != 1 else ''}"
-        for name, count in counted.items()
-        if count
+    count = len(bundle.network.rules)
+    lines = (
+        [f"network: this agent does not enforce its {count} rule{'s' if count != 1 else ''}"] if count else []
+    )
+    lines += [
+        f"peripherals: nothing comes of {rule.text.rule_id}: {why}"
+        for rule in bundle.peripherals.rules
+        if (why := peripheral_matching.not_carried(rule))
     ]
     lines += [f"browser: {line}" for line in not_carried(bundle.browser)]
     lines += [f"{name}: this agent does not know this part of the policy" for name in bundle.ignored_sections]

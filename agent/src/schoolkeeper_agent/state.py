@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 from schoolkeeper_agent.collection import CollectionTable
+from schoolkeeper_agent.enforcers.actions import KeepBluetooth
 from schoolkeeper_agent.people import FIRST_PERSON_UID
 from schoolkeeper_agent.requests import Refusal, Requests, refused
 from schoolkeeper_agent.usage import Usage, empty, heed
@@ -19,6 +20,7 @@ from schoolkeeper_proto.granted import InForce, with_grants
 from schoolkeeper_proto.matching import ApplicationTable, compile_applications
 from schoolkeeper_proto.media_matching import MediaTable, MediaVerdict
 from schoolkeeper_proto.people import PeopleTable
+from schoolkeeper_proto.peripheral_matching import PeripheralTable
 from schoolkeeper_proto.policy import BrowserSection, RuleText
 
 
@@ -42,6 +44,34 @@ class HeldMedium:
     user_id: int = -1
     groups: frozenset[str] | None = None
     verdict: MediaVerdict | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldPeripheral:
+    """One interface of a USB device that carries pictures, who sat there when it came, and what was done to it.
+
+    ``kinds``: every ``PeripheralKind`` that it may be of. ``withheld`` is what the enforcer confirmed, ``asked`` what
+    it was asked for last (None: it was found withheld, and who did that is not known); ``warned`` is who was warned.
+    """
+
+    medium: model.Medium
+    kinds: tuple[str, ...]
+    account: str = ""
+    user_id: int = -1
+    groups: frozenset[str] | None = None
+    asked: bool | None = False
+    withheld: bool = False
+    failing: bool = False
+    warned: frozenset[int] = frozenset()
+
+    @property
+    def device(self) -> str:
+        """The USB device that the interface belongs to: "1-2" of "1-2:1.0"."""
+        return self.medium.kernel_name.partition(":")[0]
+
+    @property
+    def product(self) -> str:
+        return f"{self.medium.vendor_id}:{self.medium.product_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +124,7 @@ class CoreState:
     ``run_id`` is random and new at each start of the service: aggregates of two runs never replace each other.
     ``signed`` is the bundle as it was signed, ``policy`` what the grants in force make of it: everything is decided by
     that. ``time`` says by how much the clocks are wrong. ``browser_asked`` is what browsers were told last,
-    None when that is not known or failed.
+    None when that is not known or failed; ``bluetooth_asked`` the same of Bluetooth.
     """
 
     signed: OpenBundle
@@ -102,6 +132,7 @@ class CoreState:
     applications: ApplicationTable
     media_table: MediaTable
     browsers: BrowserTable
+    peripheral_table: PeripheralTable
     people: PeopleTable
     collection: CollectionTable
     texts: dict[str, RuleText]
@@ -114,6 +145,9 @@ class CoreState:
     guarding: bool = False
     unguarded_since_unix_ms: int = 0
     media: dict[str, HeldMedium] = field(default_factory=dict)
+    peripherals: dict[str, HeldPeripheral] = field(default_factory=dict)
+    bluetooth_asked: KeepBluetooth | None = field(default_factory=KeepBluetooth)
+    bluetooth_failing: bool = False
     sessions: dict[str, HeldSession] = field(default_factory=dict)
     posture: dict[str, PostureState] = field(default_factory=dict)
     browser_asked: BrowserSection | None = None
@@ -140,6 +174,7 @@ class CoreState:
             applications=compile_applications(policy.applications),
             media_table=MediaTable(policy.media),
             browsers=BrowserTable(policy.browser),
+            peripheral_table=PeripheralTable(policy.peripherals),
             people=PeopleTable(policy.people, policy.collection.pseudonym_key),
             collection=CollectionTable(policy.collection),
             texts=texts_of(policy),
@@ -159,6 +194,7 @@ class CoreState:
             applications=new.applications,
             media_table=new.media_table,
             browsers=new.browsers,
+            peripheral_table=new.peripheral_table,
             people=new.people,
             collection=new.collection,
             texts=new.texts,

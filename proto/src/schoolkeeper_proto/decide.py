@@ -14,6 +14,7 @@ from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.conditions import Circumstances, ZoneClock, compile_condition, holds
 from schoolkeeper_proto.matching import ApplicationTable, Concern, Verdict, compile_applications, mode_of
 from schoolkeeper_proto.media_matching import MediaTable, MediaVerdict
+from schoolkeeper_proto.peripheral_matching import PeripheralTable
 from schoolkeeper_proto.policy import RuleText
 from schoolkeeper_proto.site_matching import Row, SiteTable, compiled_row, concerns, weigh_rows
 
@@ -100,9 +101,7 @@ class Engine:
         self.texts = texts_of(bundle)
         self._clock = ZoneClock()
         self._uses = [(str(rule.use), rule.allowed, compiled_row(rule)) for rule in bundle.network.rules]
-        self._kinds = [
-            (str(rule.kind), rule.allowed, compiled_row(rule)) for rule in bundle.peripherals.rules
-        ]
+        self.peripherals = PeripheralTable(bundle.peripherals)
 
     def network(self, use: str, what: str = "") -> list[Row]:
         """The rules on a use of the network, as ``NetworkUse``; ``what`` is a name that a rule may leave out."""
@@ -110,7 +109,7 @@ class Engine:
 
     def peripheral(self, kind: str, what: str = "") -> list[Row]:
         """The rules on a built-in or attached thing, as ``PeripheralKind``; ``what`` is "vendor:product"."""
-        return [row for held, allowed, row in self._kinds if held == kind and what not in allowed]
+        return self.peripherals.rows(kind, what)
 
     def weigh(self, rows: list[Row], circumstances: Circumstances) -> Verdict:
         """What rules that all concern the same thing say of it together; without any, it is allowed."""

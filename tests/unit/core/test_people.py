@@ -46,16 +46,18 @@ def test_the_guard_learns_the_groups_of_whoever_signs_in_and_again_when_they_cha
 
 def test_what_this_agent_does_not_enforce_is_named() -> None:
     text = policy.RuleText(rule_id="a")
-    camera = policy.PeripheralRule(text=text, kind=policy.PeripheralKind.CAMERA, decision=DecisionKind.BLOCK)
+    printer = policy.PeripheralRule(
+        text=text, kind=policy.PeripheralKind.PRINTER, decision=DecisionKind.BLOCK
+    )
     opened = bundle_of(
-        policy.PeripheralsSection(rules=(camera,)),
+        policy.PeripheralsSection(rules=(printer,)),
         policy.BrowserSection(
             rules=(policy.SiteRule(text=text, decision=DecisionKind.WARN, sites=("a.example",)),)
         ),
         policy.NetworkSection(),
     )
     assert not_enforced(opened) == (
-        "peripherals: this agent does not enforce its 1 rule",
+        "peripherals: nothing comes of a: the agent does not act on this kind, printer",
         "browser: a browser neither observes nor warns, so nothing comes of a",
     )
     assert not_enforced(bundle_of()) == ()

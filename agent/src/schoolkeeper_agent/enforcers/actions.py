@@ -37,6 +37,24 @@ class LimitMedium:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WithholdInterface:
+    """Keep one interface of a USB device from every driver and program, or give it back (enforcer ``peripherals``)."""
+
+    kernel_name: str
+    withheld: bool = True
+    rule_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepBluetooth:
+    """What Bluetooth may do from now on (enforcer ``bluetooth``); with neither, the person decides again."""
+
+    hidden: bool = False
+    """Neither discoverable nor pairable."""
+    off: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockSession:
     """Lock a screen, and say so only when logind shows it locked (enforcer ``screen``)."""
 
@@ -88,6 +106,8 @@ Action = (
     GuardApplications
     | RefreshApplications
     | LimitMedium
+    | WithholdInterface
+    | KeepBluetooth
     | LockSession
     | Isolate
     | LiftIsolation

@@ -9,6 +9,7 @@ from schoolkeeper_policies.targets.common import Export, Level, Line, Notes, Pol
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.browser_policies import missing_in_firefox
 from schoolkeeper_proto.browser_sites import carried, said_of
+from schoolkeeper_proto.peripheral_matching import not_carried
 
 AGENT = "linux with our agent"
 _IN_BROWSERS = (
@@ -19,8 +20,11 @@ _ENFORCED: tuple[type[policy.Section], ...] = (
     policy.MediaSection,
     policy.ScreenSection,
 )
-
-
+_WITHHELD = {
+    policy.PeripheralKind.PHONE: "its interfaces for files are refused, by USB; charging goes on",
+    policy.PeripheralKind.EXTERNAL_CAMERA: "its interfaces for pictures are refused, by USB",
+    policy.PeripheralKind.CAMERA: "where it hangs on USB, as most do",
+}
 _SEEN = frozenset(
     {
         policy.NetworkUse.TUNNEL,
@@ -48,6 +52,9 @@ def agent_lines(held: Policy) -> tuple[Line, ...]:
             continue
         if isinstance(section, policy.NetworkSection):
             found += _network_lines(section)
+            continue
+        if isinstance(section, policy.PeripheralsSection):
+            found += map(_peripheral_line, section.rules)
             continue
         enforced = isinstance(section, _ENFORCED)
         for text, _ in rules_of(Policy(school=held.school, group=held.group, sections=(section,))):
@@ -99,6 +106,18 @@ def _network_lines(section: policy.NetworkSection) -> Iterable[Line]:
         else:
             why = "this version of the agent does not act on it"
             yield Line(rule_id=rule.text.rule_id, level=Level.NOT_POSSIBLE, note=why)
+
+
+def _peripheral_line(rule: policy.PeripheralRule) -> Line:
+    rule_id = rule.text.rule_id
+    if why := not_carried(rule):
+        return Line(rule_id=rule_id, level=Level.NOT_POSSIBLE, note=why)
+    if rule.text.mode is not policy.RuleMode.ENFORCE:
+        return Line(rule_id=rule_id, level=Level.REPORTED, note=f"its mode is {rule.text.mode.value}")
+    if rule.decision.value in ("block", "block-and-raise"):
+        note = _WITHHELD.get(rule.kind, "by BlueZ, set again whenever somebody changes it")
+        return Line(rule_id=rule_id, level=Level.ENFORCED, note=note)
+    return Line(rule_id=rule_id, level=Level.REPORTED, note=f"it only says {rule.decision.value}")
 
 
 def table(held: Policy, exports: Iterable[Export]) -> tuple[Row, ...]:

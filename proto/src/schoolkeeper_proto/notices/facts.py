@@ -12,6 +12,7 @@ from schoolkeeper_proto.browser_sites import carried
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.model import DecisionKind, Place
 from schoolkeeper_proto.notices import reach
+from schoolkeeper_proto.peripheral_matching import not_carried
 from schoolkeeper_proto.policy import MediaAccess, RuleMode
 
 
@@ -273,7 +274,8 @@ def _restrictions(
         add(way.text, way.when, Thing.NETWORK, _act(way.decision), (way.use.value,))
     for part in bundle.peripherals.rules:
         kind = (part.kind.value,)
-        add(part.text, part.when, Thing.PERIPHERAL, _act(part.decision), kind)
+        possible = not not_carried(part)
+        add(part.text, part.when, Thing.PERIPHERAL, _act(part.decision), kind, possible=possible)
     return found
 
 

@@ -19,5 +19,5 @@ NEVER_MADE = frozenset(
 """Kinds of the wire that no part of the agent makes yet: no page may say that they are collected, or that a person can
 report something through this device."""
 
-ACTED_ON = frozenset({"applications", "media", "screen", "browser"})
+ACTED_ON = frozenset({"applications", "media", "screen", "browser", "peripherals"})
 """Sections whose rules the agent enforces on Linux, where kernel, desktop and rights allow it."""

@@ -1,4 +1,7 @@
-"""Removable media: seen the moment the kernel has them, recognised by their bytes, and their mounts (T-44)."""
+"""Removable media: seen the moment the kernel has them, recognised by their bytes, and their mounts (T-44).
+
+Telephones and cameras come by the same socket, where the policy has a rule on them (``usb_interfaces.py``).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import select
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from schoolkeeper_agent import observations
 from schoolkeeper_agent.context import Context
@@ -16,6 +20,9 @@ from schoolkeeper_agent.seams import Ability, Emit, SensorError
 from schoolkeeper_agent.sensors.linux import uevents
 from schoolkeeper_agent.sensors.linux.block_device import describe, is_removable
 from schoolkeeper_proto import model
+
+if TYPE_CHECKING:
+    from schoolkeeper_agent.sensors.linux.usb_interfaces import UsbInterfaces
 
 Person = Callable[[], tuple[str, int, frozenset[str] | None]]
 """Account, user id and groups of whoever sits at the screen."""
@@ -45,6 +52,7 @@ class MediaSensor:
         self._include = include
         self._held: set[str] = set()
         self._mounted: dict[str, bool] = {}
+        self._usb: UsbInterfaces | None = None
 
     def ability(self) -> Ability:
         if not (self._context.sys_root / "block").is_dir():
@@ -71,6 +79,7 @@ class MediaSensor:
             try:
                 for disk in sorted((self._context.sys_root / "block").iterdir()):
                     self._added(disk.name, emit)
+                self._look_at_usb(emit)
                 self._mounts(mounts.fileno(), emit)
                 await stopped
             finally:
@@ -83,6 +92,8 @@ class MediaSensor:
                 event = uevents.receive(listener)
             except BlockingIOError:
                 return
+            if event is not None and self._usb is not None and event.properties.get("SUBSYSTEM") == "usb":
+                self._usb.heard(event, emit)
             if event is None or event.properties.get("SUBSYSTEM") != "block":
                 continue
             name = event.properties.get("DEVNAME", "").removeprefix("/dev/")
@@ -92,6 +103,14 @@ class MediaSensor:
                 self._removed(name, emit)
             elif event.action in ("add", "change"):
                 self._added(name, emit)
+
+    def _look_at_usb(self, emit: Emit) -> None:
+        if not self._context.bundle.peripherals.rules:
+            return
+        from schoolkeeper_agent.sensors.linux.usb_interfaces import UsbInterfaces
+
+        self._usb = UsbInterfaces(self._context, self._person)
+        self._usb.start(emit)
 
     def _added(self, name: str, emit: Emit) -> None:
         disk = self._context.sys_root / "block" / name
