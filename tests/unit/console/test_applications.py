@@ -95,9 +95,13 @@ def test_an_overdue_review_is_not_shown_as_assessed_and_what_nobody_saw_is_liste
     device = bench.device("laptop-1")
     rule = model.RuleRef(rule_id="chat", decision=model.DecisionKind.OBSERVE)
     old = model.Application(path="/opt/chat", identity="OLD CHAT")
-    bench.event(device, model.ApplicationStarted(application=old, rule=rule), at_ms=NOON_MS)
+    used(bench, device, old)
+    # A single start is nobody's here: others read it, and for less long.
+    alone = model.Application(path="/opt/alone", identity="ALONE")
+    bench.event(device, model.ApplicationStarted(application=alone, rule=rule), at_ms=NOON_MS)
     bench.run()
     page = page_of(console)
+    assert "ALONE" not in page
     assert "Unassessed: 0. Review overdue: 1. Assessed: 0." in page
     assert "OLD CHAT review overdue allowed within limits : staff only" in page.replace("limits:", "limits :")
     _, _, unseen = page.partition("Assessed, and not seen on devices")

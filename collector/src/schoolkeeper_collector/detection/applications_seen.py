@@ -1,6 +1,7 @@
 """Which applications ran on the school's devices, first and last: assessments are held against it (W-55).
 
-From the counts of use and the starts that devices report. Nobody's name and no device is kept, and no path: an
+From the counts of use that devices report, not from single starts, which people were promised that others read and for
+less long. Nobody's name and no device is kept, and no path: an
 application is its identity, which an update leaves as it is. What did not run for ``KEEP_MS`` is forgotten.
 """
 
@@ -14,11 +15,11 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from schoolkeeper_collector.detection.source import Item
 from schoolkeeper_collector.store.tables import applications_seen
-from schoolkeeper_proto.model import Application, ApplicationStarted, ApplicationUsage
+from schoolkeeper_proto.model import Application, ApplicationUsage
 
-APPLICATIONS: Final = frozenset({ApplicationUsage.KIND, ApplicationStarted.KIND})
+APPLICATIONS: Final = frozenset({ApplicationUsage.KIND})
 KEEP_MS: Final = 366 * 86_400_000
-"""As long as the shipped packs keep the counts of use that most of it is made of."""
+"""As long as the shipped packs keep the counts of use that it is made of."""
 MOST: Final = 5_000
 """So many are kept; what comes on top is not noted, and the page says that the list is full."""
 LONGEST: Final = 200
@@ -56,7 +57,7 @@ class ApplicationsSeen:
 
     def note(self, item: Item) -> None:
         """Takes the event's application into the table; other events are not touched."""
-        if item.event is None or not isinstance(item.event.body, ApplicationUsage | ApplicationStarted):
+        if item.event is None or not isinstance(item.event.body, ApplicationUsage):
             return
         identity = identity_of(item.event.body.application)
         key = identity, item.at_ms // _FINE_MS
