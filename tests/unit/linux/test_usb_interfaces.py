@@ -161,6 +161,8 @@ async def test_only_the_interface_is_withheld_and_charging_and_keys_go_on(tree: 
 
 
 async def test_what_a_killed_run_took_is_given_back_and_what_others_took_is_not(tree: Tree) -> None:
+    (tree.root / "state").mkdir()
+    (tree.root / "state" / "withheld-interfaces").write_text("1-2:1.7\n")  # of a device that was there before
     tree.plug("1-2", "0e/01/00", "0e/02/00")
     tree.plug("1-5", "06/01/01")
     (tree.bus / "devices" / "1-5:1.0" / "authorized").write_text("0")

@@ -78,9 +78,10 @@ class PeripheralEnforcer:
 
     def _probe(self, device: str) -> None:
         """Drivers look again, and only once all of the device is there: a webcam's driver needs all its interfaces."""
-        if any(name.partition(":")[0] == device for name in self._names()):
+        interfaces = sorted((self._bus / "devices").glob(f"{device}:*"))
+        if any(one.name in self._names() and _is_off(one / "authorized") for one in interfaces):
             return
-        for interface in sorted((self._bus / "devices").glob(f"{device}:*")):
+        for interface in interfaces:
             if not (interface / "driver").exists():
                 try:
                     (self._bus / "drivers_probe").write_text(interface.name)
