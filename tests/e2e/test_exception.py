@@ -143,6 +143,44 @@ def signed_in(stage: School, login: str) -> httpx2.Client:
     return client
 
 
+def test_a_no_reaches_the_account_that_asked_with_the_words_for_it_and_no_other_account(
+    stage: School,
+) -> None:
+    """Through the console, the signed command, the agent and its helper; and again after a start without a network."""
+    said = stage.ask(RULE.id, "--because", "lesson")
+    assert said.returncode == 0, said.stdout + said.stderr
+    until(lambda: len(stage.asked()) == 1, 20, stage.logs())
+    (request,) = stage.asked()
+    heard = stage.folder / "heard"
+    with heard.open("w") as out:
+        helper = subprocess.Popen(
+            [sys.executable, "-m", "schoolkeeper_agent.session", "--socket", stage.folder / "run" / "session.sock"],
+            stdout=out, env=os.environ | {"DBUS_SESSION_BUS_ADDRESS": ""}, start_new_session=True,
+        )  # fmt: skip
+    try:
+        answer = signed_in(stage, "dsl").post(
+            f"/requests/{request.request_id.hex()}",
+            data={"decision": "decline", "because": "a private reason", "for_asker": "Ask in the library"},
+        )
+        assert "declined" in text_of(answer.text)
+        until(lambda: "You asked, and it was declined" in heard.read_text(), 20, stage.logs())
+    finally:
+        helper.terminate()
+        helper.wait()
+    words = f"Your request {request.reference} (rule {RULE.id}) was declined"
+    assert words in heard.read_text()
+    until(lambda: words in stage.ask().stdout, 10, stage.logs())
+    stage.stop_collector()
+    stage.kill_agent()
+    stage.start_agent()
+    until(lambda: words in stage.ask().stdout, 30, stage.logs())
+    listed = stage.ask().stdout
+    assert "They wrote for you: Ask in the library" in listed
+    assert "private" not in listed + heard.read_text()
+    if os.geteuid() == 0:
+        assert "eclined" not in stage.ask(user=PERSON).stdout
+
+
 @contextmanager
 def reachable_folder() -> Iterator[Path]:
     """Not below pytest's own, which nobody but root may enter."""

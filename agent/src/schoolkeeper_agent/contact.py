@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from schoolkeeper_agent import addresses
+from schoolkeeper_agent.desk import AskingDesk
 from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.light import forget_first_classes, without_unused
 from schoolkeeper_agent.observations import Noted
@@ -30,6 +31,7 @@ class Contact:
     policy: PolicyKeeper
     renewals: Renewals
     grants: GrantKeeper
+    desk: AskingDesk
 
     async def run(self) -> None:
         """The gRPC library is loaded only here, after everything that protects is in place."""
@@ -104,6 +106,8 @@ class Contact:
                 addresses.keep_move(parts.settings.state_dir, order, parts.trust)
                 parts.spawn(parts.transport.reconnect("the collector has moved"))
                 return "moved"
+            case wire.RequestDeclined():
+                return await self.desk.declined(order)
             case wire.NewEpoch():
                 return "done"  # the uplink does this one itself
             case _:

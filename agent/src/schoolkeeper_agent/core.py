@@ -98,8 +98,16 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
             return _asked(state, seen, now)
         case observations.AskedBefore():
             return _granted(replace(state, requests=requests.remembered(state.requests, seen.requests)), now)
+        case observations.RequestDeclined():
+            declined = requests.declined(
+                state.requests, seen.reference, seen.rule_id, by=seen.by, words=seen.words,
+                at_unix_ms=seen.at_unix_ms,
+            )  # fmt: skip
+            return _tell_granted(replace(state, requests=declined), now)
         case observations.Tick():
-            return _tick(state, now)
+            state, effects = _tick(state, now)
+            state, told = _tell_granted(state, now)
+            return state, (*effects, *told)
         case observations.PolicySwapped():
             return _swap(state, seen, now)
         case observations.PolicyRejected():

@@ -21,12 +21,12 @@ from schoolkeeper_agent.desk_words import (
     often_words,
     unknown_rule_words,
 )
-from schoolkeeper_agent.observations import AskedBefore, ExceptionAsked
+from schoolkeeper_agent.observations import AskedBefore, ExceptionAsked, RequestDeclined
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.seams import Record
 from schoolkeeper_agent.session.lines import Ask, AskLately, Outcome, Reply
 from schoolkeeper_agent.spool.contract import FrameState, Settlement, Spool, SpoolError
-from schoolkeeper_proto import model
+from schoolkeeper_proto import model, wire
 from schoolkeeper_proto.decide import texts_of
 from schoolkeeper_proto.policy import RuleText
 from schoolkeeper_proto.wire import Lane
@@ -36,10 +36,17 @@ PER_HOUR = 5
 PER_DEVICE_HOUR = 40
 MOST_PEOPLE = 64
 MOST_STRANGERS = 16
+MOST_DECLINED = 4
+"""A list is one line on the socket."""
 HOUR_MS = 3_600_000
+REMEMBER_SECONDS, LOOKS = 30.0, 15
 KEPT_SECONDS, DELIVERED_SECONDS, LOOK_SECONDS = 3.0, 2.0, 0.2
 SAVE_SECONDS = 60.0
 NOTE = "exceptions-asked"
+
+
+class NotTold(Exception):
+    """A "no" reached the device, and nobody there can be told of it for sure; says why, to the school."""
 
 
 class _No(Exception):
@@ -74,6 +81,7 @@ class AskingDesk:
     _written: dict[str, asyncio.Future[Future[_Place]]] = field(default_factory=dict)
     _saved: tuple[requests.OpenRequest, ...] = ()
     _strangers: list[int] = field(default_factory=list)
+    _remembered: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def asked(self, user_id: int, request: Ask | AskLately) -> Reply:
         """Fulfils ``session.server.Desk``."""
@@ -94,13 +102,52 @@ class AskingDesk:
                 waiting.set_result(self.parts.writer.call(lambda spool: _last(spool, event.lane)))
 
     async def run(self) -> None:
-        """Remembers over a restart who waits for an answer: rule, account and number, nothing that they wrote."""
+        """Remembers over a restart who waits for an answer: rule, account and number, nothing that they wrote; and
+        a "no" with what was written for them, for 14 days."""
         before = await self._note()
         if before:
             self.parts.heart.emit(AskedBefore(requests=before))
+        self._remembered.set()
         while True:
             await asyncio.sleep(SAVE_SECONDS)
             await self.save()
+
+    async def declined(self, order: wire.RequestDeclined) -> str:
+        """Durable before the school hears that it arrived; the account that asked is told when it is here.
+
+        Raises ``NotTold``.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REMEMBER_SECONDS):  # those of an earlier run come first
+                await self._remembered.wait()
+        for _ in range(LOOKS):  # what was asked or remembered just now may still be on its way to the core
+            if requests.waits(self._open(), order.reference, order.rule_id):
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            raise NotTold("no request with this number waits on this device (any more): nobody was told")
+        self.parts.heart.emit(
+            RequestDeclined(
+                reference=order.reference,
+                rule_id=order.rule_id,
+                by=order.decided_by,
+                words=order.words,
+                at_unix_ms=order.decided_unix_ms,
+            )
+        )
+        for _ in range(LOOKS):
+            if not requests.waits(self._open(), order.reference, order.rule_id):
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            raise NotTold("the agent is too busy to take it: nobody was told")
+        await self.save()
+        if self._saved != self._open().waiting:
+            raise NotTold("it could not be kept: the person is told unless the agent starts anew before")
+        return "kept for the account that asked, which is told when it is there"
+
+    def _open(self) -> requests.Requests:
+        return self.parts.heart.state.requests
 
     async def save(self) -> None:
         waiting = self.parts.heart.state.requests.waiting
@@ -225,7 +272,9 @@ class AskingDesk:
     async def _lately(self, user_id: int) -> Reply:
         sent = [(one, await self._fate(one)) for one in self._recent(user_id, self._now_ms())]
         lines = [(one.reference, one.ask.rule_id, one.place is not None, fate) for one, fate in sent]
-        text = lately_words(self._refused(user_id), lines, self.parts.clock.now().wall_ms)
+        now = self.parts.clock.now().wall_ms
+        declined = self._open().declined(user_id, now)[:MOST_DECLINED]
+        text = lately_words(self._refused(user_id), lines, now, declined)
         return Reply(outcome=Outcome.LISTED, text=text)
 
     def _refused(self, user_id: int) -> tuple[requests.Refusal, ...]:

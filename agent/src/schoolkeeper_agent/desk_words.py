@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schoolkeeper_agent.requests import Refusal
+from schoolkeeper_agent.requests import OpenRequest, Refusal, declined_words
 from schoolkeeper_agent.spool.contract import FrameState
 
 HOW = 'To ask for an exception: schoolkeeper-agent ask RULE --because lesson --words "why you need it"'
@@ -29,7 +29,7 @@ def fate_words(fate: FrameState | None) -> str:
 def kept_words(reference: str, fate: FrameState | None) -> str:
     return (
         f"Your request has the number {reference}: {fate_words(fate)}.\n"
-        "If it is allowed, you are told on this device. Give the number when you ask after it."
+        "Whether it is allowed or declined, you are told on this device. Give the number when you ask after it."
     )
 
 
@@ -58,10 +58,18 @@ def unknown_rule_words(rule_id: str, refused: Sequence[Refusal]) -> str:
 
 
 def lately_words(
-    refused: Sequence[Refusal], asked: Sequence[tuple[str, str, bool, FrameState | None]], now: int
+    refused: Sequence[Refusal],
+    asked: Sequence[tuple[str, str, bool, FrameState | None]],
+    now: int,
+    declined: Sequence[OpenRequest] = (),
 ) -> str:
-    """``asked``: number, rule, whether it is durable here, and what became of it. ``now`` is Unix milliseconds."""
+    """``asked``: number, rule, whether it is durable here, and what became of it. ``now`` is Unix milliseconds.
+
+    ``declined``: this account's own.
+    """
     parts: list[str] = []
+    if declined:
+        parts += ["Declined in the last 14 days:", *(f"  {declined_words(one)}" for one in declined)]
     if refused:
         parts += ["Refused to you lately (only remembered until this device starts anew):"]
         parts += [f"  {one.rule_id} ({one.what}), {_ago(now - one.at_unix_ms)}" for one in refused]

@@ -38,8 +38,19 @@ class ExceptionAsked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDeclined:
+    """The school declined a request of this device. ``by``: a role; ``words``: written for whoever asked."""
+
+    reference: str
+    rule_id: str
+    by: str
+    words: str
+    at_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskedBefore:
-    """Requests of an earlier run that no grant has answered yet."""
+    """Requests of an earlier run that wait for an answer, or for the person to hear it."""
 
     requests: tuple[OpenRequest, ...]
 
@@ -275,6 +286,7 @@ Observation = (
     Noted
     | ExceptionAsked
     | AskedBefore
+    | RequestDeclined
     | Tick
     | PolicySwapped
     | PolicyRejected

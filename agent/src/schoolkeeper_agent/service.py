@@ -94,7 +94,7 @@ class Service:
             _log.warning("nobody at the screen can be told anything: %s", error)
         keeper = PolicyKeeper(self.parts, self._watching, self._grants)
         renewals = Renewals(self.parts)
-        contact = Contact(self.parts, self._watching, keeper, renewals, self._grants)
+        contact = Contact(self.parts, self._watching, keeper, renewals, self._grants, self._desk)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self.heart.run()),

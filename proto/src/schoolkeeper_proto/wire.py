@@ -448,7 +448,20 @@ class MoveCollector:
     enrolment_addresses: tuple[str, ...] = ()
 
 
-Order = RefreshPolicy | RenewCertificate | SendCanary | ReportPosture | MoveCollector | NewEpoch
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestDeclined:
+    """Said to the account that asked, which only the device knows. ``words``: written for it; may be empty."""
+
+    reference: str
+    rule_id: str
+    decided_by: str
+    words: str = ""
+    decided_unix_ms: int = 0
+
+
+Order = (
+    RefreshPolicy | RenewCertificate | SendCanary | ReportPosture | MoveCollector | NewEpoch | RequestDeclined
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

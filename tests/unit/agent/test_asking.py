@@ -23,7 +23,15 @@ from schoolkeeper_agent.asking import NotAsked, ask
 from schoolkeeper_agent.budget import BudgetWatch
 from schoolkeeper_agent.cli import main
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.desk import HOUR_MS, MOST_STRANGERS, NOTE, PER_DEVICE_HOUR, PER_HOUR, AskingDesk
+from schoolkeeper_agent.desk import (
+    HOUR_MS,
+    MOST_STRANGERS,
+    NOTE,
+    PER_DEVICE_HOUR,
+    PER_HOUR,
+    AskingDesk,
+    NotTold,
+)
 from schoolkeeper_agent.effects import Heart, Stamp
 from schoolkeeper_agent.observations import ExecutionJudged
 from schoolkeeper_agent.parts import Parts
@@ -34,7 +42,7 @@ from schoolkeeper_agent.session.server import MAX_HELPERS_PER_USER, SOCKET_NAME,
 from schoolkeeper_agent.spool.contract import Appended, Settlement, Spool, SpoolUnwritable, Wanted
 from schoolkeeper_agent.spool.writer import FrameWriter, Hooks
 from schoolkeeper_agent.state import HeldSession
-from schoolkeeper_proto import model, policy
+from schoolkeeper_proto import model, policy, wire
 from schoolkeeper_proto.wire import Lane
 from support.core_playbook import MONDAY_10, bundle_of
 from support.patience import eventually
@@ -352,6 +360,29 @@ async def test_whoever_waits_for_an_answer_is_remembered_over_a_restart_without_
     async with asyncio.timeout(60):
         while bench.heart.state.requests.waiting != waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    running.cancel()
+
+
+async def test_a_no_is_durable_before_the_school_hears_that_it_arrived_and_only_the_asker_reads_it(
+    bench: Bench,
+) -> None:
+    running = asyncio.create_task(bench.desk.run())
+    await bench.desk.asked(ME, Ask(rule_id="chat"))
+    (asked,) = bench.heart.state.requests.waiting
+    order = wire.RequestDeclined(
+        reference=asked.reference, rule_id="chat", decided_by="technician", words="Ask Mr Lee.",
+        decided_unix_ms=bench.now().wall_ms,
+    )  # fmt: skip
+    assert "kept for the account that asked" in await bench.desk.declined(order)
+    noted = await asyncio.wrap_future(bench.writer.call(lambda spool: spool.note(NOTE)))
+    assert b"Ask Mr Lee." in noted
+    lately = (await bench.desk.asked(ME, AskLately())).text
+    assert "Declined in the last 14 days:" in lately
+    assert f"Your request {asked.reference} (rule chat) was declined" in lately
+    assert "by the technician. They wrote for you: Ask Mr Lee." in lately
+    assert "eclined" not in (await bench.desk.asked(ME + 1, AskLately())).text
+    with pytest.raises(NotTold, match="no request with this number waits"):
+        await bench.desk.declined(order)
     running.cancel()
 
 

@@ -10,11 +10,14 @@ from sqlalchemy import insert, select
 
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.fleet import Remedy, load_fleet
+from schoolkeeper_collector.devices.orders import commands_of
+from schoolkeeper_collector.ingest.directives import DirectiveSource
 from schoolkeeper_collector.rollout import requests
 from schoolkeeper_collector.rollout.running import Rollouts
 from schoolkeeper_collector.store.tables import access_log, exception_requests
 from schoolkeeper_policies.officer.review import open_whole
-from schoolkeeper_proto import policy
+from schoolkeeper_proto import policy, wire
+from schoolkeeper_proto.codec import decode
 from schoolkeeper_proto.trust import bundle_target, target_file_name
 from support.console import Bench, Clock, new_bench, post, text_of
 from support.rollouts import add_device, publish_rollout
@@ -196,3 +199,34 @@ def test_of_a_safeguarding_rule_the_dsl_decides_and_the_technician_does_not(
         post(dsl, f"/requests/{PILOT.hex()}", decision="decline", because="not in lessons").status_code == 303
     )
     assert "declined" in text_of(technician.get("/requests").text)
+
+
+def test_a_no_goes_to_the_device_with_the_words_for_whoever_asked_and_not_with_the_reason(
+    school: School,
+) -> None:
+    clock = Clock(school.now_ms())
+    bench = new_bench(school.store, clock, state_dir=school.folder, lesson_signer=school.keys.command)
+    ask(school, PILOT, "no.such.rule", bench.clock.now_ms)
+    dsl = bench.signed_in(Role.DSL)
+    sent = {"decision": "decline", "because": "we worry about this child", "for_asker": "Come and see me."}
+    answer = post(dsl, f"/requests/{PILOT.hex()}", None, **sent)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/requests")
+    (found,) = DirectiveSource(school.store, school.school_id).poll(bench.clock.now_ms).commands
+    statement = decode(wire.CommandStatement, found.command.statement)
+    assert statement.device_id == PILOT
+    assert statement.expires_unix_ms == bench.clock.now_ms + 14 * DAY_MS
+    assert statement.order == wire.RequestDeclined(
+        reference="R-7", rule_id="no.such.rule", decided_by="dsl", words="Come and see me.",
+        decided_unix_ms=bench.clock.now_ms,
+    )  # fmt: skip
+    assert b"worry" not in found.command.statement
+    with school.store.read() as connection:
+        (line,) = commands_of(connection, school.school_id, PILOT, bench.clock.now_ms)
+    assert (line.word, line.state) == ("request-declined", "waiting")
+
+
+def test_where_the_device_cannot_be_told_the_page_says_so(school: School, bench: Bench) -> None:
+    ask(school, PILOT, "no.such.rule", bench.clock.now_ms)
+    dsl = bench.signed_in(Role.DSL)
+    answer = post(dsl, f"/requests/{PILOT.hex()}", decision="decline", because="no")
+    assert "Tell them yourself" in text_of(dsl.get(answer.headers["location"]).text)

@@ -13,7 +13,9 @@ from schoolkeeper_agent.observations import (
     AskedBefore,
     ExceptionAsked,
     GrantsChanged,
+    RequestDeclined,
     SessionSeen,
+    Tick,
 )
 from schoolkeeper_agent.requests import MOST_OPEN, MOST_PEOPLE, MOST_REFUSED, OpenRequest, Refusal, Requests
 from schoolkeeper_agent.seams import Outcome, Tell
@@ -122,6 +124,58 @@ def test_after_a_restart_it_is_still_told_and_what_was_kept_comes_back_as_it_was
     assert told(after) == [ALI]
     for damaged in (b"{", b"7", b"[1]", b'[{"user_id": "x"}]', b"\xff"):
         assert requests.decode(damaged) == ()
+
+
+def no(reference: str = "A1B2C3", words: str = "Use the library's.") -> RequestDeclined:
+    return RequestDeclined(reference=reference, rule_id="games", by="dsl", words=words, at_unix_ms=MONDAY_10)
+
+
+def test_whoever_asked_is_told_of_a_no_once_and_can_read_it_for_14_days_and_nobody_else() -> None:
+    play = school(ALI, BEN).sees(asks()).records("exception.requested")
+    play.sees(no(reference="FFFFFF"))
+    assert told(play) == [], "no request of this device has that number"
+    play.sees(no())
+    (tell,) = play.effects
+    assert isinstance(tell, Tell)
+    assert "declined on Monday" in tell.text
+    assert "by the safeguarding lead (DSL). They wrote for you: Use the library's." in tell.text
+    assert told(play) == [ALI]
+    play.sees(no(words="another"))
+    play.later(60).sees(Tick())
+    assert told(play) == []
+    held = play.state.requests
+    assert [one.words for one in held.declined(ALI, play.now)] == ["Use the library's."]
+    assert held.declined(BEN, play.now) == ()
+    assert requests.decode(requests.encode(held.waiting)) == held.waiting
+    play.sees(GrantsChanged(in_force=(GRANT,)))
+    assert told(play) == [], "a lesson for everybody is no answer to what was declined"
+    assert held.declined(ALI, MONDAY_10 + requests.WAITS_MS) == ()
+    play.later(requests.WAITS_MS / 1000).sees(Tick())
+    assert play.state.requests.waiting == ()
+
+
+def test_whoever_is_away_hears_a_no_at_sign_in_also_after_a_restart() -> None:
+    play = school(BEN).sees(asks()).records("exception.requested").sees(no(words=""))
+    assert told(play) == []
+    kept = requests.encode(play.state.requests.waiting)
+    after = school(BEN).sees(AskedBefore(requests=requests.decode(kept)))
+    assert told(after) == []
+    after.sees(signs_in(ALI)).records("session.signed_in")
+    assert "They wrote nothing for you: ask them why." in next(
+        one.text for one in after.effects if isinstance(one, Tell)
+    )
+    assert told(after) == [ALI]
+
+
+def test_after_14_days_without_an_answer_whoever_asked_is_told_so_once() -> None:
+    play = school(ALI).sees(asks()).records("exception.requested")
+    play.later(requests.WAITS_MS / 1000 - 60).sees(Tick())
+    assert told(play) == []
+    play.later(60).sees(Tick())
+    assert "nobody decided your request" in next(one.text for one in play.effects if isinstance(one, Tell))
+    assert told(play) == [ALI]
+    play.later(60).sees(Tick())
+    assert told(play) == []
 
 
 def test_refusals_are_remembered_and_warnings_and_times_out_are_not() -> None:

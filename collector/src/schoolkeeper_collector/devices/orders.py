@@ -17,6 +17,9 @@ from schoolkeeper_proto.codec import WireFormatError, decode, encode
 
 LIFETIME_MS = 3_600_000
 """A device that does not come within an hour is not surprised by it later."""
+DECLINED_LIFETIME_MS = 14 * 24 * LIFETIME_MS
+"""A laptop that is at home for a week still brings the answer; then the request is forgotten on the device, too."""
+DECLINED = "request-declined"
 
 
 class CommandWord(StrEnum):
@@ -56,6 +59,41 @@ def command_device(
     now_ms: int,
     lifetime_ms: int = LIFETIME_MS,
 ) -> bytes:
+    """A command that people give by name; returns its id. Raises ``DeviceError`` for a device not in use."""
+    return send_order(
+        connection, school_id=school_id, device_id=device_id, order=_order(word), name=word.value, signer=signer,
+        actor=actor, now_ms=now_ms, lifetime_ms=lifetime_ms,
+    )  # fmt: skip
+
+
+def tell_declined(
+    connection: Connection,
+    *,
+    school_id: str,
+    device_id: bytes,
+    order: wire.RequestDeclined,
+    signer: statements.Signer,
+    actor: str,
+) -> bytes:
+    """Tells the device, which tells whoever asked; returns the command's id. Raises ``DeviceError`` as above."""
+    return send_order(
+        connection, school_id=school_id, device_id=device_id, order=order, name=DECLINED, signer=signer,
+        actor=actor, now_ms=order.decided_unix_ms, lifetime_ms=DECLINED_LIFETIME_MS,
+    )  # fmt: skip
+
+
+def send_order(
+    connection: Connection,
+    *,
+    school_id: str,
+    device_id: bytes,
+    order: wire.Order,
+    name: str,
+    signer: statements.Signer,
+    actor: str,
+    now_ms: int,
+    lifetime_ms: int,
+) -> bytes:
     """Writes a signed command and its line in the ledger; returns its id. Raises ``DeviceError`` for one not in use."""
     where = (devices.c.school_id == school_id, devices.c.device_id == device_id)
     status = connection.execute(select(devices.c.status).where(*where)).scalar_one()
@@ -68,7 +106,7 @@ def command_device(
             command_id=command_id,
             device_id=device_id,
             expires_unix_ms=now_ms + lifetime_ms,
-            order=_order(word),
+            order=order,
         )
     )
     signed = statements.sign(statements.COMMAND, statement, signer)
@@ -83,7 +121,7 @@ def command_device(
         "expires_ms": now_ms + lifetime_ms,
     }
     connection.execute(insert(commands).values(row))
-    note(connection, school_id, actor, f"device.command.{word.value}", f"device:{device_id.hex()}", now_ms)
+    note(connection, school_id, actor, f"device.command.{name}", f"device:{device_id.hex()}", now_ms)
     return command_id
 
 
@@ -128,6 +166,8 @@ def _word(command: bytes) -> str:
         order = decode(wire.CommandStatement, decode(wire.Command, command).statement).order
     except WireFormatError:
         return "unreadable"
+    if isinstance(order, wire.RequestDeclined):
+        return DECLINED
     match = next((word for word in CommandWord if type(_order(word)) is type(order)), None)
     return match.value if match is not None else type(order).__name__
 

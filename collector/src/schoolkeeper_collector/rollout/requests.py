@@ -28,6 +28,15 @@ class RequestState(StrEnum):
     DECLINED = "declined"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """One event of a request that was decided: the number its person got, and the device that knows who it is."""
+
+    device_id: bytes
+    rule_id: str
+    reference: str
+
+
 class RequestError(Exception):
     """What was asked cannot be done with this request; says why."""
 
@@ -122,7 +131,7 @@ def decide(
     actor: str,
     because: str,
     now_ms: int,
-) -> None:
+) -> tuple[Decided, ...]:
     """With it, every request of the same person for the same that waits. Raises ``RequestError``: it waits no more."""
     table = exception_requests.c
     waits = (table.school_id == school_id, table.state == RequestState.WAITING)
@@ -135,10 +144,19 @@ def decide(
     if found.asked_by:
         again = (table.device_no == found.device_no, table.rule_id == found.rule_id)
         same |= and_(*again, table.asked_by == found.asked_by)
+    decided = connection.execute(
+        select(devices.c.device_id, table.rule_id, table.reference)
+        .join(devices, devices.c.device_no == table.device_no)
+        .where(*waits, same)
+    ).all()
     connection.execute(
         update(exception_requests)
         .where(*waits, same)
         .values(state=to.value, decided_ms=now_ms, decided_by=actor, decided_because=because)
+    )
+    return tuple(
+        Decided(device_id=bytes(row.device_id), rule_id=row.rule_id, reference=row.reference)
+        for row in decided
     )
 
 

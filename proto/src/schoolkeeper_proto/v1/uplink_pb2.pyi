@@ -1451,6 +1451,7 @@ class CommandStatement(_message.Message):
     REPORT_POSTURE_FIELD_NUMBER: _builtins.int
     MOVE_COLLECTOR_FIELD_NUMBER: _builtins.int
     NEW_EPOCH_FIELD_NUMBER: _builtins.int
+    REQUEST_DECLINED_FIELD_NUMBER: _builtins.int
     school_id: _builtins.str
     command_id: _builtins.bytes
     device_id: _builtins.bytes
@@ -1467,6 +1468,8 @@ class CommandStatement(_message.Message):
     def move_collector(self) -> Global___MoveCollector: ...
     @_builtins.property
     def new_epoch(self) -> Global___NewEpoch: ...
+    @_builtins.property
+    def request_declined(self) -> Global___RequestDeclined: ...
     def __init__(
         self,
         *,
@@ -1480,12 +1483,13 @@ class CommandStatement(_message.Message):
         report_posture: Global___ReportPosture | None = ...,
         move_collector: Global___MoveCollector | None = ...,
         new_epoch: Global___NewEpoch | None = ...,
+        request_declined: Global___RequestDeclined | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["move_collector", b"move_collector", "new_epoch", b"new_epoch", "order", b"order", "refresh_policy", b"refresh_policy", "renew_certificate", b"renew_certificate", "report_posture", b"report_posture", "send_canary", b"send_canary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["move_collector", b"move_collector", "new_epoch", b"new_epoch", "order", b"order", "refresh_policy", b"refresh_policy", "renew_certificate", b"renew_certificate", "report_posture", b"report_posture", "request_declined", b"request_declined", "send_canary", b"send_canary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "device_id", b"device_id", "expires_unix_ms", b"expires_unix_ms", "move_collector", b"move_collector", "new_epoch", b"new_epoch", "order", b"order", "refresh_policy", b"refresh_policy", "renew_certificate", b"renew_certificate", "report_posture", b"report_posture", "school_id", b"school_id", "send_canary", b"send_canary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "device_id", b"device_id", "expires_unix_ms", b"expires_unix_ms", "move_collector", b"move_collector", "new_epoch", b"new_epoch", "order", b"order", "refresh_policy", b"refresh_policy", "renew_certificate", b"renew_certificate", "report_posture", b"report_posture", "request_declined", b"request_declined", "school_id", b"school_id", "send_canary", b"send_canary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["refresh_policy", "renew_certificate", "send_canary", "report_posture", "move_collector", "new_epoch"]  # noqa: Y015
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["refresh_policy", "renew_certificate", "send_canary", "report_posture", "move_collector", "new_epoch", "request_declined"]  # noqa: Y015
     _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
 
@@ -1569,6 +1573,42 @@ class NewEpoch(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NewEpoch: _TypeAlias = NewEpoch  # noqa: Y015
+
+@_typing.final
+class RequestDeclined(_message.Message):
+    """A request for an exception was declined. Only the device knows which account asked: it tells that one, and no other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    DECIDED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """The number that the person got, and the rule that they asked about."""
+    rule_id: _builtins.str
+    decided_by: _builtins.str
+    """The role of whoever decided: "technician", "dsl", "head"."""
+    words: _builtins.str
+    """What was written for the person who asked, and nothing else of why; may be empty."""
+    decided_unix_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        decided_by: _builtins.str = ...,
+        words: _builtins.str = ...,
+        decided_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by", "decided_unix_ms", b"decided_unix_ms", "reference", b"reference", "rule_id", b"rule_id", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestDeclined: _TypeAlias = RequestDeclined  # noqa: Y015
 
 @_typing.final
 class MoveCollector(_message.Message):

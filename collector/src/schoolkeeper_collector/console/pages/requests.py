@@ -1,7 +1,8 @@
 """Requests for an exception, from the notice that said what was refused: waiting, approved, declined.
 
 The technician decides; where the rule is for safeguarding, a DSL or the head does. Nobody's name is shown. An approval
-names the grant that officers sign on their own machine: nothing here changes what a device does.
+names the grant that officers sign on their own machine: nothing here changes what a device does. Whoever asked is told
+of a "no" on the device: who decided, by role, and what was written for them, and never why it stands in the log.
 """
 
 from __future__ import annotations
@@ -9,19 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.faults import Fault
+from schoolkeeper_collector.devices.fleet import DeviceError
+from schoolkeeper_collector.devices.orders import tell_declined
 from schoolkeeper_collector.ledger.audit import record_access
 from schoolkeeper_collector.rollout import requests as held
-from schoolkeeper_collector.rollout.requests import Request, RequestError, RequestState
+from schoolkeeper_collector.rollout.requests import Decided, Request, RequestError, RequestState
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
 from schoolkeeper_policies.officer.review import open_whole
+from schoolkeeper_proto import wire
 from schoolkeeper_proto.policy import RuleText
 from schoolkeeper_proto.trust import TrustRefused, bundle_target, target_file_name
 
+_FOR_ASKER = 300
+"""Characters; as many as an agent keeps."""
 _DECISIONS = {"approve": RequestState.APPROVED, "decline": RequestState.DECLINED}
 
 
@@ -57,7 +64,7 @@ def decide(call: Call) -> Response:
     school_id = call.console.options.school_id
     try:
         with call.console.store.write() as connection:
-            held.decide(
+            decided = held.decide(
                 connection,
                 school_id,
                 shown.request.request_id,
@@ -76,9 +83,40 @@ def decide(call: Call) -> Response:
                 reason=because,
                 now_ms=call.now_ms,
             )
+            told = to is not RequestState.DECLINED or _tell(call, connection, decided)
     except RequestError as refused:
         return _page(call, str(refused))
-    return RedirectResponse("/requests", status_code=HTTPStatus.SEE_OTHER)
+    return RedirectResponse("/requests" if told else "/requests?untold=1", status_code=HTTPStatus.SEE_OTHER)
+
+
+def _tell(call: Call, connection: Connection, decided: tuple[Decided, ...]) -> bool:
+    """Each number the person got has its answer. False: at least one cannot reach them by the device."""
+    signer = call.console.options.lesson_signer
+    if signer is None:
+        return False
+    told = True
+    for one in decided:
+        order = wire.RequestDeclined(
+            reference=one.reference,
+            rule_id=one.rule_id,
+            decided_by=call.person.role.value,
+            words=call.form.get("for_asker", "").strip()[:_FOR_ASKER],
+            decided_unix_ms=call.now_ms,
+        )
+        try:
+            if not one.reference:
+                raise DeviceError("a request without a number has nobody who could be told")
+            tell_declined(
+                connection,
+                school_id=call.console.options.school_id,
+                device_id=one.device_id,
+                order=order,
+                signer=signer,
+                actor=call.person.login,
+            )
+        except DeviceError:
+            told = False
+    return told
 
 
 def _page(call: Call, refused: str = "") -> Response:
@@ -90,6 +128,7 @@ def _page(call: Call, refused: str = "") -> Response:
         shown=_shown(call),
         role=call.person.role,
         refused=refused,
+        untold="untold" in call.request.query_params,
     )
 
 
