@@ -111,7 +111,7 @@ PAGES = {
     Role.DSL: ("/", "ITEM", "/incidents", "/incidents/new", "/password", "/devices", "/nowhere"),
     Role.HEAD: ("/", "ITEM", "/incidents"),
     Role.CHAIR: ("/", "ITEM", "/incidents"),
-    Role.STAFF: ("/lessons", "/notices", "/password"),
+    Role.STAFF: ("/lessons", "/report", "/notices", "/password"),
     Role.TECHNICIAN: ("/", "ITEM", "/devices", "/collector", "/incidents/new", "/incidents/recorded"),
 }
 

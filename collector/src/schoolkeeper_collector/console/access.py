@@ -22,7 +22,7 @@ class Role(StrEnum):
     """Of the governors: items about the only head, and nothing else."""
     TECHNICIAN = "technician"
     STAFF = "staff"
-    """A teacher: opens lessons, and sees nothing of any case. No item waits for this role."""
+    """A teacher: opens lessons, reports to the DSL, and sees nothing of any case. No item waits for this role."""
 
 
 AUDIENCE = {
@@ -53,6 +53,7 @@ class Sees(StrEnum):
     WRITES_ONLY = "takes an entry and shows nothing of any case"
     COUNTS = "how many devices would have reached somebody today, and nothing of any"
     REQUESTS = "requests for an exception: device, rule and reason, and nobody's name"
+    OWN_REPORTS = "takes an entry; of the viewer's own: number, when, and whether anybody read it"
     LESSONS = "which lesson is open for which group until when, and who opened it"
     FLEET = "devices and the collector's health, and nothing from a case"
     POLICY = "changes of policy, who signed them and why, and nothing from a case"
@@ -85,6 +86,7 @@ _ALL = frozenset({Role.DSL, Role.HEAD, Role.TECHNICIAN})
 _READERS = frozenset({Role.DSL, Role.HEAD, Role.CHAIR, Role.TECHNICIAN})
 _SAFEGUARDING = frozenset({Role.DSL, Role.HEAD, Role.CHAIR})
 _TEACHING = frozenset({Role.STAFF, Role.DSL, Role.HEAD})
+_STAFF = frozenset({Role.STAFF})
 _TECHNICAL = frozenset({Role.TECHNICIAN})
 _BOTH = ("GET", "POST")
 _POST = ("POST",)
@@ -221,6 +223,8 @@ RIGHTS: tuple[Right, ...] = (
         roles=_TEACHING,
         sees=Sees.LESSONS,
     ),
+    # Whoever writes one reads nothing of it afterwards.
+    Right(name="report", path="/report", methods=_BOTH, stages=_IN, roles=_STAFF, sees=Sees.OWN_REPORTS),
     Right(name="requests", path="/requests", stages=_IN, roles=_ALL, sees=Sees.REQUESTS),
     Right(
         name="request-decide",

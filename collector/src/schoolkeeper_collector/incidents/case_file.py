@@ -227,6 +227,7 @@ class CaseFile:
         text: str,
         subject_pseudonym: bytes | None = None,
         subject_kind: SubjectKind | None = None,
+        audience: Audience | None = None,
         now_ms: int,
     ) -> IncidentSummary:
         title, text = _checked(title, "headline", MAX_TITLE), _checked(text, "text", MAX_TEXT)
@@ -235,9 +236,11 @@ class CaseFile:
             subject = f"user:{subject_pseudonym.hex()}" if subject_pseudonym is not None else "school"
             if subject_pseudonym is not None:
                 kind = person_kind(connection, viewer.school_id, subject_pseudonym)
-            audience = viewer.audience
-            if subject_pseudonym is not None or subject_kind is not None or audience is Audience.TECHNICIAN:
-                audience = audience_of(connection, viewer.school_id, kind, subject)
+            if audience is None:
+                audience = viewer.audience
+                told_whom = subject_pseudonym is not None or subject_kind is not None
+                if told_whom or audience is Audience.TECHNICIAN:
+                    audience = audience_of(connection, viewer.school_id, kind, subject)
             new = NewIncident(
                 category=category,
                 severity=severity,

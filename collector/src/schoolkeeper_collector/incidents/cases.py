@@ -11,6 +11,7 @@ from typing import Protocol
 from schoolkeeper_collector.incidents.model import (
     AlertDetail,
     AlertSummary,
+    Audience,
     CaseEntry,
     IncidentDetail,
     IncidentSummary,
@@ -83,9 +84,12 @@ class Cases(Protocol):
         text: str,
         subject_pseudonym: bytes | None = None,
         subject_kind: SubjectKind | None = None,
+        audience: Audience | None = None,
         now_ms: int,
     ) -> IncidentSummary:
         """An incident without an alert; one about staff goes to the head, whoever raised it.
+
+        ``audience``: for whom it is, where the form said so to whoever wrote it (about the head: for the chair).
 
         ``subject_kind`` says whom it is about where nobody is named; a person is what the register says. With neither
         it waits for the role of whoever raised it.
