@@ -42,7 +42,7 @@ def promised(old: sqlite3.Connection) -> dict[int, Listed] | None:
 
 
 def absent(fresh: sqlite3.Connection) -> int:
-    """Events whose places neither a frame nor a record explains: delivered and gone, or lost with a lane's beginning."""
+    """Events whose places neither a frame nor a record explains: delivered and gone, or lost at a lane's beginning."""
     (ever,) = fresh.execute("SELECT coalesce(sum(next_sequence), 0) FROM lanes").fetchone()
     (held,) = fresh.execute("SELECT coalesce(sum(count), 0) FROM frames").fetchone()
     (told,) = fresh.execute("SELECT coalesce(sum(events), 0) FROM evictions").fetchone()
