@@ -12,6 +12,7 @@ from pathlib import Path
 
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.actions import WithholdInterface
+from schoolkeeper_agent.identity import write_private
 from schoolkeeper_agent.seams import Ability, Outcome
 
 _NAME = re.compile(r"[0-9]+-[0-9.]+:[0-9]+\.[0-9]+")
@@ -99,8 +100,7 @@ class PeripheralEnforcer:
     def _note(self, names: set[str]) -> None:
         file = self._context.state_dir / _KEPT
         if names:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.write_text("".join(f"{name}\n" for name in sorted(names)))
+            write_private(file, "".join(f"{name}\n" for name in sorted(names)).encode())
         else:
             file.unlink(missing_ok=True)
         self._withheld = names
