@@ -235,7 +235,8 @@ class Service:
         await asyncio.gather(*self.parts.jobs, return_exceptions=True)
         for enforcer in self._enforcers:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(enforcer.close(), 10)
+                async with asyncio.timeout(10):
+                    await enforcer.close()
         await self.teller.close()
         self.heart.emit(Noted(body=model.AgentStopped(reason=self._stop_reason)))
         await self.heart.catch_up()

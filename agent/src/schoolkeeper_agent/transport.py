@@ -158,7 +158,8 @@ class Transport:
                 request_serializer=encode,
                 response_deserializer=partial(decode, wire.CollectorMessage),
             )()
-            await asyncio.wait_for(call.wait_for_connection(), 30)
+            async with asyncio.timeout(30):  # wait_for can swallow a cancellation
+                await call.wait_for_connection()
             if number != self._number:
                 return
             self.channel, self._outgoing = channel, outgoing

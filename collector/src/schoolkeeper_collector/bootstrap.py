@@ -225,7 +225,8 @@ class Collector:
     async def _until(self, stop: asyncio.Event) -> None:
         while not stop.is_set() and self.writer.alive:
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 0.5)
+                async with asyncio.timeout(0.5):
+                    await stop.wait()
 
 
 def open_collector(

@@ -76,7 +76,8 @@ class EnrolmentService:
         """Publishes the group map soon after devices came or went, and signs the timestamp anew in time."""
         while True:
             try:
-                await asyncio.wait_for(self._map_changed.wait(), _REFRESH_SECONDS)
+                async with asyncio.timeout(_REFRESH_SECONDS):  # wait_for can swallow a cancellation
+                    await self._map_changed.wait()
             except TimeoutError:
                 pass
             else:
