@@ -64,5 +64,6 @@ def reckon(
     agree = all(entry.twice for entry in listed.values()) and all(
         number in listed and listed[number].count == count for number, count in kept.items()
     )
-    known = agree and not beyond and least <= pending <= most
+    # A missing frame that counts as settled may be one whose state was damaged: nothing beside it could tell.
+    known = agree and not beyond and not settled and least <= pending <= most
     return min(max(pending, least), most) + beyond, known
