@@ -50,7 +50,7 @@ BENCHES: Final = (
         "--collector-kills 2 --agent-kills 2 --peer-kills 1 --peer-events 2000",
     ),
     Bench("memory", "goal 6: memory", "--settle 5"),
-    Bench("idle", "goal 7: idle CPU with the model week's load", "--seconds 20 --settle 5"),
+    Bench("idle", "goal 7: idle CPU with the model week's load", "--seconds 20 --settle 5", 420),
     Bench("exec", "goal 8: what the execution guard adds to a start", "--rounds 4"),
     Bench("spool", "goal 9: an agent takes 10,000 events a second into its spool", "--seconds 3"),
     Bench("incident", "goal 10: from event to incident on the page", "--devices 50 --events 5"),
