@@ -164,6 +164,21 @@ async def test_off_is_off_and_what_was_on_comes_back(address: str, bluez: FakeBl
     assert bluez.adapters[HCI0]["Powered"]
 
 
+async def test_whoever_is_quick_is_undone_at_once_and_what_stays_on_is_a_failure(
+    address: str, bluez: FakeBluez, tmp_path: Path
+) -> None:
+    async with keeping(address, tmp_path) as (enforcer, _):
+        bluez.contrary = 2
+        outcome = await enforcer.perform(KeepBluetooth(off=True))
+        assert outcome.succeeded, outcome.detail
+        assert (bluez.contrary, bluez.adapters[HCI0]["Powered"]) == (0, False)
+    async with keeping(address, tmp_path) as (enforcer, _):
+        bluez.contrary = 1_000
+        outcome = await enforcer.perform(KeepBluetooth(off=True))
+        assert outcome.detail == "still on after it was switched off: hci0 Powered"
+        bluez.contrary = 0
+
+
 async def test_what_bluez_refuses_is_a_failure(address: str, bluez: FakeBluez, tmp_path: Path) -> None:
     bluez.stubborn = frozenset({"Discoverable"})
     async with keeping(address, tmp_path) as (enforcer, said):

@@ -19,11 +19,15 @@ PROPERTIES, OBJECTS = "org.freedesktop.DBus.Properties", "org.freedesktop.DBus.O
 
 @dataclass
 class FakeBluez:
-    """``asked``: every switch that was set, in order."""
+    """``asked``: every switch that was set, in order.
+
+    ``contrary``: so often somebody switches on what was just switched off, before anybody can look.
+    """
 
     bus: MessageBus
     adapters: dict[str, dict[str, bool]] = field(default_factory=dict)
     stubborn: frozenset[str] = frozenset()
+    contrary: int = 0
     asked: list[tuple[str, str, bool]] = field(default_factory=list)
 
     @classmethod
@@ -76,4 +80,7 @@ class FakeBluez:
             self.adapters[path][name] = on
             body = [ADAPTER, {name: Variant("b", on)}, []]
             self.bus.send(Message.new_signal(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", body))
+            if not on and self.contrary:
+                self.contrary -= 1
+                self.adapters[path][name] = True
         return Message.new_method_return(message)

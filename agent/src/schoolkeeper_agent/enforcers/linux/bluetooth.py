@@ -21,6 +21,8 @@ QUIET_S = 600.0
 """Somebody who switches it on again and again is written down once in this time, with the number of times."""
 AGAIN_S = 60.0
 _BREATH_S = 0.2
+_TRIES = 5
+"""Of switching off what is on again at the next look: somebody was quick, and only what stays on is a failure."""
 _GIVEN_BACK = ("Pairable", "Powered")
 """Being discoverable is never given back: it is for the moment in which somebody wants it."""
 
@@ -111,15 +113,20 @@ class BluetoothEnforcer:
                 raise BluezError("the connection to the system bus is lost")
             names = ("Powered",) if self._wanted.off else ("Discoverable", "Pairable")
             found = 0
-            for adapter in await bluez.adapters():
-                for name in names:
-                    if name in adapter.on:
-                        found += adapter.path in self._known
-                        self._was.add((adapter.path, name))
-                        await bluez.switch(adapter.path, name, on=False)
             after = await bluez.adapters()
-            self._known = {one.path for one in after}
-        if still := [f"{one.name} {name}" for one in after for name in names if name in one.on]:
+            for _ in range(_TRIES):
+                for adapter in after:
+                    for name in names:
+                        if name in adapter.on:
+                            found += adapter.path in self._known
+                            self._was.add((adapter.path, name))
+                            await bluez.switch(adapter.path, name, on=False)
+                after = await bluez.adapters()
+                self._known = {one.path for one in after}
+                still = [f"{one.name} {name}" for one in after for name in names if name in one.on]
+                if not still:
+                    break
+        if still:
             raise BluezError(f"still on after it was switched off: {', '.join(still)}")
         state = "off" if self._wanted.off else "not discoverable, not pairable"
         named = ", ".join(one.name for one in after)
