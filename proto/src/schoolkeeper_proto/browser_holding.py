@@ -7,7 +7,7 @@ not have. A rule that is only observed or warned of is left out: a setting is th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from schoolkeeper_proto.browser_sites import FORBIDS
@@ -32,8 +32,11 @@ _SWITCHES = (
     "downloads",
 )
 _TEXTS = ("search_engine", "home_page", "proxy")
-_SEARCH = (SafeSearch.UNSPECIFIED, SafeSearch.OFF, SafeSearch.MODERATE, SafeSearch.STRICT)
-_SWITCH = (Switch.UNSPECIFIED, Switch.ALLOWED, Switch.BLOCKED)
+STRICTNESS: Mapping[str, tuple[SafeSearch | Switch, ...]] = {
+    "safe_search": (SafeSearch.UNSPECIFIED, SafeSearch.OFF, SafeSearch.MODERATE, SafeSearch.STRICT),
+    **dict.fromkeys((*_SWITCHES, "extensions"), (Switch.UNSPECIFIED, Switch.ALLOWED, Switch.BLOCKED)),
+}
+"""A browser's settings by field, each with its values from the least strict to the strictest."""
 _TEXT = RuleText(rule_id="")
 
 
@@ -110,16 +113,15 @@ def _restricting(rule: BrowserRule) -> BrowserRule:
 
 def _stricter(one: BrowserRule, other: BrowserRule) -> BrowserRule:
     """Field by field. Of two search engines, home pages or proxies the first person's stays."""
-    switches = {
-        name: max(getattr(one, name), getattr(other, name), key=_SWITCH.index)
-        for name in (*_SWITCHES, "extensions")
+    settings = {
+        name: max(getattr(one, name), getattr(other, name), key=order.index)
+        for name, order in STRICTNESS.items()
     }
     return replace(
         one,
-        safe_search=max(one.safe_search, other.safe_search, key=_SEARCH.index),
         **{name: getattr(one, name) or getattr(other, name) for name in _TEXTS},
         allowed_extensions=_both_allow(one, other),
-        **switches,
+        **settings,
     )
 
 

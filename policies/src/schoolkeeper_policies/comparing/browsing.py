@@ -10,28 +10,11 @@ from schoolkeeper_policies.comparing.regions import Extent, rule_extent, site_co
 from schoolkeeper_policies.comparing.rules import change_of, text_aspects, unlike
 from schoolkeeper_policies.comparing.sections import one_change
 from schoolkeeper_policies.comparing.words import when_said
+from schoolkeeper_proto.browser_holding import STRICTNESS
 from schoolkeeper_proto.matching import mode_of
 from schoolkeeper_proto.policy import BrowserRule, BrowserSection, SafeSearch, SiteCategory, Switch
 
-_ORDER = {
-    name: {value: rank for rank, value in enumerate(order)}
-    for name, order in (
-        ("safe_search", (SafeSearch.UNSPECIFIED, SafeSearch.OFF, SafeSearch.MODERATE, SafeSearch.STRICT)),
-        *(
-            (name, (Switch.UNSPECIFIED, Switch.ALLOWED, Switch.BLOCKED))
-            for name in (
-                "private_windows",
-                "guest_profiles",
-                "developer_tools",
-                "own_name_servers",
-                "synchronisation",
-                "password_saving",
-                "downloads",
-                "extensions",
-            )
-        ),
-    )
-}
+_ORDER = {name: {value: rank for rank, value in enumerate(order)} for name, order in STRICTNESS.items()}
 
 
 def compare_categories(group: str, old: BrowserSection, new: BrowserSection) -> Iterator[Change]:

@@ -1,23 +1,21 @@
-"""logind over D-Bus (org.freedesktop.login1(5)): sessions, their hints, the lock signal. Imports dbus-fast lazily.
-
-Only these calls, made by hand without introspection: the XML parser would cost more memory than all of this.
-"""
+"""logind over D-Bus (org.freedesktop.login1(5)): sessions, their hints, the lock signal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from schoolkeeper_agent.system_bus import PROPERTIES, SystemBus
 
 if TYPE_CHECKING:
     from dbus_fast import Message
-    from dbus_fast.aio import MessageBus
 
 SERVICE = "org.freedesktop.login1"
 _MANAGER = "/org/freedesktop/login1"
 _SESSION = "org.freedesktop.login1.Session"
-_CALL_TIMEOUT_S = 5.0
+_MATCHES = (f"type='signal',sender='{SERVICE}'",)
 
 
 class LogindError(Exception):
@@ -45,38 +43,25 @@ class Logind:
     """One connection. ``changed`` is called at every signal of logind; it must not block."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
-        self._bus: MessageBus | None = None
+        self._bus = SystemBus(address, LogindError)
 
     async def connect(self, changed: Callable[[], None] | None = None) -> None:
         """Raises ``LogindError`` without a system bus."""
-        from dbus_fast.aio import MessageBus
-
-        try:
-            self._bus = await MessageBus(bus_address=self._address).connect()
-        except Exception as error:
-            raise LogindError(f"no system bus at {self._address}: {error}") from error
-        if changed is not None:
-            self._bus.add_message_handler(lambda message: _on_signal(message, changed))
-            await self._call(
-                "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", "s",
-                [f"type='signal',sender='{SERVICE}'"],
-            )  # fmt: skip
+        if changed is None:
+            await self._bus.connect()
+        else:
+            await self._bus.connect(lambda message: _on_signal(message, changed), _MATCHES)
 
     async def close(self) -> None:
-        if self._bus is not None:
-            self._bus.disconnect()
-            await self.wait_closed()
-            self._bus = None
+        await self._bus.close()
 
     async def wait_closed(self) -> None:
         """Returns when the connection is lost."""
-        assert self._bus is not None
-        await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+        await self._bus.wait_closed()
 
     async def sessions(self) -> list[SessionState]:
         """All sessions; one that ends while it is asked is left out."""
-        (listed,) = await self._call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "ListSessions")
+        (listed,) = await self._bus.call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "ListSessions")
         found = []
         for _, _, _, _, path in listed:
             try:
@@ -86,21 +71,21 @@ class Logind:
         return found
 
     async def session(self, session_id: str) -> SessionState:
-        (path,) = await self._call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "GetSession", "s", [session_id])
+        (path,) = await self._bus.call(
+            SERVICE, _MANAGER, f"{SERVICE}.Manager", "GetSession", "s", [session_id]
+        )
         return await self._session(path)
 
     async def lock(self, session_id: str) -> None:
         """Sends the lock signal; whether anything locks is another question."""
-        await self._call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "LockSession", "s", [session_id])
+        await self._bus.call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "LockSession", "s", [session_id])
 
     async def terminate(self, session_id: str) -> None:
         """Ends the session and everything that runs in it."""
-        await self._call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "TerminateSession", "s", [session_id])
+        await self._bus.call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "TerminateSession", "s", [session_id])
 
     async def _session(self, path: str) -> SessionState:
-        (found,) = await self._call(
-            SERVICE, path, "org.freedesktop.DBus.Properties", "GetAll", "s", [_SESSION]
-        )
+        (found,) = await self._bus.call(SERVICE, path, PROPERTIES, "GetAll", "s", [_SESSION])
         held = {name: variant.value for name, variant in found.items()}
         try:
             return SessionState(
@@ -110,37 +95,6 @@ class Logind:
             )  # fmt: skip
         except (KeyError, TypeError, IndexError) as error:
             raise LogindError(f"a session without {error}") from error
-
-    async def _call(
-        self,
-        destination: str,
-        path: str,
-        interface: str,
-        member: str,
-        signature: str = "",
-        body: list[Any] | None = None,
-    ) -> list[Any]:
-        import asyncio
-
-        from dbus_fast import Message, MessageType
-
-        assert self._bus is not None
-        asked = Message(
-            destination=destination,
-            path=path,
-            interface=interface,
-            member=member,
-            signature=signature,
-            body=body or [],
-        )
-        try:
-            async with asyncio.timeout(_CALL_TIMEOUT_S):  # wait_for can swallow a cancellation
-                answer = await self._bus.call(asked)
-        except (TimeoutError, EOFError, OSError) as error:
-            raise LogindError(f"{member}: {error!r}") from error
-        if answer.message_type is MessageType.ERROR:
-            raise LogindError(f"{member}: {answer.body[0] if answer.body else 'refused'}")
-        return list(answer.body)
 
 
 def _on_signal(message: Message, changed: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.linux.exec_responder.mounts import parse as parse_mounts
+from schoolkeeper_agent.sensors.linux import posture_accounts, posture_machine
 from schoolkeeper_agent.sensors.linux import posture_parsers as parsers
 from schoolkeeper_agent.sensors.linux.posture_parsers import Finding, unknown
 from schoolkeeper_proto.model import PostureResult
@@ -176,8 +177,6 @@ class Readers:
         return unknown("no screen was locked since the agent started: told at the next idle time")
 
     async def _firewall(self, _check: PostureCheck) -> Finding:
-        from schoolkeeper_agent.sensors.linux import posture_machine
-
         try:
             legacy = (self._context.proc_root / "net/ip_tables_names").read_text().split()
         except OSError:
@@ -189,15 +188,11 @@ class Readers:
         return posture_machine.firewall(await _said(*_NFT))
 
     async def _secure_boot(self, _check: PostureCheck) -> Finding:
-        from schoolkeeper_agent.sensors.linux import posture_machine
-
         variable = self._context.sys_root / _SECURE_BOOT
         efi = (self._context.sys_root / "firmware/efi").is_dir()
         return posture_machine.secure_boot(variable.read_bytes() if variable.exists() else None, efi=efi)
 
     async def _password_length(self, check: PostureCheck) -> Finding:
-        from schoolkeeper_agent.sensors.linux import posture_accounts
-
         stack = next(iter(self._texts(*_PASSWORD_STACKS)), None)
         quality = "\n".join(
             self._texts("etc/security/pwquality.conf", "etc/security/pwquality.conf.d/*.conf")
@@ -205,23 +200,17 @@ class Readers:
         return posture_accounts.password_length(stack, quality, least=check.threshold)
 
     async def _password_age(self, check: PostureCheck) -> Finding:
-        from schoolkeeper_agent.sensors.linux import posture_accounts
-
         return posture_accounts.password_age(
             self._text("etc/passwd"), self._text("etc/shadow"), most_days=check.threshold
         )
 
     async def _administrators(self, check: PostureCheck) -> Finding:
-        from schoolkeeper_agent.sensors.linux import posture_accounts
-
         sudo = self._texts("etc/sudoers", "etc/sudoers.d/*")
         return posture_accounts.administrators(
             self._text("etc/passwd"), self._text("etc/group"), sudo, allowed=check.threshold
         )
 
     async def _guest_accounts(self, _check: PostureCheck) -> Finding:
-        from schoolkeeper_agent.sensors.linux import posture_accounts
-
         return posture_accounts.guest_accounts(
             self._text("etc/passwd"),
             self._text("etc/shadow"),
@@ -230,8 +219,6 @@ class Readers:
         )
 
     async def _auto_login(self, _check: PostureCheck) -> Finding:
-        from schoolkeeper_agent.sensors.linux import posture_accounts
-
         return posture_accounts.auto_login(
             gdm=self._texts("etc/gdm*/daemon.conf", "etc/gdm*/custom.conf"),
             lightdm=self._lightdm(),
