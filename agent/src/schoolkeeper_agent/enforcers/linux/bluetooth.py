@@ -112,7 +112,7 @@ class BluetoothEnforcer:
             if bluez is None:
                 raise BluezError("the connection to the system bus is lost")
             names = ("Powered",) if self._wanted.off else ("Discoverable", "Pairable")
-            found = 0
+            found, still = 0, list[str]()
             after = await bluez.adapters()
             for _ in range(_TRIES):
                 for adapter in after:
