@@ -110,6 +110,7 @@ def test_a_teacher_opens_what_the_policy_names_and_ends_it(bench: Bench) -> None
         ({"until": "10:00"}, "later than it begins"),
         ({"from": "11:00", "until": "10:30"}, "later than it begins"),
         ({"until": "11:30"}, "allows 60 minutes at a time"),
+        ({"until": "00:00"}, "allows 60 minutes at a time"),
         ({"from": "15:00", "until": "15:45"}, "not opened on the console at these hours"),
     ],
 )

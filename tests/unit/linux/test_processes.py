@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_agent.context import Context
-from schoolkeeper_agent.observations import ProcessEnded, ProcessStarted
+from schoolkeeper_agent.observations import Missed, ProcessEnded, ProcessStarted
 from schoolkeeper_agent.sensors.linux import proc_connector, process_table, processes
 from schoolkeeper_agent.sensors.linux.processes import ProcessSensor
 from support.core_playbook import bundle_of
@@ -65,9 +65,37 @@ async def test_every_start_and_end_is_told_by_the_kernel(tmp_path: Path) -> None
         one = await started(seen, child.pid, sleep)
         assert (one.parent_process_id, one.user_id, one.account) == (os.getpid(), 0, "root")
         assert not one.already_running
-        child.wait()
+        await asyncio.to_thread(child.wait)
         await ended(seen, child.pid)
         assert (await started(seen, os.getpid())).already_running, "what ran before is told as such"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the kernel's process events")
+async def test_what_ended_and_started_while_the_kernel_dropped_events_is_found_by_a_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop stands still, and the socket holds next to nothing: a program that ends then must not run for ever."""
+    monkeypatch.setattr(proc_connector, "RECEIVE_BUFFER", 1)
+    async with running(ProcessSensor(Context(bundle=bundle_of(), run_dir=tmp_path))) as seen:
+        gone, other = subprocess.Popen(["/bin/sleep", "600"]), None
+        try:
+            await started(seen, gone.pid, os.path.realpath("/bin/sleep"))
+            for _ in range(200):
+                subprocess.run(["/bin/true"], check=True)
+            gone.kill()
+            gone.wait()
+            other = subprocess.Popen(["/bin/sleep", "600"])
+            await ended(seen, gone.pid)
+            assert (await started(seen, other.pid, os.path.realpath("/bin/sleep"))).already_running
+            assert [one for one in seen if isinstance(one, Missed)]
+            assert [type(one) for one in seen if getattr(one, "process_id", 0) == gone.pid][
+                -1
+            ] is ProcessEnded
+        finally:
+            for child in (gone, other):
+                if child is not None:
+                    child.kill()
+                    child.wait()
 
 
 async def test_without_root_its_own_tree_is_looked_at_and_that_is_said(

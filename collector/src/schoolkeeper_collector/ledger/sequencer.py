@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from schoolkeeper_collector.ledger.tree import Tree
 from schoolkeeper_collector.store.database import Store
@@ -117,6 +118,7 @@ class Sequencer:
         if not connection.execute(text("SELECT pg_try_advisory_lock(:n)"), asked).scalar():
             self._locks.close()
             raise FencedError(f"another collector holds the ledger of {self._school_id}: {remedy}")
+        self._locks.callback(_unlock, connection, asked)
 
     # ---- one transaction ------------------------------------------------------------------------------
 
@@ -280,6 +282,12 @@ class Sequencer:
         ).scalar_one()
         self._tree = Tree.load(connection, self._school_id)
         self.head = self._next = read_head(connection, self._school_id, self._generation)
+
+
+def _unlock(connection: Connection, asked: dict[str, int]) -> None:
+    """At once: PostgreSQL ends a session a while after its client has gone, and a restart would find itself locked out."""
+    with contextlib.suppress(SQLAlchemyError):  # a connection that broke holds no lock
+        connection.execute(text("SELECT pg_advisory_unlock(:n)"), asked)
 
 
 def read_head(connection: Connection, school_id: str, generation: int) -> Head | None:

@@ -22,8 +22,8 @@ _EVENT = struct.Struct("=IIQii")
 _ID = struct.Struct("=II")
 _NLMSG_DONE = 3
 RECEIVE_BUFFER = 1 << 20
-_SO_ATTACH_FILTER = 26
-"""asm-generic/socket.h."""
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+"""asm-generic/socket.h. The second goes beyond net.core.rmem_max, by default room for a burst of some 500 programs."""
 _WHAT, _THREAD, _PROCESS = _HEADER, _HEADER + 16, _HEADER + 20
 """Offsets in a packet of the three fields that decide."""
 
@@ -53,7 +53,7 @@ def listen() -> socket.socket:
     """Non-blocking and subscribed; raises OSError without the right to it."""
     connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR)
     try:
-        connector.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        connector.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
         _filter(connector)
         connector.bind((0, _CN_IDX_PROC))
         wish = struct.pack("=IIIIHHI", _CN_IDX_PROC, _CN_VAL_PROC, 0, 0, 4, 0, _PROC_CN_MCAST_LISTEN)

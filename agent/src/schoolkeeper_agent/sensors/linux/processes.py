@@ -23,7 +23,11 @@ _BURST = 256
 
 
 class ProcessSensor:
-    """Events of the proc connector. A burst that the kernel had to drop is said as a gap without a figure."""
+    """Events of the proc connector.
+
+    A burst that the kernel had to drop is said as a gap without a figure; what runs is then looked at, so that no
+    program stays in the books that has ended.
+    """
 
     name = "processes"
     # Usage is counted from the same look, but only where the policy has a notice for it (`may_record`).
@@ -32,7 +36,9 @@ class ProcessSensor:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._accounts = Accounts()
-        self._known: set[int] = set()
+        self._known: dict[int, str] = {}
+        """What was told as running and has not ended, and the path it runs."""
+        self._overrun = False
         self._needs_sha256 = any(
             str(match.by) == "sha256" for rule in context.bundle.applications.rules for match in rule.matches
         )
@@ -79,11 +85,15 @@ class ProcessSensor:
             try:
                 event = proc_connector.receive(connector)
             except BlockingIOError:
+                if self._overrun:
+                    self._overrun = False
+                    self._look(emit)
                 return
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
                     now = time.time_ns() // 1_000_000
                     emit(observations.Missed(what="process events", from_unix_ms=now, to_unix_ms=now))
+                    self._overrun = True
                     continue
                 if not stopped.done():
                     stopped.set_exception(SensorError(f"reading process events failed: {error}"))
@@ -93,8 +103,19 @@ class ProcessSensor:
             if event.what == proc_connector.EXEC:
                 self._started(event.process_id, emit)
             elif event.process_id in self._known:
-                self._known.discard(event.process_id)
+                del self._known[event.process_id]
                 emit(observations.ProcessEnded(process_id=event.process_id))
+
+    def _look(self, emit: Emit) -> None:
+        """What changed unseen, once the queue is read to its end: what has ended first, then what runs."""
+        running = set(process_table.running(self._context.proc_root))
+        for process_id in sorted(self._known.keys() - running):
+            del self._known[process_id]
+            emit(observations.ProcessEnded(process_id=process_id))
+        for process_id in sorted(running):
+            info = process_table.look_up(self._context.proc_root, process_id)
+            if info is not None and self._known.get(process_id) != info.path:
+                self._tell(info, emit, already_running=True)
 
     async def _by_looking(self, emit: Emit) -> None:
         """Audit mode: honest about what it is, a look at a tree of processes every other second."""
@@ -129,7 +150,7 @@ class ProcessSensor:
             self._tell(info, emit, already_running=already_running)
 
     def _tell(self, info: process_table.ProcessInfo, emit: Emit, *, already_running: bool) -> None:
-        self._known.add(info.process_id)
+        self._known[info.process_id] = info.path
         emit(
             observations.ProcessStarted(
                 process_id=info.process_id,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from http import HTTPStatus
 
 from sqlalchemy import Connection, select
@@ -59,7 +59,7 @@ def lessons(call: Call) -> Response:
     if not why:
         return _page(call, call.say("Say what it is for: others read it later."), "why")
     from_ms = _at(call, call.form.get("from", "")) if call.form.get("from", "").strip() else call.now_ms
-    until_ms = _at(call, call.form.get("until", ""))
+    until_ms = _at(call, call.form.get("until", ""), ends=True)
     if from_ms is None or until_ms is None:
         return _page(call, call.say("Write the time like 10:45."), "until" if until_ms is None else "from")
     from_ms = max(from_ms, call.now_ms)
@@ -155,14 +155,16 @@ def _live(call: Call, offers: tuple[Offer, ...]) -> tuple[Shown, ...]:
     )
 
 
-def _at(call: Call, text: str) -> int | None:
-    """A time of today, in the school's zone; None for one that cannot be read."""
+def _at(call: Call, text: str, *, ends: bool = False) -> int | None:
+    """A time of today, in the school's zone; None for one that cannot be read. What ends at 00:00 ends with today."""
     try:
         clock = time.fromisoformat(text.strip().zfill(5))
     except ValueError:
         return None
     zone = call.console.options.zone
     today = datetime.fromtimestamp(call.now_ms / 1000, zone).date()
+    if ends and clock == time.min:
+        today += timedelta(days=1)
     return round(datetime.combine(today, clock.replace(tzinfo=None), tzinfo=zone).timestamp() * 1000)
 
 
