@@ -285,7 +285,7 @@ class Sequencer:
 
 
 def _unlock(connection: Connection, asked: dict[str, int]) -> None:
-    """At once: PostgreSQL ends a session a while after its client has gone, and a restart would find itself locked out."""
+    """At once: PostgreSQL ends a session a while after its client has gone, and a restart would be locked out."""
     with contextlib.suppress(SQLAlchemyError):  # a connection that broke holds no lock
         connection.execute(text("SELECT pg_advisory_unlock(:n)"), asked)
 
