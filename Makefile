@@ -85,7 +85,7 @@ chaos: WORKERS ?= 2
 
 .PHONY: test bench chaos laptop fuzz mutants requirements-table
 test: $(VENV)/.members $(VENV)/.test-extras ## run the fast suite; ARGS="-k spool" narrows it, WORKERS=1 runs it in one process
-	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) || $(PY) packaging/dev/second_look.py $$?
 
 bench: $(VENV)/.members $(VENV)/.test-extras ## measure the performance goals beside peers, print the ratios; ARGS=--table
 	@$(PY) tests/bench/run.py $(ARGS)

@@ -3,6 +3,7 @@
 Marks, time limit and import mode are set in the root's pyproject.toml.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 PROVED = ROOT / ".cache" / "requirements-proved.json"
+FAILED = ROOT / ".cache" / "failed.json"
 EVIDENCE = pytest.StashKey[Evidence]()
 
 
@@ -84,7 +86,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print which demands this run proved, and keep the answer for `make requirements-table`."""
+    """Print which demands this run proved, and keep the answer for `make requirements-table`; note what failed."""
+    failed = [one.nodeid for kind in ("failed", "error") for one in terminalreporter.stats.get(kind, ())]
+    FAILED.parent.mkdir(exist_ok=True)
+    FAILED.write_text(json.dumps(list(dict.fromkeys(failed))), encoding="utf-8")
     evidence = config.stash[EVIDENCE]
     known = load()
     if evidence.outcomes:
