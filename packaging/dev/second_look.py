@@ -1,7 +1,7 @@
 """Run a few failed tests of `make test` once more, one after the other: `second_look.py EXIT_STATUS`.
 
 Four workers share two processors in a run, and the tests drive real kernels, browsers and servers. One that passes
-alone is unsteady: it is named, with its first failure above, and is to be mended, but it says nothing against the change.
+alone is unsteady: it is named, with its first failure above, and is to be mended, but says nothing against the change.
 More than a few failures are no chance, and neither is a run that could not be carried out: their status stays.
 """
 
