@@ -38,7 +38,7 @@ class Run:
         self.kept = self.frames = self.lost = 0
         self.clock = clock
         self.writer = FrameWriter(
-            lambda: open_spool(folder / "spool.db", OWNER, target, clock.now()),
+            lambda _: open_spool(folder / "spool.db", OWNER, target, clock.now()),
             clock.now,
             Hooks(appended=self._appended, lost=self._lost),
         )

@@ -76,6 +76,11 @@ class MemorySpool:
     def epoch_because(self) -> str:
         return self._epochs[-1][1]
 
+    @property
+    def doubt(self) -> None:
+        """Memory is sure of what it holds."""
+        return None
+
     def append(self, lane: Lane, events: Sequence[bytes], now: Moment) -> Appended:
         check_events(lane, events)
         sealer = self._keeper.sealer(self.epoch, now)

@@ -134,6 +134,7 @@ def _spool_line(usage: Usage | None, writer: WriterState) -> SpoolLine:
         evicted_events=usage.evicted_events,
         set_aside_events=usage.set_aside_events,
         lost_events=usage.lost_events + writer.dropped_events,
+        counts_forgotten=usage.counts_forgotten,
         waiting_in_memory=writer.buffered_events,
         failing_because=writer.failing_because,
         epochs=usage.epochs,

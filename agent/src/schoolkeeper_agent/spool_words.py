@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from schoolkeeper_agent import describe, observations
 from schoolkeeper_agent.observations import Noted
 from schoolkeeper_agent.parts import Parts
-from schoolkeeper_agent.spool.contract import Appended, Owner, Settlement, Spool, SpoolError
+from schoolkeeper_agent.spool.contract import Appended, Doubt, Owner, Settlement, Spool, SpoolError
 from schoolkeeper_agent.spool.opening import DAMAGE_NOTE, open_spool, read_damage
 from schoolkeeper_agent.spool.writer import Hooks, Lost
 from schoolkeeper_agent.uplink import messages
@@ -30,7 +30,7 @@ class SpoolWords:
     def hooks(self) -> Hooks:
         return Hooks(opened=self._opened, appended=self._appended, lost=self._lost)
 
-    def open(self) -> Spool:
+    def open(self, doubt: Doubt | None = None) -> Spool:
         parts = self.parts
         folder = parts.settings.state_dir / "spool"
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -45,6 +45,7 @@ class SpoolWords:
             parts.target(),
             parts.clock.now(),
             room_bytes=parts.settings.room_bytes,
+            doubt=doubt,
         )
 
     def post(self, call: Callable[..., object], *arguments: object) -> None:
@@ -59,8 +60,11 @@ class SpoolWords:
         self.parts.usage = spool.usage()
         self.post(self._remember, memory)
         if damage is not None:
+            told = f"the spool's database was damaged ({damage.reason}); {damage.salvaged_events} events were saved"
+            if damage.also_lost:
+                told += f"; also lost: {', '.join(damage.also_lost)}"
             gap = model.Gap(
-                what=f"the spool's database was damaged ({damage.reason}); {damage.salvaged_events} events were saved",
+                what=told[:500],
                 count=damage.lost_events,
                 count_known=damage.lost_count_known,
             )

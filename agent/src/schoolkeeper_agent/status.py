@@ -70,6 +70,7 @@ class SpoolLine:
     evicted_events: int = 0
     set_aside_events: int = 0
     lost_events: int = 0
+    counts_forgotten: int = 0
     waiting_in_memory: int = 0
     failing_because: str = ""
     epochs: int = 0
@@ -301,6 +302,10 @@ def _spool(report: StatusReport) -> list[str]:
         f"  room          {spool.used_bytes / (1 << 20):.1f} of {spool.room_bytes / (1 << 20):.0f} MiB ({share:.0f} %)",
         f"  evicted       {spool.evicted_events}   set aside {spool.set_aside_events}   lost {spool.lost_events}",
     ]
+    if spool.counts_forgotten:
+        lines.append(
+            "  ! these counts are the least that is sure: damage on the disk took what was counted before"
+        )
     if spool.oldest_unix_ms is not None:
         lines.insert(2, f"  oldest        {ago(spool.oldest_unix_ms, report.at_unix_ms)}")
     if spool.failing_because:

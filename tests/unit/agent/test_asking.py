@@ -94,7 +94,7 @@ class Bench:
         self.run_dir = run_dir
         self.skipped_ms = 0
         self.spool = Recorder(OWNER, TARGET)
-        self.writer = FrameWriter(lambda: self.spool, self.now, Hooks())
+        self.writer = FrameWriter(lambda _: self.spool, self.now, Hooks())
         self.events: list[Record] = []
         self.heart = Heart(
             state=core.initial(bundle_of(RULES), run_id=b"run"),

@@ -232,7 +232,7 @@ class Slow:
 def heart() -> Callable[..., tuple[Heart, MemorySpool, FrameWriter]]:
     def make(*enforcers: Slow) -> tuple[Heart, MemorySpool, FrameWriter]:
         spool = MemorySpool(OWNER, TARGET)
-        writer = FrameWriter(lambda: spool, SystemClock().now, Hooks())
+        writer = FrameWriter(lambda _: spool, SystemClock().now, Hooks())
         writer.start()
         made = Heart(
             state=core.initial(BUNDLE, run_id=bytes(16)),

@@ -1,7 +1,8 @@
-"""Check values for the two kinds of rows that no hash of their own protects: epochs, and the heads of lanes.
+"""Check values for rows that no hash of their own protects: epochs, heads of lanes, notes, counters, eviction records.
 
 A bit that flips in a frame is seen by its CRC and by the lane's chain. One that flips in an epoch would seal nothing
-that the collector can open, and one in a lane's head would give sequences out twice or skip some, both unseen.
+that the collector can open, one in a lane's head would give sequences out twice or skip some, and one in a counter or a
+record would tell a wrong number of lost events: all unseen.
 """
 
 from __future__ import annotations
@@ -31,10 +32,19 @@ def whole(value: object) -> int:
     return value
 
 
+def row(*values: int | str | bytes) -> int:
+    """The CRC of a row's values, each with its kind and its length before it."""
+    crc = 0
+    for value in values:
+        raw = value if isinstance(value, bytes) else str(value).encode()
+        crc = zlib.crc32(type(value).__name__.encode() + len(raw).to_bytes(4, "big") + raw, crc)
+    return crc
+
+
 def head(epoch_no: int, lane: int, next_sequence: int, chain: bytes) -> bytes:
     """What the column ``lanes.chain`` holds: the chain's value with the check of the whole row behind it."""
-    row = f"{epoch_no} {lane} {next_sequence} ".encode() + chain
-    return chain + zlib.crc32(row).to_bytes(4, "big")
+    whole_row = f"{epoch_no} {lane} {next_sequence} ".encode() + chain
+    return chain + zlib.crc32(whole_row).to_bytes(4, "big")
 
 
 def chain_of(epoch_no: int, lane: int, next_sequence: object, stored: object) -> bytes:
@@ -46,7 +56,7 @@ def chain_of(epoch_no: int, lane: int, next_sequence: object, stored: object) ->
 
 
 def of_epoch(epoch_no: int, epoch: bytes, owner: Owner) -> bytes:
-    row = b"\0".join(
+    whole_row = b"\0".join(
         (str(epoch_no).encode(), epoch, owner.school_id.encode(), owner.device_id, owner.machine_hash)
     )
-    return zlib.crc32(row).to_bytes(4, "big")
+    return zlib.crc32(whole_row).to_bytes(4, "big")

@@ -127,6 +127,24 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where a lane ends: the sequence that its next event gets, and the chain's value up to there."""
+
+    next_sequence: int
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """An append whose commit failed with an unknown outcome; the caller was told that nothing was kept."""
+
+    epoch_no: int
+    lane: Lane
+    before: Head
+    after: Head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaneUsage:
     lane: Lane
     pending_frames: int
@@ -149,6 +167,8 @@ class Usage:
     set_aside_events: int
     lost_events: int
     epochs: int
+    counts_forgotten: int = 0
+    """How often damage took a count: if ever, lost, evicted and set aside are the least that is sure."""
 
     @property
     def pending_events(self) -> int:
@@ -179,6 +199,8 @@ class Damage:
     lost_events: int = 0
     lost_count_known: bool = False
     moved_to: str = ""
+    also_lost: tuple[str, ...] = ()
+    """What else was not as it was written, in words: notes, counts, records."""
 
 
 class Spool(Protocol):
@@ -188,6 +210,10 @@ class Spool(Protocol):
     @property
     def epoch_because(self) -> str:
         """Why this epoch was opened."""
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """An append of which nobody knows yet whether the disk kept it; whoever opens the spool anew hands it over."""
 
     def append(self, lane: Lane, events: Sequence[bytes], now: Moment) -> Appended:
         """Seals the events and returns when they are durable.

@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import checks, schema
+from schoolkeeper_agent.spool import checks, schema, values
 from schoolkeeper_agent.spool.contract import Owner
 from schoolkeeper_proto.wire import CHAIN_START, LANES
 
@@ -56,10 +56,7 @@ def open_new(database: sqlite3.Connection, owner: Owner, because: str, now: Mome
         (epoch, owner.school_id, owner.device_id, owner.machine_hash, because, now.wall_ms),
     )
     number = int(cursor.lastrowid or 0)
-    database.execute(
-        "INSERT OR REPLACE INTO notes (name, value) VALUES (?, ?)",
-        (f"{checks.EPOCH_NOTE}{number}", checks.of_epoch(number, epoch, owner)),
-    )
+    values.put_note(database, f"{checks.EPOCH_NOTE}{number}", checks.of_epoch(number, epoch, owner))
     lanes = [schema.LANE_NUMBER[lane] for lane in LANES]
     database.executemany(
         "INSERT INTO lanes (epoch_no, lane, next_sequence, chain) VALUES (?, ?, 0, ?)",

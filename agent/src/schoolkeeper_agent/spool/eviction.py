@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import checks, room, schema, settling
+from schoolkeeper_agent.spool import checks, records, room, schema, values
 from schoolkeeper_agent.spool.contract import SpoolUnwritable
 from schoolkeeper_agent.spool.intervals import Intervals
+from schoolkeeper_agent.spool.records import Record
 from schoolkeeper_proto import codec, wire
 from schoolkeeper_proto.wire import LANES, Lane
 
@@ -151,28 +152,39 @@ def _record(
     chain: bytes,
     now: Moment,
 ) -> None:
-    """Lengthens the open record that ends here, or writes a new one (``reported`` -1: still open)."""
-    settling.count(database, "evicted_events", count)
-    row = database.execute(
-        "SELECT eviction_no FROM evictions"
-        " WHERE epoch_no = ? AND lane = ? AND reported = -1 AND reason = ? AND first_sequence + events = ?",
-        (epoch_no, schema.LANE_NUMBER[lane], REASON, first_sequence),
-    ).fetchone()
+    """Lengthens the growing record that ends here, or writes a new one."""
+    values.count(database, values.EVICTED, count)
     before = codec.decode(wire.FrameHeader, header).previous
-    if row:
-        number = int(row[0])
-        database.execute(
-            "UPDATE evictions SET events = events + ?, frames = frames + 1, chain_after = ?, evicted_ms = ?"
-            " WHERE eviction_no = ?",
-            (count, chain, now.wall_ms, number),
+    ending_here = records.found(
+        database,
+        "epoch_no = ? AND lane = ? AND reported = ? AND reason = ? AND first_sequence + events = ?",
+        epoch_no,
+        schema.LANE_NUMBER[lane],
+        records.GROWING,
+        REASON,
+        first_sequence,
+    )
+    record = Record(
+        epoch_no=epoch_no,
+        lane=schema.LANE_NUMBER[lane],
+        first_sequence=first_sequence,
+        events=count,
+        frames=1,
+        chain_before=before,
+        chain_after=chain,
+        reason=REASON,
+        evicted_ms=now.wall_ms,
+        reported=records.GROWING,
+    )
+    for growing in ending_here:
+        record = replace(
+            growing,
+            events=growing.events + count,
+            frames=growing.frames + 1,
+            chain_after=chain,
+            evicted_ms=now.wall_ms,
         )
-    else:
-        cursor = database.execute(
-            "INSERT INTO evictions (epoch_no, lane, first_sequence, events, frames, chain_before, chain_after, reason,"
-            " evicted_ms, reported) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, -1)",
-            (epoch_no, schema.LANE_NUMBER[lane], first_sequence, count, before, chain, REASON, now.wall_ms),
-        )
-        number = int(cursor.lastrowid or 0)
+    number = records.write(database, record)
     own = tally.records.get(number)
     tally.records[number] = wire.EvictionRecord(
         lane=lane,
@@ -188,9 +200,9 @@ def _record(
 
 def close_records(database: sqlite3.Connection, numbers: tuple[int, ...]) -> None:
     """Records that are about to be signed grow no more: the collector keys them by where they begin."""
-    database.executemany(
-        "UPDATE evictions SET reported = 0 WHERE eviction_no = ? AND reported = -1", [(n,) for n in numbers]
-    )
+    for number in numbers:
+        growing = records.found(database, "eviction_no = ? AND reported = ?", number, records.GROWING)
+        records.mark(database, growing, records.WAITING)
 
 
 def old_delivered(database: sqlite3.Connection, now: Moment) -> bool:

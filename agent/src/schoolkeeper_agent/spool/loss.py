@@ -10,6 +10,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from schoolkeeper_agent.spool import schema
+from schoolkeeper_agent.spool.contract import Doubt
+from schoolkeeper_agent.spool.doubt import covers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,22 +24,24 @@ class Listed:
     twice: bool
 
 
-def promised(old: sqlite3.Connection) -> dict[int, Listed] | None:
-    """Frames by number as the index lists them; None when the index is unreadable too."""
+def promised(old: sqlite3.Connection, doubt: Doubt | None = None) -> dict[int, Listed] | None:
+    """Frames by number as the index lists them, but those in doubt; None when the index is unreadable too."""
     query = "SELECT frame_no, epoch_no, state, count FROM frames INDEXED BY frames_state"
     try:
         rows = old.execute(query).fetchall()
     except (sqlite3.Error, UnicodeDecodeError):
         return None
     try:
-        placed = {row[0] for row in old.execute("SELECT frame_no FROM frames INDEXED BY frames_place")}
+        query = "SELECT frame_no, epoch_no, lane, first_sequence FROM frames INDEXED BY frames_place"
+        places = {row[0]: row[1:] for row in old.execute(query)}
     except (sqlite3.Error, UnicodeDecodeError):
-        placed = set()
+        places = {}
     if not all(schema.is_plausible(number, state, count) for number, _, state, count in rows):
         return None
     return {
-        number: Listed(epoch_no=epoch, state=state, count=count, twice=number in placed)
+        number: Listed(epoch_no=epoch, state=state, count=count, twice=number in places)
         for number, epoch, state, count in rows
+        if number not in places or not covers(doubt, *places[number])
     }
 
 
@@ -50,9 +54,19 @@ def absent(fresh: sqlite3.Connection) -> int:
 
 
 def reckon(
-    listed: dict[int, Listed] | None, kept: dict[int, int], epochs: set[int], *, in_holes: int, absent: int
+    listed: dict[int, Listed] | None,
+    kept: dict[int, int],
+    epochs: set[int],
+    *,
+    in_holes: int,
+    absent: int,
+    told_before: int = 0,
 ) -> tuple[int, bool]:
-    """Pending events that are gone, and whether their number is known; otherwise it is the least that is sure."""
+    """Pending events that are gone, and whether their number is known; otherwise it is the least that is sure.
+
+    Of the events in holes ``told_before`` may have been counted already, as evicted.
+    """
+    in_holes = max(0, in_holes - told_before)
     if listed is None:
         return in_holes, False
     gone = {number: entry for number, entry in listed.items() if number not in kept}

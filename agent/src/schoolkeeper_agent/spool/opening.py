@@ -14,10 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import epochs, firstpage, room, salvage, schema
+from schoolkeeper_agent.spool import epochs, firstpage, records, room, salvage, schema, values
 from schoolkeeper_agent.spool.ballast import Ballast
 from schoolkeeper_agent.spool.contract import (
     Damage,
+    Doubt,
     IngestTarget,
     Owner,
     SpoolDamaged,
@@ -26,42 +27,53 @@ from schoolkeeper_agent.spool.contract import (
 )
 from schoolkeeper_agent.spool.store import NOT_AS_WRITTEN, SqliteSpool, named
 
-DAMAGE_NOTE = "damage"
-"""The note that holds damage which no event has told of yet; empty once told."""
+DAMAGE_NOTE = values.DAMAGE_NOTE
 
 
 def open_spool(
-    path: Path, owner: Owner, target: IngestTarget, now: Moment, *, room_bytes: int = room.DEFAULT_ROOM
+    path: Path,
+    owner: Owner,
+    target: IngestTarget,
+    now: Moment,
+    *,
+    room_bytes: int = room.DEFAULT_ROOM,
+    doubt: Doubt | None = None,
 ) -> SqliteSpool:
     """The spool at ``path``, made if there is none. Damage that was found is in the note ``damage``.
+
+    ``doubt`` is that of the spool that was open before and met damage: what it names is taken back.
 
     Raises ``SpoolUnwritable`` (full or failing disk, or in use) and ``SpoolError`` (made by a newer agent).
     """
     try:
-        return _open(path, owner, target, now, room_bytes)
+        return _open(path, owner, target, now, room_bytes, doubt)
     except SpoolUnwritable as error:
         # Others filled the disk while nobody ran: the ballast was kept for this.
         if not schema.is_full(error.__cause__) or not Ballast(path, 0).release():
             raise
-    return _open(path, owner, target, now, room_bytes)
+    return _open(path, owner, target, now, room_bytes, doubt)
 
 
-def _open(path: Path, owner: Owner, target: IngestTarget, now: Moment, room_bytes: int) -> SqliteSpool:
+def _open(
+    path: Path, owner: Owner, target: IngestTarget, now: Moment, room_bytes: int, doubt: Doubt | None
+) -> SqliteSpool:
     _finish_rebuild(path)
     try:
-        return _opened(path, owner, target, now, room_bytes)
+        return _opened(path, owner, target, now, room_bytes, doubt)
     except SpoolDamaged as error:
         reason = str(error.__cause__ or error)
-    _rebuild(path, owner, now, reason)
+    _rebuild(path, owner, now, reason, doubt)
     try:
-        return _opened(path, owner, target, now, room_bytes)
+        return _opened(path, owner, target, now, room_bytes, None)
     except SpoolDamaged as error:
         raise SpoolUnwritable(
             f"the spool {path} was rebuilt and is damaged again at once: {error}; replace the device's disk"
         ) from error
 
 
-def _opened(path: Path, owner: Owner, target: IngestTarget, now: Moment, room_bytes: int) -> SqliteSpool:
+def _opened(
+    path: Path, owner: Owner, target: IngestTarget, now: Moment, room_bytes: int, doubt: Doubt | None
+) -> SqliteSpool:
     """The spool as it lies there; raises ``SpoolDamaged`` when anything in it is not as it was written."""
     try:
         database = schema.connect(path)
@@ -70,7 +82,7 @@ def _opened(path: Path, owner: Owner, target: IngestTarget, now: Moment, room_by
     try:
         _check(database, path)
         _go_on(database, owner, now)
-        return SqliteSpool(database, path, owner, target, room_bytes)
+        return SqliteSpool(database, path, owner, target, room_bytes, doubt)
     except NOT_AS_WRITTEN as error:
         database.close()
         raise _not_opened(error, path) from error
@@ -91,8 +103,9 @@ def read_damage(note: bytes) -> Damage | None:
     if not note:
         return None
     try:
-        return Damage(**json.loads(note))
-    except (ValueError, TypeError):
+        found = json.loads(note)
+        return Damage(**{**found, "also_lost": tuple(found.get("also_lost", ()))})
+    except (ValueError, TypeError, AttributeError):
         return Damage(reason="damaged more than once, also where the first damage was noted")
 
 
@@ -114,6 +127,8 @@ def _check(database: sqlite3.Connection, path: Path) -> None:
     (said,) = database.execute("PRAGMA integrity_check(1)").fetchone()
     if said != "ok":
         raise SpoolDamaged(str(said))
+    values.verify(database)
+    records.found(database)
 
 
 def _marked(path: Path) -> str:
@@ -134,7 +149,7 @@ def _go_on(database: sqlite3.Connection, owner: Owner, now: Moment) -> None:
         database.execute("COMMIT")
 
 
-def _rebuild(path: Path, owner: Owner, now: Moment, reason: str) -> None:
+def _rebuild(path: Path, owner: Owner, now: Moment, reason: str, doubt: Doubt | None) -> None:
     """A new database beside the damaged one, with what was readable; then they change places."""
     fresh_path = _fresh(path)
     aside = path.with_name(f"{path.name}.damaged")
@@ -147,11 +162,11 @@ def _rebuild(path: Path, owner: Owner, now: Moment, reason: str) -> None:
             fresh.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             with fresh_path.open("rb") as file:
                 sound = file.read(firstpage.PAGE)
-            found = salvage.salvage(path, fresh, sound, owner, now)
+            found = salvage.salvage(path, fresh, sound, owner, now, doubt)
             fresh.execute("BEGIN IMMEDIATE")
             epochs.open_new(fresh, owner, "the spool's database was damaged", now)
             _note_damage(fresh, found, reason, aside)
-            fresh.execute("INSERT OR REPLACE INTO notes (name, value) VALUES ('rebuilt', x'01')")
+            values.put_note(fresh, "rebuilt", b"\x01")
             fresh.execute("COMMIT")
             fresh.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
@@ -169,8 +184,7 @@ def _rebuild(path: Path, owner: Owner, now: Moment, reason: str) -> None:
 
 def _note_damage(fresh: sqlite3.Connection, found: salvage.Salvaged, reason: str, aside: Path) -> None:
     """What no event has told of yet: this damage, and what an earlier one lost."""
-    row = fresh.execute("SELECT value FROM notes WHERE name = ?", (DAMAGE_NOTE,)).fetchone()
-    before = read_damage(row[0]) if row else None
+    before = read_damage(values.note(fresh, DAMAGE_NOTE) or b"")
     damage = Damage(
         reason=reason,
         salvaged_frames=found.frames,
@@ -178,11 +192,9 @@ def _note_damage(fresh: sqlite3.Connection, found: salvage.Salvaged, reason: str
         lost_events=found.lost_events + (before.lost_events if before else 0),
         lost_count_known=found.lost_known and (before is None or before.lost_count_known),
         moved_to=str(aside),
+        also_lost=tuple(dict.fromkeys((*(before.also_lost if before else ()), *found.also_lost))),
     )
-    fresh.execute(
-        "INSERT OR REPLACE INTO notes (name, value) VALUES (?, ?)",
-        (DAMAGE_NOTE, json.dumps(asdict(damage)).encode()),
-    )
+    values.put_note(fresh, DAMAGE_NOTE, json.dumps(asdict(damage)).encode())
 
 
 def _swap(path: Path, fresh: Path, aside: Path) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 import zlib
 from typing import Any
 
-from schoolkeeper_agent.spool import checks, epochs, schema
+from schoolkeeper_agent.spool import checks, epochs, records, schema, values
 from schoolkeeper_agent.spool.contract import (
     FrameState,
     LaneUsage,
@@ -124,29 +124,24 @@ def _row(database: sqlite3.Connection, number: int) -> tuple[Any, ...]:
 
 
 def _evictions(database: sqlite3.Connection, epoch_no: int, wanted: Wanted) -> tuple[StoredEviction, ...]:
-    rows = database.execute(
-        "SELECT eviction_no, lane, first_sequence, events, frames, chain_before, chain_after, reason, evicted_ms"
-        " FROM evictions WHERE reported <= 0 AND epoch_no = ? ORDER BY eviction_no",
-        (epoch_no,),
-    ).fetchall()
-    found = [
+    waiting = [
         StoredEviction(
-            number=number,
+            number=record.number,
             record=wire.EvictionRecord(
-                lane=schema.lane_of(lane),
-                first_sequence=first,
-                events=events,
-                frames=frames,
-                chain_before=checks.blob(before),
-                chain_after=checks.blob(after),
-                reason=reason,
-                evicted_at_unix_ms=max(0, at),
+                lane=schema.lane_of(record.lane),
+                first_sequence=record.first_sequence,
+                events=record.events,
+                frames=record.frames,
+                chain_before=record.chain_before,
+                chain_after=record.chain_after,
+                reason=record.reason,
+                evicted_at_unix_ms=max(0, record.evicted_ms),
             ),
         )
-        for number, lane, first, events, frames, before, after, reason, at in rows
-        if number not in wanted.skip_evictions
+        for record in records.found(database, "reported <= 0 AND epoch_no = ?", epoch_no)
+        if record.number not in wanted.skip_evictions
     ]
-    return tuple(found[:MAX_EVICTIONS])
+    return tuple(waiting[:MAX_EVICTIONS])
 
 
 def cursors(database: sqlite3.Connection) -> tuple[wire.LaneCursor, ...]:
@@ -184,7 +179,7 @@ def fate(database: sqlite3.Connection, epoch: bytes, lane: Lane, sequence: int) 
 
 
 def usage(database: sqlite3.Connection, room_bytes: int, used: int) -> Usage:
-    counters = dict(database.execute("SELECT name, value FROM counters").fetchall())
+    counters = values.counters(database)
     rows = database.execute(
         "SELECT state, lane, count(*), sum(count), sum(cost) FROM frames GROUP BY state, lane"
     ).fetchall()
@@ -214,8 +209,9 @@ def usage(database: sqlite3.Connection, room_bytes: int, used: int) -> Usage:
         delivered_frames=sum(v[0] for (state, _), v in table.items() if state == schema.DELIVERED),
         delivered_bytes=sum(v[2] for (state, _), v in table.items() if state == schema.DELIVERED),
         set_aside_frames=sum(v[0] for (state, _), v in table.items() if state == schema.SET_ASIDE),
-        evicted_events=counters.get("evicted_events", 0),
-        set_aside_events=counters.get("set_aside_events", 0),
-        lost_events=counters.get("lost_events", 0),
+        evicted_events=counters.get(values.EVICTED, 0),
+        set_aside_events=counters.get(values.SET_ASIDE, 0),
+        lost_events=counters.get(values.LOST, 0),
+        counts_forgotten=counters.get(values.FORGOTTEN, 0),
         epochs=lives,
     )

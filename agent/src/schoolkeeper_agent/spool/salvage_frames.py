@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator
 
 from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.spool import room, schema
+from schoolkeeper_agent.spool.contract import Doubt
+from schoolkeeper_agent.spool.doubt import covers
 from schoolkeeper_agent.spool.salvage_rows import Row, readable, walk
 from schoolkeeper_proto import codec, wire
 from schoolkeeper_proto.statements import chain_value
@@ -26,18 +28,19 @@ def copy_frames(
     segments: dict[bytes, tuple[int, int]],
     promised: Collection[int],
     now: Moment,
+    doubt: Doubt | None = None,
 ) -> dict[int, int]:
-    """Frame number -> events of those that were kept."""
+    """Frame number -> events of those that were kept. Those in doubt are left where they are."""
     kept: dict[int, int] = {}
     strays: list[Row] = []
     for row in _rows(old, promised, kept):
         if row[0] in kept or not schema.is_plausible(row[0], 0, 1):
             strays.append(row)
         else:
-            _copy_frame(fresh, row[0], row, segments, kept, now)
+            _copy_frame(fresh, row[0], row, segments, kept, now, doubt)
     _keep_numbering(old, fresh)
     for row in strays:  # seen twice, or two with one number: the place tells
-        _copy_frame(fresh, None, row, segments, kept, now)
+        _copy_frame(fresh, None, row, segments, kept, now, doubt)
     return kept
 
 
@@ -59,6 +62,7 @@ def _copy_frame(
     segments: dict[bytes, tuple[int, int]],
     kept: dict[int, int],
     now: Moment,
+    doubt: Doubt | None,
 ) -> None:
     """Nothing for a frame that is damaged or was copied already; without a number it gets the next one."""
     _, state, written, settled, reason, crc, header, ciphertext = row
@@ -70,6 +74,8 @@ def _copy_frame(
     if decoded.segment_id not in segments:
         return
     segment_no, epoch_no = segments[decoded.segment_id]
+    if covers(doubt, epoch_no, schema.LANE_NUMBER[decoded.lane], decoded.first_sequence):
+        return
     values = (
         number,
         epoch_no,

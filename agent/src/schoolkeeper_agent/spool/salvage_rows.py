@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import checks, schema
+from schoolkeeper_agent.spool import checks, schema, values
 from schoolkeeper_agent.spool.contract import Owner
 from schoolkeeper_proto import codec, wire
 
@@ -46,20 +46,6 @@ def walk(old: sqlite3.Connection, table: str, key: str, columns: str) -> Iterato
     yield from readable(old, f"{query} ORDER BY {key} DESC")
 
 
-def copy_notes(old: sqlite3.Connection, fresh: sqlite3.Connection) -> None:
-    for direction in ("ASC", "DESC"):
-        for name, value in readable(old, f"SELECT name, value FROM notes ORDER BY name {direction}"):  # noqa: S608
-            if isinstance(name, str) and isinstance(value, bytes):
-                fresh.execute("INSERT OR IGNORE INTO notes (name, value) VALUES (?, ?)", (name, value))
-
-
-def copy_counters(old: sqlite3.Connection, fresh: sqlite3.Connection) -> None:
-    for direction in ("ASC", "DESC"):
-        for name, value in readable(old, f"SELECT name, value FROM counters ORDER BY name {direction}"):  # noqa: S608
-            if isinstance(name, str) and isinstance(value, int) and 0 <= value < _LARGEST:
-                fresh.execute("INSERT OR IGNORE INTO counters (name, value) VALUES (?, ?)", (name, value))
-
-
 def copy_epochs(
     old: sqlite3.Connection, fresh: sqlite3.Connection, owner: Owner, now: Moment
 ) -> dict[bytes, int]:
@@ -87,10 +73,7 @@ def copy_epochs(
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (number, whose[0], whose[1].school_id, whose[1].device_id, whose[1].machine_hash, told, at),
         )
-        fresh.execute(
-            "INSERT OR REPLACE INTO notes (name, value) VALUES (?, ?)",
-            (f"{checks.EPOCH_NOTE}{number}", checks.of_epoch(number, whose[0], whose[1])),
-        )
+        values.put_note(fresh, f"{checks.EPOCH_NOTE}{number}", checks.of_epoch(number, whose[0], whose[1]))
     return found
 
 
@@ -137,27 +120,6 @@ def copy_segments(
             (number, segment.segment_id, epochs[segment.epoch], crc, encoded),
         )
     return found
-
-
-def copy_evictions(old: sqlite3.Connection, fresh: sqlite3.Connection, epochs: set[int], now: Moment) -> None:
-    columns = "epoch_no, lane, first_sequence, events, frames, chain_before, chain_after, reason, evicted_ms, reported"
-    for row in walk(old, "evictions", "eviction_no", columns):
-        number, epoch_no, lane, first, events, frames, before, after, reason, at, reported = row
-        counts = (number, first, events, frames)
-        if not all(isinstance(value, int) and 0 <= value < _LARGEST for value in counts):
-            continue
-        if epoch_no not in epochs or lane not in schema.LANE_OF or not events:
-            continue
-        if not all(
-            isinstance(value, bytes) and len(value) == len(wire.CHAIN_START) for value in (before, after)
-        ):
-            continue
-        at = at if isinstance(at, int) and 0 <= at < _LARGEST << 8 else now.wall_ms
-        told = 1 if reported == 1 else 0
-        fresh.execute(
-            f"INSERT OR IGNORE INTO evictions (eviction_no, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-            (number, epoch_no, lane, first, events, frames, before, after, str(reason), at, told),
-        )
 
 
 def heads(old: sqlite3.Connection, epochs: set[int]) -> dict[tuple[int, int], tuple[int, bytes] | None]:

@@ -23,8 +23,8 @@ STATES = (FrameState.PENDING, FrameState.DELIVERED, FrameState.SET_ASIDE)
 PENDING, DELIVERED, SET_ASIDE = range(3)
 
 TABLES = """
-CREATE TABLE notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE epochs (
     epoch_no INTEGER PRIMARY KEY AUTOINCREMENT, epoch BLOB NOT NULL UNIQUE, school_id TEXT NOT NULL,
     device_id BLOB NOT NULL, machine_hash BLOB NOT NULL, because TEXT NOT NULL, opened_ms INTEGER NOT NULL);
@@ -45,7 +45,8 @@ CREATE INDEX frames_state ON frames (state, lane, frame_no, epoch_no, cost, coun
 CREATE TABLE evictions (
     eviction_no INTEGER PRIMARY KEY AUTOINCREMENT, epoch_no INTEGER NOT NULL, lane INTEGER NOT NULL,
     first_sequence INTEGER NOT NULL, events INTEGER NOT NULL, frames INTEGER NOT NULL, chain_before BLOB NOT NULL,
-    chain_after BLOB NOT NULL, reason TEXT NOT NULL, evicted_ms INTEGER NOT NULL, reported INTEGER NOT NULL DEFAULT 0);
+    chain_after BLOB NOT NULL, reason TEXT NOT NULL, evicted_ms INTEGER NOT NULL, reported INTEGER NOT NULL,
+    crc INTEGER NOT NULL);
 CREATE INDEX evictions_waiting ON evictions (epoch_no) WHERE reported = 0;
 """
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import checks, schema
+from schoolkeeper_agent.spool import checks, records, schema, values
 from schoolkeeper_agent.spool.contract import Settlement
 from schoolkeeper_proto import wire
 
@@ -17,14 +17,10 @@ def settle(database: sqlite3.Connection, settlement: Settlement, now: Moment) ->
         [(schema.DELIVERED, now.wall_ms, number, schema.PENDING) for number in settlement.delivered],
     )
     set_aside(database, settlement.set_aside, now.wall_ms)
-    database.executemany(
-        "UPDATE evictions SET reported = 1 WHERE eviction_no = ?",
-        [(number,) for number in settlement.evictions_reported],
-    )
-    database.executemany(
-        "INSERT INTO notes (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        list(settlement.notes.items()),
-    )
+    for number in settlement.evictions_reported:
+        records.mark(database, records.found(database, "eviction_no = ?", number), records.TOLD)
+    for name, value in settlement.notes.items():
+        values.put_note(database, name, value)
 
 
 def set_aside(database: sqlite3.Connection, frames: Sequence[tuple[int, str]], now_ms: int) -> None:
@@ -34,16 +30,7 @@ def set_aside(database: sqlite3.Connection, frames: Sequence[tuple[int, str]], n
             (schema.SET_ASIDE, now_ms, reason[:500], number, schema.PENDING),
         ).fetchone()
         if row:
-            count(database, "set_aside_events", row[0])
-
-
-def count(database: sqlite3.Connection, name: str, events: int) -> None:
-    """Counters only rise."""
-    database.execute(
-        "INSERT INTO counters (name, value) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-        (name, events),
-    )
+            values.count(database, values.SET_ASIDE, row[0])
 
 
 def send_again(database: sqlite3.Connection, held: Sequence[wire.HeldRange]) -> int:
@@ -62,7 +49,7 @@ def send_again(database: sqlite3.Connection, held: Sequence[wire.HeldRange]) -> 
         "UPDATE frames SET state = ?, settled_ms = 0 WHERE frame_no = ?",
         [(schema.PENDING, number) for number, _ in again],
     )
-    database.execute("UPDATE evictions SET reported = 0 WHERE reported = 1")
+    records.mark(database, records.found(database, "reported = ?", records.TOLD), records.WAITING)
     return sum(events for _, events in again)
 
 

@@ -10,15 +10,16 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from schoolkeeper_agent.clock import Moment
-from schoolkeeper_agent.spool import checks, epochs, eviction, reading, room, schema, settling
+from schoolkeeper_agent.spool import checks, epochs, eviction, reading, room, schema, settling, values
 from schoolkeeper_agent.spool.ballast import Disk
 from schoolkeeper_agent.spool.contract import (
     Appended,
+    Doubt,
     FrameState,
+    Head,
     IngestTarget,
     Owner,
     Reading,
@@ -30,6 +31,7 @@ from schoolkeeper_agent.spool.contract import (
     Usage,
     Wanted,
 )
+from schoolkeeper_agent.spool.doubt import undo, was_kept, write_head
 from schoolkeeper_agent.spool.framing import check_events, cut_into_frames
 from schoolkeeper_agent.spool.intervals import Intervals
 from schoolkeeper_agent.spool.keys import SegmentKeeper
@@ -39,27 +41,17 @@ from schoolkeeper_proto.sealing import SealedFrame, SegmentSealer
 from schoolkeeper_proto.wire import Lane
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Head:
-    next_sequence: int
-    chain: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Doubt:
-    """An append whose commit failed with an unknown outcome; the caller was told that nothing was kept."""
-
-    epoch_no: int
-    lane: Lane
-    before: _Head
-    after: _Head
-
-
 class SqliteSpool:
     """See ``contract.Spool``. Make one with ``opening.open_spool``."""
 
     def __init__(
-        self, database: sqlite3.Connection, path: Path, owner: Owner, target: IngestTarget, room_bytes: int
+        self,
+        database: sqlite3.Connection,
+        path: Path,
+        owner: Owner,
+        target: IngestTarget,
+        room_bytes: int,
+        doubt: Doubt | None = None,
     ) -> None:
         self._database: sqlite3.Connection | None = database
         self._path = path
@@ -67,7 +59,7 @@ class SqliteSpool:
         self._disk = Disk(path, room_bytes)
         self._room = self._disk.room
         self._keeper = SegmentKeeper(owner, target)
-        self._doubt: _Doubt | None = None
+        self._doubt = doubt
         self._pinned = Intervals()
         self._load()
 
@@ -81,10 +73,13 @@ class SqliteSpool:
     def epoch_because(self) -> str:
         return self._current.because
 
+    @property
+    def doubt(self) -> Doubt | None:
+        return self._doubt
+
     def note(self, name: str) -> bytes:
         with self._guarded() as database:
-            row = database.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
-            return checks.blob(row[0]) if row else b""
+            return values.note(database, name) or b""
 
     def usage(self) -> Usage:
         with self._guarded() as database:
@@ -119,15 +114,15 @@ class SqliteSpool:
             raise SpoolRefused(
                 f"{len(events)} events take {needed} bytes, the spool's room is {self._room}: raise spool.room_bytes"
             )
-        after = _Head(next_sequence=before.next_sequence + len(events), chain=sealed[-1].chain)
+        after = Head(next_sequence=before.next_sequence + len(events), chain=sealed[-1].chain)
         try:
             with self._change() as database:
                 freed = eviction.make_room(database, self._plan(lane, needed), now)
                 self._write(database, lane, sealer, sealed, now)
-                self._write_head(database, self._current.number, lane, after)
+                write_head(database, self._current.number, lane, after)
         except SpoolUnwritable as error:
             if not schema.is_failing(error.__cause__) or not self._outcome(
-                _Doubt(epoch_no=self._current.number, lane=lane, before=before, after=after)
+                Doubt(epoch_no=self._current.number, lane=lane, before=before, after=after)
             ):
                 raise
             freed = eviction.Freed()
@@ -187,7 +182,7 @@ class SqliteSpool:
             return settling.send_again(database, held)
 
     def count_lost(self, events: int) -> None:
-        self._freeing(lambda database: settling.count(database, "lost_events", events))
+        self._freeing(lambda database: values.count(database, values.LOST, events))
 
     def tidy(self, now: Moment) -> None:
         self._keeper.forget_old(now)
@@ -211,7 +206,7 @@ class SqliteSpool:
     # ---- inside -------------------------------------------------------------------------------------
 
     def _seal(
-        self, lane: Lane, head: _Head, events: Sequence[bytes], now: Moment
+        self, lane: Lane, head: Head, events: Sequence[bytes], now: Moment
     ) -> tuple[SegmentSealer, list[SealedFrame]]:
         sealer = self._keeper.sealer(self.epoch, now)
         sequence, chain = head.next_sequence, head.chain
@@ -268,18 +263,6 @@ class SqliteSpool:
         )
         return int(cursor.lastrowid or 0)
 
-    def _write_head(self, database: sqlite3.Connection, epoch_no: int, lane: Lane, head: _Head) -> None:
-        number = schema.LANE_NUMBER[lane]
-        database.execute(
-            "UPDATE lanes SET next_sequence = ?, chain = ? WHERE epoch_no = ? AND lane = ?",
-            (
-                head.next_sequence,
-                checks.head(epoch_no, number, head.next_sequence, head.chain),
-                epoch_no,
-                number,
-            ),
-        )
-
     def _load(self) -> None:
         with self._told() as database:
             self._load_from(database)
@@ -291,7 +274,7 @@ class SqliteSpool:
             "SELECT lane, next_sequence, chain FROM lanes WHERE epoch_no = ?", (self._current.number,)
         )
         self._heads = {
-            schema.lane_of(lane): _Head(
+            schema.lane_of(lane): Head(
                 next_sequence=next_sequence,
                 chain=checks.chain_of(self._current.number, lane, next_sequence, chain),
             )
@@ -362,7 +345,7 @@ class SqliteSpool:
             database.close()
             raise
 
-    def _outcome(self, doubt: _Doubt) -> bool:
+    def _outcome(self, doubt: Doubt) -> bool:
         """Whether an append whose commit failed was kept after all. False also when that is not known yet."""
         self._doubt = doubt
         try:
@@ -373,22 +356,13 @@ class SqliteSpool:
         self._doubt = None
         return kept
 
-    def _was_kept(self, doubt: _Doubt) -> bool:
-        number = schema.LANE_NUMBER[doubt.lane]
+    def _was_kept(self, doubt: Doubt) -> bool:
         with self._told() as database:
-            row = database.execute(
-                "SELECT next_sequence, chain FROM lanes WHERE epoch_no = ? AND lane = ?",
-                (doubt.epoch_no, number),
-            ).fetchone()
-            return row is not None and checks.chain_of(doubt.epoch_no, number, *row) == doubt.after.chain
+            return was_kept(database, doubt)
 
-    def _undo(self, doubt: _Doubt) -> None:
+    def _undo(self, doubt: Doubt) -> None:
         with self._transaction() as database:
-            database.execute(
-                "DELETE FROM frames WHERE epoch_no = ? AND lane = ? AND first_sequence >= ?",
-                (doubt.epoch_no, schema.LANE_NUMBER[doubt.lane], doubt.before.next_sequence),
-            )
-            self._write_head(database, doubt.epoch_no, doubt.lane, doubt.before)
+            undo(database, doubt)
         self._load()
 
     def _close_in_doubt(self, error: Exception) -> None:

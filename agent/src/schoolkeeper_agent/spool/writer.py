@@ -17,6 +17,7 @@ from typing import TypeVar
 from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.spool.contract import (
     Appended,
+    Doubt,
     Spool,
     SpoolDamaged,
     SpoolError,
@@ -47,7 +48,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterState:
-    """``failing_because`` is empty while the spool writes."""
+    """``failing_because`` is empty while the spool writes; ``dropped_events`` are not in the spool's counter yet."""
 
     buffered_events: int
     buffered_bytes: int
@@ -90,7 +91,7 @@ class FrameWriter:
 
     def __init__(
         self,
-        open_spool: Callable[[], Spool],
+        open_spool: Callable[[Doubt | None], Spool],
         now: Callable[[], Moment],
         hooks: Hooks,
         *,
@@ -106,12 +107,12 @@ class FrameWriter:
         self._jobs: deque[tuple[Callable[[Spool], object], Future[object]]] = deque()
         self._wake = threading.Condition()
         self._spool: Spool | None = None
+        self._doubt: Doubt | None = None
         self._urgent = False
         self._stopping = False
         self._failing = ""
         self._wait = 0.0
         self._tally = _Tally()
-        self._dropped = 0
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
 
     def start(self) -> None:
@@ -146,7 +147,7 @@ class FrameWriter:
             return WriterState(
                 buffered_events=sum(len(b.events) for b in self._buffers.values()),
                 buffered_bytes=self._size(),
-                dropped_events=self._dropped,
+                dropped_events=self._tally.events,
                 failing_because=self._failing,
             )
 
@@ -204,10 +205,11 @@ class FrameWriter:
         if self._spool is not None:
             return True
         try:
-            self._spool = self._open_spool()
+            self._spool = self._open_spool(self._doubt)
         except (SpoolError, OSError) as error:
             self._failing = str(error)
             return False
+        self._doubt = None
         try:
             self._hooks.opened(self._spool)
         except SpoolError as error:  # damage or a failing disk, met in the first notes that are read
@@ -288,19 +290,35 @@ class FrameWriter:
             else:
                 done.set_result(result)
 
-    def _attempt(self, job: Callable[[Spool], None]) -> None:
+    def _attempt(self, job: Callable[[Spool], None]) -> bool:
+        """Whether it was done."""
         try:
             if self._spool is not None:
                 job(self._spool)
+                return True
         except SpoolDamaged as error:
             self._close_after(error)
         except SpoolError as error:
             self._failing = str(error)
+        return False
+
+    def _remember(self, tally: _Tally) -> None:
+        """What could not be counted in the spool is counted at the next try, with what was dropped in between."""
+        with self._wake:
+            newer = self._tally
+            self._tally = _Tally(
+                events=tally.events + newer.events,
+                from_ms=tally.from_ms,
+                to_ms=newer.to_ms or tally.to_ms,
+                because=tally.because,
+            )
 
     def _close_after(self, error: SpoolError) -> None:
         """A damaged database is opened anew at the next turn: opening moves it aside and saves what it can."""
         self._failing = str(error)
         if self._spool is not None:
+            # What a caller was told had not been kept is on its way again: the next opening must not find it.
+            self._doubt = self._spool.doubt
             self._spool.close()
             self._spool = None
 
@@ -309,7 +327,9 @@ class FrameWriter:
             tally, self._tally = self._tally, _Tally()
             self._failing = ""
         if tally.events:
-            self._attempt(lambda spool: spool.count_lost(tally.events))
+            if not self._attempt(lambda spool: spool.count_lost(tally.events)):
+                self._remember(tally)
+                return
             self._hooks.lost(
                 Lost(
                     because=tally.because,
@@ -347,7 +367,6 @@ class FrameWriter:
 
     def _count_dropped(self, events: int, because: str) -> None:
         now_ms = self._now().wall_ms
-        self._dropped += events
         self._tally.events += events
         self._tally.from_ms = self._tally.from_ms or now_ms
         self._tally.to_ms = now_ms
