@@ -7,11 +7,13 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyotp
 from console import Visitor
 from sqlalchemy import Connection, select
+from stages import StageError
 
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.accounts import create_account
@@ -28,6 +30,7 @@ SCHOOL_ID = "demo.schoolkeeper.invalid"
 GROUP = "demo"
 COLLECTOR = str(Path(__file__).resolve().parents[2] / ".venv/bin/schoolkeeper-collector")
 PASSWORD = "demonstration only"
+_FIRST_PORT = 18_443
 PEOPLE = (
     ("dsl", "Demo DSL", Role.DSL),
     ("head", "Demo Head", Role.HEAD),
@@ -37,7 +40,11 @@ PEOPLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Free ports of the loopback interface, found once and then written down."""
+    """Free ports of the loopback interface, found once and then written down.
+
+    They lie below the range that the kernel chooses from by itself (ip(7), ``ip_local_port_range``): one of those,
+    closed again, may be given to any other program before the collector has it.
+    """
 
     enrol: int
     uplink: int
@@ -46,11 +53,22 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        held = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-        numbers = [listener.getsockname()[1] for listener in held]
-        for listener in held:
-            listener.close()
-        return cls(enrol=numbers[0], uplink=numbers[1], console=numbers[2], health=numbers[3])
+        end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        found = list(islice(filter(_is_free, range(_FIRST_PORT, end)), 4))
+        if len(found) < 4:
+            raise StageError(
+                f"no four free ports between {_FIRST_PORT} and {end}: end what listens there (`ss -ltn` names it)"
+            )
+        return cls(enrol=found[0], uplink=found[1], console=found[2], health=found[3])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trying:
+        try:
+            trying.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
