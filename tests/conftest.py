@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import faults
+from support import faults, warm
 from support.order import longest_first
 from support.requirements import Evidence, RequirementError, check_ids, load
 
@@ -64,6 +64,17 @@ def _officers_remember_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> It
     """What an officer's program remembers of a school never lands in the home of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCHOOLKEEPER_OFFICER_HOME", str(tmp_path_factory.mktemp("officer-home")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _verifying_processes_are_warm() -> Iterator[None]:
+    """The process that verifies for a device is forked from one that has its imports (see ``support/warm.py``)."""
+    from schoolkeeper_agent import trust
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not warm.COLD:
+            patch.setattr(trust, "start_child", warm.verifying_child)
         yield
 
 

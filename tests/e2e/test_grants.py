@@ -16,9 +16,10 @@ import pytest
 from schoolkeeper_proto import model, wire
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.wire import GrantKind
+from support import warm
 from support.exec_guard import own_file_system
 from support.granting import Person, demo_officer, ends, signed, statement
-from support.school_stage import BIN, Stage, until
+from support.school_stage import Stage, until
 
 pytestmark = pytest.mark.timeout(600)
 GROUP = "ks2-laptops"
@@ -70,13 +71,7 @@ def publish(
 ) -> subprocess.CompletedProcess[str]:
     file = stage.folder / where
     file.write_bytes(encode(signed(said, *people)))
-    return subprocess.run(
-        [BIN / "schoolkeeper-collector", "grant", "publish", file],
-        env=stage.collector_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return warm.run("schoolkeeper-collector", "grant", "publish", file, env=stage.collector_environment)
 
 
 def in_force(stage: Stage) -> list[str]:
@@ -206,13 +201,8 @@ def test_a_block_takes_one_officers_signature_and_is_ended_by_two(stage: Stage) 
 
 def officers_program(stage: Stage, *arguments: str) -> None:
     key = stage.collector_state / "offline" / "technician" / "technician.key"
-    done = subprocess.run(
-        [BIN / "schoolkeeper-officer", "grant", *arguments, "--key", key],
-        env=os.environ | {"SCHOOLKEEPER_OFFICER_HOME": str(stage.folder / "officer")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    home = {"SCHOOLKEEPER_OFFICER_HOME": str(stage.folder / "officer")}
+    done = warm.run("schoolkeeper-officer", "grant", *arguments, "--key", key, env=os.environ | home)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,9 +13,10 @@ from sqlalchemy import select
 from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.tables import alerts, rollout_log, rollouts
 from schoolkeeper_proto import model
+from support import warm
 from support.fleet.following import Follower
 from support.patience import PATIENCE
-from support.school_stage import BIN, Stage
+from support.school_stage import Stage
 
 GROUP = "ks2-laptops"
 DEVICES = 6
@@ -71,8 +71,7 @@ def publish(stage: Stage, *options: str) -> None:
     folder = stage.collector_state / "trust" / "staged"
     for name in ("technician", "dsl"):
         key = stage.collector_state / "offline" / name / f"{name}.key"
-        command = [BIN / "schoolkeeper-officer", "sign", folder, "--key", key, "--yes"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = warm.run("schoolkeeper-officer", "sign", folder, "--key", key, "--yes")
         assert done.returncode == 0, done.stdout + done.stderr
     stage.collect("publish")
 

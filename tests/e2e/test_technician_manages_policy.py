@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_proto import model
+from support import warm
 from support.school_stage import BIN, Stage, until
 
 GROUP = "ks2-laptops"
@@ -94,13 +95,7 @@ def test_a_rule_needs_two_people_and_reaches_the_device_in_seconds(stage: Stage,
 
 
 def publish(stage: Stage) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BIN / "schoolkeeper-collector", "publish"],
-        env=stage.collector_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return warm.run("schoolkeeper-collector", "publish", env=stage.collector_environment)
 
 
 def in_force(stage: Stage) -> int:

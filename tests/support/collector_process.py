@@ -16,6 +16,7 @@ from schoolkeeper_collector.school import certificates
 from schoolkeeper_collector.school.init import InitOptions, init_school
 from schoolkeeper_collector.school.keys import ServiceKeys, load_keys
 from schoolkeeper_collector.store.database import Store, open_store
+from support import warm
 from support.collector import add_device
 from support.device import DeviceIdentity, SchoolPins, SimulatedDevice, Uplink
 from support.ports import free_port
@@ -107,14 +108,7 @@ class CollectorProcess:
         self.store.close()
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PROGRAM, *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        return warm.run("schoolkeeper-collector", *arguments, env=self.environment)
 
     def device(self) -> SimulatedDevice:
         newest = self.keys.ingest_newest

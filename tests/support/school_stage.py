@@ -14,6 +14,7 @@ from pathlib import Path
 
 from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.events import StoredEvent, events_after
+from support import warm
 from support.patience import until as until  # its users take it from here
 from support.ports import free_ports
 
@@ -62,13 +63,7 @@ class Stage:
         )
 
     def collect(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [BIN / "schoolkeeper-collector", *arguments],
-            env=self.collector_environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = warm.run("schoolkeeper-collector", *arguments, env=self.collector_environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -259,16 +259,7 @@ async def update_trust(
 
 async def run_child(request: dict[str, Any], fetch: Fetch | None = None) -> dict[str, Any]:
     """Runs one piece of work in a child process that may load what the service must not; returns its answer."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-m",
-        "schoolkeeper_agent.trust_child",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=1 << 16,
-    )
+    process = await start_child()
     try:
         async with asyncio.timeout(CHILD_SECONDS):
             return await _converse(process, request, fetch)
@@ -278,6 +269,20 @@ async def run_child(request: dict[str, Any], fetch: Fetch | None = None) -> dict
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+async def start_child() -> asyncio.subprocess.Process:
+    """The verifying process, waiting for its request on standard input."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-m",
+        "schoolkeeper_agent.trust_child",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=1 << 16,
+    )
 
 
 async def _converse(
