@@ -33,6 +33,7 @@ PACKAGES = {
         files=(
             ("schoolkeeper-session.desktop", "etc/xdg/autostart/schoolkeeper-session.desktop"),
             ("pam-config", "usr/share/pam-configs/schoolkeeper-agent"),
+            ("99-schoolkeeper-media.rules", "usr/lib/udev/rules.d/99-schoolkeeper-media.rules"),
             ("schoolkeeper-isolation.service", "lib/systemd/system/schoolkeeper-isolation.service"),
         ),
         manuals=("schoolkeeper-agent.8",),

@@ -33,6 +33,11 @@ def network(can_boot_laptops: None) -> Iterator[LabNetwork]:
 
 
 @pytest.fixture
+def can_boot_virtual_laptops() -> None:
+    need(tools=VIRTUAL_TOOLS, built=lambda: golden_state().is_built, what="the virtual laptop")
+
+
+@pytest.fixture
 def virtual_laptop() -> Iterator[VirtualLaptop]:
     """A virtual laptop, restored from its golden state."""
     need(tools=VIRTUAL_TOOLS, built=lambda: golden_state().is_built, what="the virtual laptop")

@@ -1,19 +1,15 @@
 """Real USB sticks in the virtual laptop: blocked, read-only, encrypted; and a clock that is set (T-44, T-45)."""
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from support.lab.cache import REPOSITORY
 from support.lab.commands import run_tool
-from support.lab.product import PYTHON, bring_agent
+from support.lab.media import MIB, start, until
 from support.lab.virtual_laptop import VirtualLaptop
 
 pytestmark = [pytest.mark.laptop, pytest.mark.timeout(240)]
-SCRIPT = REPOSITORY / "tests" / "support" / "lab" / "media_script.py"
-MIB = 1 << 20
 WITHIN_S = 2.0
 
 
@@ -26,42 +22,13 @@ def stick(tmp_path: Path) -> Path:
     return image
 
 
-def start(laptop: VirtualLaptop, folder: Path, access: str) -> None:
-    bring_agent(laptop, folder)
-    laptop.put("/run/media_script.py", SCRIPT.read_bytes())
-    laptop.sh(
-        f"(PYTHONDONTWRITEBYTECODE=1 {PYTHON} /run/media_script.py {access} >/run/said 2>&1 </dev/null &)"
-    ).check()
-    until(laptop, "ready")
-
-
-def until(laptop: VirtualLaptop, words: str, timeout: float = 90) -> float:
-    """Waits for a line with these words; returns the laptop's time since boot at which it was said."""
-    deadline = time.monotonic() + timeout
-    while True:
-        said = laptop.sh("cat /run/said").out
-        for line in said.splitlines():
-            if words in line:
-                return float(line.split()[0])
-        assert time.monotonic() < deadline, f"{words!r} was not said: {said}"
-        time.sleep(0.2)
-
-
-def plug_without_waiting(laptop: VirtualLaptop, image: Path, serial: str) -> str:
-    """As ``plug_stick``, for a stick that may be gone before udev has named it."""
-    name = laptop._add_image(image, read_only=False)
-    options = {"id": name, "bus": "usb.0", "drive": f"{name}-image", "serial": serial, "removable": True}
-    laptop._running.qmp.run("device_add", driver="usb-storage", **options)
-    return name
-
-
 @pytest.mark.requirement("T-44", "W-69")
 def test_a_blocked_stick_is_gone_within_two_seconds(
     virtual_laptop: VirtualLaptop, stick: Path, tmp_path: Path
 ) -> None:
     before = stick.read_bytes()
     start(virtual_laptop, tmp_path, "block")
-    plug_without_waiting(virtual_laptop, stick, "BLOCKME1")
+    virtual_laptop.plug_without_waiting(stick, serial="BLOCKME1")
     seen = until(virtual_laptop, "media.attached BLOCKME1 usb none vfat")
     gone = until(virtual_laptop, "media.refused BLOCKME1")
     assert gone - seen < WITHIN_S

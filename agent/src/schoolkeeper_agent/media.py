@@ -14,22 +14,66 @@ from schoolkeeper_agent.decisions import (
     tell_refused,
     tell_warned,
 )
-from schoolkeeper_agent.enforcers.actions import LimitMedium
+from schoolkeeper_agent.enforcers.actions import HoldMedia, LimitMedium
 from schoolkeeper_agent.people import user_of
-from schoolkeeper_agent.seams import Effect, Enforce, Outcome
+from schoolkeeper_agent.seams import Effect, Enforce, Outcome, Tell
 from schoolkeeper_agent.state import CoreState, HeldMedium
 from schoolkeeper_proto import model
 from schoolkeeper_proto.decide import MEDIUM
-from schoolkeeper_proto.policy import MediaAccess
+from schoolkeeper_proto.matching import mode_of
+from schoolkeeper_proto.media_matching import resolve
+from schoolkeeper_proto.policy import MediaAccess, MediaSection
 
 ENFORCER = "media"
 WHAT = MEDIUM
+UNFINISHED = "unfinished"
+"""What a medium is said to hold whose encryption was begun here and never ended (``content.py``)."""
+_UNFINISHED_TITLE = "This medium was not encrypted to the end"
+_UNFINISHED_TEXT = (
+    "Somebody began to encrypt it with Schoolkeeper, and it was pulled out or the power went. Nothing on it can be read"
+    " any more, and nothing is on it that could be opened. Encrypt it again: schoolkeeper-agent encrypt"
+)
+_BLOCKS = (model.DecisionKind.BLOCK, model.DecisionKind.BLOCK_AND_RAISE)
+_ASKED = {
+    MediaAccess.BLOCK: model.DecisionKind.BLOCK,
+    MediaAccess.READ_ONLY: model.DecisionKind.READ_ONLY,
+}
+
+
+def hold(state: CoreState) -> tuple[CoreState, Effects]:
+    """Asks that media wait for a verdict as soon as a policy limits any, and no longer than one does."""
+    wanted = _limits(state.policy.media)
+    if wanted == bool(state.holding) or ENFORCER not in state.able:
+        return state, ()
+    # What is plugged in was never held: it is judged again, so that it is given free by name.
+    media = {name: replace(held, verdict=None) for name, held in state.media.items()}
+    state = replace(state, holding=wanted, media=media)
+    return state, (Enforce(enforcer=ENFORCER, action=HoldMedia(hold=wanted)),)
+
+
+def _limits(section: MediaSection) -> bool:
+    if section.otherwise in (model.DecisionKind.READ_ONLY, *_BLOCKS):
+        return True
+    return any(
+        rule.access is not MediaAccess.ALLOW and mode_of(rule.text) == "enforce" for rule in section.rules
+    )
 
 
 def arrived(state: CoreState, seen: observations.MediumArrived, now: int) -> tuple[CoreState, Effects]:
-    held = HeldMedium(medium=seen.medium, account=seen.account, user_id=seen.user_id, groups=seen.groups)
+    before = state.media.get(seen.medium.kernel_name)
+    if before is not None and before.encrypting and before.sequence == seen.sequence:
+        return state, ()  # its bytes change because they are being encrypted
+    held = HeldMedium(
+        medium=seen.medium,
+        sequence=seen.sequence,
+        account=seen.account,
+        user_id=seen.user_id,
+        groups=seen.groups,
+    )
     attached = record(model.MediumAttached(medium=seen.medium), user=_user(state, held))
     state, effects = decide(state, held, now)
+    if seen.medium.file_system == UNFINISHED:
+        effects = (Tell(title=_UNFINISHED_TITLE, text=_UNFINISHED_TEXT), *effects)
     return state, (attached, *effects)
 
 
@@ -39,44 +83,90 @@ def decide(state: CoreState, held: HeldMedium, now: int) -> tuple[CoreState, Eff
     before = held.verdict
     held = replace(held, verdict=verdict)
     state = replace(state, media={**state.media, held.medium.kernel_name: held})
-    if before == verdict:
+    if before == verdict or held.encrypting:
         return state, ()
     text = state.texts.get(verdict.rule_id)
     effects: list[Effect] = []
     if verdict.mode == "warn":
         effects.append(tell_warned("this removable medium", text))
-    needs_more = before is None or before.access is MediaAccess.ALLOW or verdict.access is MediaAccess.BLOCK
-    if verdict.access is not MediaAccess.ALLOW and needs_more and ENFORCER in state.able:
+    # Where nothing is held, what is allowed at first sight is left alone.
+    asked = before is None and verdict.access is MediaAccess.ALLOW and not state.holding
+    if (before is None or before.access is not verdict.access) and not asked and ENFORCER in state.able:
         limit = LimitMedium(
-            kernel_name=held.medium.kernel_name, access=verdict.access, rule_id=verdict.rule_id
+            kernel_name=held.medium.kernel_name,
+            access=verdict.access,
+            rule_id=verdict.rule_id,
+            sequence=held.sequence,
+            keep=verdict.access is MediaAccess.BLOCK and can_be_encrypted(state, held),
         )
         effects.append(Enforce(enforcer=ENFORCER, action=limit))
     return state, tuple(effects)
 
 
+def can_be_encrypted(state: CoreState, held: HeldMedium) -> bool:
+    """Whether the rule that limits this medium would let it be used if it were encrypted."""
+    verdict = held.verdict
+    if verdict is None or verdict.access is MediaAccess.ALLOW:
+        return False
+    luks = replace(held.medium, encryption=model.MediumEncryption.LUKS2)
+    return any(
+        rule.text.rule_id == verdict.rule_id
+        and rule.access is MediaAccess.ENCRYPTED_ONLY
+        and resolve(rule, luks.encryption) is MediaAccess.ALLOW
+        for rule in state.policy.media.rules
+    )
+
+
 def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effects]:
     """What the enforcer did. A failure is said as a failure: the medium is usable, and the rule not in force."""
     action = outcome.action
+    if isinstance(action, HoldMedia):
+        if outcome.succeeded:
+            return state, ()
+        failed = model.SensorFailed(sensor=f"enforcer {ENFORCER}", error=outcome.detail)
+        return state, (record(failed, model.Severity.MEDIUM),)
     assert isinstance(action, LimitMedium)
+    if outcome.gone:
+        return (
+            state,
+            (),
+        )  # pulled out, or swapped, before it could be limited: what is there now is judged by itself
     held = state.media.get(action.kernel_name) or HeldMedium(
         medium=model.Medium(kernel_name=action.kernel_name)
     )
     text = state.texts.get(action.rule_id)
-    asked = model.DecisionKind.BLOCK if action.access is MediaAccess.BLOCK else model.DecisionKind.READ_ONLY
+    asked = _ASKED.get(action.access, model.DecisionKind.ALLOW)
     user = _user(state, held)
     severity = severity_of(text, asked)
     if not outcome.succeeded:
         failed = model.SensorFailed(sensor=f"enforcer {ENFORCER}", error=outcome.detail)
         return state, (record(failed, max(severity, model.Severity.HIGH, key=list(model.Severity).index)),)
+    if action.access is MediaAccess.ALLOW:
+        return state, ()
     rule = rule_ref(text, asked, enforced=True) or model.RuleRef(
         rule_id="", source="default", decision=asked, enforced=True
     )
     state = state.refusing(held.user_id, action.rule_id, WHAT[:1].lower() + WHAT[1:], now)
     if action.access is MediaAccess.BLOCK:
         refused = model.MediumRefused(medium=held.medium, rule=rule)
-        return state, (record(refused, severity, user), tell_refused(WHAT, text))
+        return state, (record(refused, severity, user), *_offer(state, held, tell_refused(WHAT, text)))
     limited = model.MediumMadeReadOnly(medium=held.medium, rule=rule)
-    return state, (record(limited, severity, user), tell_read_only(WHAT, text))
+    return state, (record(limited, severity, user), *_offer(state, held, tell_read_only(WHAT, text)))
+
+
+def _offer(state: CoreState, held: HeldMedium, told: Tell) -> Effects:
+    """The words of the refusal, with the way to encrypt it where that would help."""
+    if not can_be_encrypted(state, held):
+        return (told,)
+    return (replace(told, text=f"{told.text}\n{encrypting_words(held.medium.kernel_name)}"),)
+
+
+def encrypting_words(kernel_name: str) -> str:
+    """How a refused stick becomes one that may be used: said beside the refusal."""
+    return (
+        "You can encrypt it here and now, and use it then: everything that is on it is lost. "
+        f"Copy off what you need first, then type in a terminal: schoolkeeper-agent encrypt {kernel_name}"
+    )
 
 
 def left(state: CoreState, seen: observations.MediumLeft) -> tuple[CoreState, Effects]:

@@ -165,7 +165,10 @@ class Missed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediumArrived:
-    """A removable medium is there and its content was recognised. ``account`` is who sits at the screen."""
+    """A removable medium is there and its content was recognised. ``account`` is who sits at the screen.
+
+    ``sequence`` is the kernel's number of it, 0 where it has none. Told anew when what it holds has changed.
+    """
 
     medium: model.Medium
     account: str = ""
@@ -182,6 +185,7 @@ class MediumLeft:
 class MediumInUse:
     """One of its file systems was mounted."""
 
+    sequence: int = 0
     kernel_name: str
     read_only: bool
 

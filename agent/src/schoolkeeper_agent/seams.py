@@ -60,7 +60,10 @@ class Ability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What an enforcer did or failed to do; itself observed by the core."""
+    """What an enforcer did or failed to do; itself observed by the core.
+
+    ``gone``: nothing was done, and need be, because what it was about is not there any more.
+    """
 
     enforcer: str
     action: object
@@ -70,6 +73,7 @@ class Outcome:
 
 Emit = Callable[[object], None]
 """Hands one observation (a class of ``observations.py``) to the core; never blocks."""
+    gone: bool = False
 
 
 class SensorError(Exception):

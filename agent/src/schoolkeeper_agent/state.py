@@ -37,9 +37,14 @@ class Account(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldMedium:
-    """A medium that is plugged in, who sat there then, and what was decided."""
+    """A medium that is plugged in, who sat there then, and what was decided. ``sequence``: the kernel's number of it.
+
+    ``encrypting``: it is being encrypted here, and is left alone until that ended.
+    """
 
     medium: model.Medium
+    sequence: int = 0
+    encrypting: bool = False
     account: str = ""
     user_id: int = -1
     groups: frozenset[str] | None = None
@@ -123,8 +128,9 @@ class CoreState:
 
     ``run_id`` is random and new at each start of the service: aggregates of two runs never replace each other.
     ``signed`` is the bundle as it was signed, ``policy`` what the grants in force make of it: everything is decided by
-    that. ``time`` says by how much the clocks are wrong. ``browser_asked`` is what browsers were told last,
-    None when that is not known or failed; ``bluetooth_asked`` the same of Bluetooth.
+    that. ``holding``: media are held until they are judged, None before that was asked for. ``time`` says by how much
+    the clocks are wrong. ``browser_asked`` is what browsers were told last, None when that is not known or failed;
+    ``bluetooth_asked`` the same of Bluetooth.
     """
 
     signed: OpenBundle
@@ -145,6 +151,7 @@ class CoreState:
     guarding: bool = False
     unguarded_since_unix_ms: int = 0
     media: dict[str, HeldMedium] = field(default_factory=dict)
+    holding: bool | None = None
     peripherals: dict[str, HeldPeripheral] = field(default_factory=dict)
     bluetooth_asked: KeepBluetooth | None = field(default_factory=KeepBluetooth)
     bluetooth_failing: bool = False

@@ -37,11 +37,14 @@ def build_golden_state() -> Path:
     return golden_state().build(lambda folder: _fill(folder, files))
 
 
-def start_restored(folder: Path) -> Qemu:
-    """A QEMU that continues from the golden state; what it writes to its root disk is forgotten with it."""
+def start_restored(folder: Path, *, disk: str = "") -> Qemu:
+    """A QEMU that continues from the golden state; what it writes to its root disk is forgotten with it.
+
+    Unless ``disk`` (options of ``-drive``) is an overlay of the golden disk: then it is kept there.
+    """
     golden = golden_state().path
     files = GuestFiles(folder=guest_image().path)
-    disk = f"file={golden}/disk.qcow2,format=qcow2,if=virtio,snapshot=on,cache=unsafe"
+    disk = disk or f"file={golden}/disk.qcow2,format=qcow2,if=virtio,snapshot=on,cache=unsafe"
     machine = Qemu(files, disk=disk, folder=folder, restore_from=golden / "memory")
     try:
         while machine.qmp.run("query-status")["status"] == "inmigrate":

@@ -11,7 +11,7 @@ from pathlib import Path
 from schoolkeeper_agent import core
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.linux.media import MediaEnforcer
-from schoolkeeper_agent.observations import ActionDone, Observation
+from schoolkeeper_agent.observations import ActionDone, Observation, PolicySwapped
 from schoolkeeper_agent.seams import Enforce, Record, Tell
 from schoolkeeper_agent.sensors.linux.clock import ClockSensor
 from schoolkeeper_agent.sensors.linux.media import MediaSensor
@@ -41,13 +41,14 @@ def say(*words: object) -> None:
 
 async def main(access: str) -> None:
     in_force = bundle(access)
-    context = Context(bundle=in_force, run_dir=Path("/run"))
+    context = Context(bundle=in_force, run_dir=Path("/run/schoolkeeper-agent"))
     enforcer = MediaEnforcer(context)
     queue: asyncio.Queue[object] = asyncio.Queue()
     running = [
         asyncio.create_task(one.run(queue.put_nowait)) for one in (MediaSensor(context), ClockSensor())
     ]
     state = core.initial(in_force, run_id=b"r", able=frozenset({"media"}), place=model.Place.ON_SITE)
+    queue.put_nowait(PolicySwapped(bundle=in_force))
     await asyncio.sleep(0.2)
     say("ready")
     while not any(task.done() for task in running):

@@ -29,7 +29,13 @@ class Qemu:
     """A running QEMU: its control socket ``qmp`` and the port to the agent inside, ``port``."""
 
     def __init__(
-        self, files: GuestFiles, *, disk: str, folder: Path, restore_from: Path | None = None
+        self,
+        files: GuestFiles,
+        *,
+        disk: str,
+        folder: Path,
+        restore_from: Path | None = None,
+        stick: tuple[Path, str] | None = None,
     ) -> None:
         """Start it.
 
@@ -37,9 +43,13 @@ class Qemu:
             disk: options of ``-drive`` for the root disk.
             folder: for its sockets and its console.
             restore_from: a saved state; without one it boots.
+            stick: a USB stick's image and serial number, in it from the start.
         """
         self.console = folder / "console"
         command = [PROGRAM, *_options(files, disk, folder)]
+        if stick is not None:
+            command += ["-drive", f"file={stick[0]},format=raw,if=none,id=stick"]
+            command += ["-device", f"usb-storage,bus=usb.0,drive=stick,serial={stick[1]},removable=on"]
         if restore_from is not None:
             command += ["-incoming", f"exec:cat {shlex.quote(str(restore_from))}"]
         with (folder / "qemu.err").open("wb") as errors:

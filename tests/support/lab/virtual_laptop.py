@@ -47,6 +47,13 @@ class VirtualLaptop:
         self._count = 0
         self.restore_seconds = 0.0
 
+    @classmethod
+    def around(cls, machine: Qemu) -> Self:
+        """A laptop that runs already; ``cut_power`` ends it."""
+        laptop = cls()
+        laptop._qemu = machine
+        return laptop
+
     def __enter__(self) -> Self:
         if not golden_state().is_built:
             raise LabError("the virtual laptop is not built; `make lab` builds it")
@@ -109,6 +116,22 @@ class VirtualLaptop:
             "device_add", driver="virtio-blk-pci", id=name, drive=f"{name}-image", serial=serial
         )
         return Plugged(name=name, device=self._wait_for_device(f"/dev/disk/by-id/virtio-{serial}"))
+
+    def plug_without_waiting(self, image: Path, *, serial: str) -> str:
+        """As ``plug_stick``, for a stick that may be gone before udev has named it; its name for QEMU."""
+        name = self._add_image(image, read_only=False)
+        self._running.qmp.run(
+            "device_add", driver="usb-storage", id=name, bus="usb.0", drive=f"{name}-image", serial=serial,
+            removable=True,
+        )  # fmt: skip
+        return name
+
+    def suspend_and_wake(self) -> None:
+        """Wait until it has suspended itself to memory, and open the lid."""
+        qmp = self._running.qmp
+        qmp.wait_for_event("SUSPEND")
+        qmp.run("system_wakeup")
+        qmp.wait_for_event("WAKEUP")
 
     def unplug(self, plugged: Plugged) -> None:
         """Pull a device out, unasked, and close its image."""

@@ -1,6 +1,6 @@
 """Media, sessions, the lock and posture: asked for, done, and only then said."""
 
-from schoolkeeper_agent.enforcers.actions import LimitMedium, LockSession
+from schoolkeeper_agent.enforcers.actions import HoldMedia, LimitMedium, LockSession
 from schoolkeeper_agent.observations import (
     ActionDone,
     MediumArrived,
@@ -32,8 +32,8 @@ def encrypted_only(plain: policy.MediaAccess = policy.MediaAccess.READ_ONLY) -> 
     return policy.MediaSection(rules=(rule,))
 
 
-def limit(access: policy.MediaAccess) -> LimitMedium:
-    return LimitMedium(kernel_name="sdb", access=access, rule_id="sticks")
+def limit(access: policy.MediaAccess, *, keep: bool = False) -> LimitMedium:
+    return LimitMedium(kernel_name="sdb", access=access, rule_id="sticks", keep=keep)
 
 
 def done(action: object, *, enforcer: str, succeeded: bool = True, detail: str = "") -> ActionDone:
@@ -58,10 +58,10 @@ def test_an_encrypted_medium_is_left_alone_and_one_that_cannot_be_told_is_blocke
     script.sees(MediumArrived(medium=LUKS)).records("media.attached").nothing()
     script.sees(MediumLeft(kernel_name="sdb")).records("media.ejected")
     script.sees(MediumArrived(medium=ODD)).records("media.attached")
-    script.enforces("media", limit(policy.MediaAccess.BLOCK)).nothing()
-    script.sees(done(limit(policy.MediaAccess.BLOCK), enforcer="media")).records("media.refused").tells(
-        "not allowed here"
-    )
+    kept = limit(policy.MediaAccess.BLOCK, keep=True)  # it may be encrypted here, so it stays on its bus
+    script.enforces("media", kept).nothing()
+    script.sees(done(kept, enforcer="media")).records("media.refused")
+    script.tells("not allowed here", "schoolkeeper-agent encrypt sdb")
 
 
 def test_a_medium_that_could_not_be_limited_is_not_called_limited() -> None:
@@ -91,11 +91,62 @@ def test_a_new_policy_reaches_what_is_already_plugged_in() -> None:
     script = Playbook(bundle_of(), able={"media"})
     script.sees(MediumArrived(medium=PLAIN)).records("media.attached").nothing()
     script.sees(PolicySwapped(bundle=bundle_of(encrypted_only()))).records("policy.applied")
+    script.enforces("media", HoldMedia(hold=True))
     script.enforces("media", limit(policy.MediaAccess.READ_ONLY)).nothing()
     script.sees(PolicySwapped(bundle=bundle_of(encrypted_only(policy.MediaAccess.BLOCK)))).records(
         "policy.applied"
     )
-    script.enforces("media", limit(policy.MediaAccess.BLOCK)).nothing()
+    script.enforces("media", limit(policy.MediaAccess.BLOCK, keep=True)).nothing()
+
+
+def holding_script() -> Playbook:
+    script = Playbook(bundle_of(encrypted_only()), able={"media"})
+    script.sees(PolicySwapped(bundle=bundle_of(encrypted_only()))).records("policy.applied")
+    script.enforces("media", HoldMedia(hold=True)).nothing()
+    return script
+
+
+def test_what_is_held_until_it_is_judged_is_given_free_by_name_and_nobody_is_told() -> None:
+    script = holding_script()
+    script.sees(MediumArrived(medium=LUKS, sequence=7)).records("media.attached")
+    free = LimitMedium(kernel_name="sdb", access=policy.MediaAccess.ALLOW, rule_id="sticks", sequence=7)
+    script.enforces("media", free).nothing()
+    script.sees(done(free, enforcer="media")).nothing()
+    # No rule limits media any more: nothing waits, and what is there stays as it is.
+    script.sees(PolicySwapped(bundle=bundle_of())).records("policy.applied")
+    script.enforces("media", HoldMedia(hold=False)).nothing()
+
+
+def test_a_rule_on_trial_holds_nothing_back() -> None:
+    trial = policy.RuleText(rule_id="sticks", mode=policy.RuleMode.OBSERVE)
+    rule = policy.MediaRule(text=trial, access=policy.MediaAccess.BLOCK)
+    script = Playbook(bundle_of(), able={"media"})
+    section = policy.MediaSection(rules=(rule,))
+    script.sees(PolicySwapped(bundle=bundle_of(section))).records("policy.applied").nothing()
+
+
+def test_a_stick_that_was_encrypted_and_is_formatted_plain_is_judged_again() -> None:
+    script = holding_script()
+    script.sees(MediumArrived(medium=LUKS, sequence=7)).records("media.attached").enforces("media")
+    script.sees(MediumArrived(medium=PLAIN, sequence=7)).records("media.attached")
+    limited = LimitMedium(
+        kernel_name="sdb", access=policy.MediaAccess.READ_ONLY, rule_id="sticks", sequence=7
+    )
+    script.enforces("media", limited).nothing()
+
+
+def test_a_stick_that_was_pulled_out_before_it_could_be_limited_is_no_failure() -> None:
+    script = holding_script()
+    script.sees(MediumArrived(medium=PLAIN, sequence=7)).records("media.attached").enforces("media")
+    action = limit(policy.MediaAccess.READ_ONLY)
+    gone = Outcome(enforcer="media", action=action, succeeded=False, detail="there is none", gone=True)
+    script.sees(ActionDone(outcome=gone)).nothing()
+
+
+def test_a_failed_hold_is_said() -> None:
+    script = holding_script()
+    failed = done(HoldMedia(hold=True), enforcer="media", succeeded=False, detail="no udev rule")
+    script.sees(failed).records("sensor.failed", error="no udev rule").nothing()
 
 
 def session(idle_for: int = 0, *, locked: bool = False, now: int = MONDAY_10) -> SessionSeen:

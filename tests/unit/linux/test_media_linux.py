@@ -143,10 +143,15 @@ async def test_the_kernels_events_reach_the_sensor(stick: str, context: Context)
     sensor = MediaSensor(context, include=frozenset({stick}))
     async with running(sensor) as seen:
         await until(seen, MediumArrived)
-        sensor._held.clear()
         seen.clear()
+        # Somebody formats the stick that was judged: a 'change' of another content is told, one of the same is not.
         Path(f"/sys/block/{stick}/uevent").write_text("change")
-        await until(seen, MediumArrived)
+        subprocess.run(["mkfs.vfat", f"/dev/{stick}"], check=True, capture_output=True)
+        Path(f"/sys/block/{stick}/uevent").write_text("change")
+        arrived = await until(seen, MediumArrived)
+        assert isinstance(arrived, MediumArrived)
+        assert arrived.medium.file_system == "vfat"
+        assert [type(one) for one in seen] == [MediumArrived]
         Path(f"/sys/block/{stick}/uevent").write_text("remove")
         left = await until(seen, MediumLeft)
         assert left == MediumLeft(kernel_name=stick)

@@ -29,7 +29,11 @@ class RefreshApplications:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitMedium:
-    """Block a medium or make it read-only (enforcer ``media``)."""
+    """Block a medium, make it read-only, or give a held one free (enforcer ``media``).
+
+    ``sequence`` is the kernel's number of the medium that was judged: another one under the same name is left alone.
+    ``keep``: a blocked one stays on its bus, out of people's reach, so that it can be encrypted here.
+    """
 
     kernel_name: str
     access: MediaAccess
@@ -49,6 +53,15 @@ class WithholdInterface:
 class KeepBluetooth:
     """What Bluetooth may do from now on (enforcer ``bluetooth``); with neither, the person decides again."""
 
+    sequence: int = 0
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldMedia:
+    """Hold every medium out of people's reach until it is judged, from the machine's start on (enforcer ``media``)."""
+
+    hold: bool
     hidden: bool = False
     """Neither discoverable nor pairable."""
     off: bool = False
@@ -116,3 +129,4 @@ Action = (
     | EndSession
     | ApplyBrowsers
 )
+    | HoldMedia

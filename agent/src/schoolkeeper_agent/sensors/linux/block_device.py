@@ -12,8 +12,25 @@ _MAX_TEXT = 256
 
 
 def is_removable(disk: Path) -> bool:
-    """``disk`` is a folder of /sys/block. USB disks and cards count, whatever they call themselves."""
+    """``disk`` is a folder of /sys/block. USB disks and cards count, whatever they call themselves.
+
+    The udev rule ``99-schoolkeeper-media.rules`` has the same list: what it holds must be judged here.
+    """
     return _text(disk / "removable") == "1" or bus_of(disk) in ("usb", "mmc", "firewire", "thunderbolt")
+
+
+def sequence_of(disk: Path) -> int:
+    """The kernel's number of this medium (``diskseq``): never given twice while it runs, new for each card in a reader.
+
+    0 where the kernel has none (before 5.15).
+    """
+    said = _text(disk / "diskseq")
+    return int(said) if said.isdigit() else 0
+
+
+def has_medium(disk: Path) -> bool:
+    """False for a reader without a card, and for a disk that is gone."""
+    return _text(disk / "size") not in ("", "0")
 
 
 def bus_of(disk: Path) -> str:
@@ -25,6 +42,9 @@ def bus_of(disk: Path) -> str:
         return "mmc" if _text(disk / "device" / "type") != "MMC" else "emmc"
     if any(part.startswith("fw") and part[2:].isdigit() for part in parts):
         return "firewire"
+    # A disk on PCI behind a port that faces outward: Thunderbolt and USB4 docks (ABI/testing/sysfs-devices-removable).
+    if any(_text(parent / "removable") == "removable" for parent in _real(disk).parents):
+        return "thunderbolt"
     return "virtual" if "virtual" in parts else "internal"
 
 
@@ -33,6 +53,14 @@ def usb_device(disk: Path) -> Path | None:
     place = _real(disk)
     for parent in place.parents:
         if (parent / "idVendor").exists() and (parent / "authorized").exists():
+            return parent
+    return None
+
+
+def usb_interface(disk: Path) -> Path | None:
+    """The one part of a USB device that the disk is: its other parts (keys, a network card) have their own switches."""
+    for parent in _real(disk).parents:
+        if (parent / "bInterfaceNumber").exists() and (parent / "authorized").exists():
             return parent
     return None
 

@@ -18,12 +18,18 @@ from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.linux.exec_responder.mounts import parse as parse_mounts
 from schoolkeeper_agent.seams import Ability, Emit, SensorError
 from schoolkeeper_agent.sensors.linux import uevents
-from schoolkeeper_agent.sensors.linux.block_device import describe, is_removable
+from schoolkeeper_agent.sensors.linux.block_device import (
+    describe,
+    has_medium,
+    is_removable,
+    sequence_of,
+)
 from schoolkeeper_proto import model
 
 if TYPE_CHECKING:
     from schoolkeeper_agent.sensors.linux.usb_interfaces import UsbInterfaces
 
+_SYSTEM_POINTS = frozenset({"/", "/usr", "/var", "/boot", "/boot/efi"})
 Person = Callable[[], tuple[str, int, frozenset[str] | None]]
 """Account, user id and groups of whoever sits at the screen."""
 
@@ -50,7 +56,12 @@ class MediaSensor:
         self._context = context
         self._person = person
         self._include = include
-        self._held: set[str] = set()
+        self._held: dict[str, int] = {}
+        self._shown: dict[str, model.Medium] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._of_the_system: frozenset[str] = frozenset()
+        self._look_at_mounts: Callable[[], None] = _nothing
         self._mounted: dict[str, bool] = {}
         self._usb: UsbInterfaces | None = None
 
@@ -73,18 +84,28 @@ class MediaSensor:
         stopped: asyncio.Future[None] = loop.create_future()
         with listener, (self._context.proc_root / "self" / "mountinfo").open("rb", buffering=0) as mounts:
             loop.add_reader(listener.fileno(), _guarded, lambda: self._drain(listener, emit), stopped)
-            watcher = _watch_mounts(
-                loop, mounts.fileno(), lambda: self._mounts(mounts.fileno(), emit), stopped
-            )
+            self._look_at_mounts = lambda: self._mounts(mounts.fileno(), emit)
+            watcher = _watch_mounts(loop, mounts.fileno(), self._look_at_mounts, stopped)
             try:
-                for disk in sorted((self._context.sys_root / "block").iterdir()):
-                    self._added(disk.name, emit)
+                self._find(mounts.fileno(), emit)
                 self._look_at_usb(emit)
-                self._mounts(mounts.fileno(), emit)
+                self._look_at_mounts()
                 await stopped
             finally:
                 loop.remove_reader(listener.fileno())
                 watcher()
+                self._look_at_mounts = _nothing
+                for task in self._looking.values():
+                    task.cancel()
+
+    def _find(self, mounts: int, emit: Emit) -> None:
+        """What is there now; what an earlier run knew and is not there any more has left."""
+        self._of_the_system = _system_disks(_all_of(mounts), self._context.sys_root)
+        disks = {disk.name for disk in (self._context.sys_root / "block").iterdir()}
+        for name in sorted(self._shown.keys() - disks):
+            self._removed(name, emit)
+        for name in sorted(disks):
+            self._added(name, emit)
 
     def _drain(self, listener: socket.socket, emit: Emit) -> None:
         for _ in range(256):
@@ -113,30 +134,54 @@ class MediaSensor:
         self._usb.start(emit)
 
     def _added(self, name: str, emit: Emit) -> None:
+        """A disk or card that is new, or whose bytes may have changed; a thread looks what it is: a stick can hang."""
         disk = self._context.sys_root / "block" / name
-        if name in self._held or not (is_removable(disk) or name in self._include):
+        if name not in self._include and (not is_removable(disk) or name in self._of_the_system):
             return
-        medium = describe(disk, Path("/dev") / name)
-        if medium.size_bytes == 0:
+        sequence = sequence_of(disk)
+        if name in self._held and (self._held[name] != sequence or not has_medium(disk)):
+            self._removed(name, emit)  # another card in the same reader, or another stick under the same name
+        if not has_medium(disk):
             return  # a reader without a card; 'change' comes with the card
-        self._held.add(name)
+        self._held[name] = sequence
+        if name in self._looking:
+            self._again.add(name)
+        else:
+            self._looking[name] = asyncio.create_task(self._look(name, sequence, emit))
+
+    async def _look(self, name: str, sequence: int, emit: Emit) -> None:
+        """One at a time for each disk. Tells what is there if it is still there, and not again while it is the same."""
+        try:
+            medium = await asyncio.to_thread(
+                describe, self._context.sys_root / "block" / name, Path("/dev") / name
+            )
+        finally:
+            self._looking.pop(name, None)
+        if name in self._again:
+            self._again.discard(name)
+            self._added(name, emit)
+        if self._held.get(name) != sequence or self._shown.get(name) == medium:
+            return
+        self._shown[name] = medium
         account, user_id, groups = self._person()
-        emit(observations.MediumArrived(medium=medium, account=account, user_id=user_id, groups=groups))
+        emit(
+            observations.MediumArrived(
+                medium=medium, sequence=sequence, account=account, user_id=user_id, groups=groups
+            )
+        )
+        self._look_at_mounts()
 
     def _removed(self, name: str, emit: Emit) -> None:
-        if name in self._held:
-            self._held.discard(name)
-            self._mounted.pop(name, None)
+        self._held.pop(name, None)
+        self._mounted.pop(name, None)
+        self._again.discard(name)
+        if self._shown.pop(name, None) is not None:
             emit(observations.MediumLeft(kernel_name=name))
 
     def _mounts(self, descriptor: int, emit: Emit) -> None:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        parts = []
-        while part := os.read(descriptor, 65536):
-            parts.append(part)
         now: dict[str, bool] = {}
-        for device, read_only in mounted_disks(os.fsdecode(b"".join(parts)), self._context.sys_root):
-            if device in self._held:
+        for device, read_only in mounted_disks(_all_of(descriptor), self._context.sys_root):
+            if device in self._shown:
                 now[device] = now.get(device, True) and read_only
         for device, read_only in now.items():
             if self._mounted.get(device) != read_only:
@@ -151,6 +196,27 @@ def _guarded(step: Callable[[], None], stopped: asyncio.Future[None]) -> None:
     except OSError as error:
         if not stopped.done():
             stopped.set_exception(SensorError(f"reading device events failed: {error}"))
+
+
+def _nothing() -> None:
+    """No mount table is open."""
+
+
+def _all_of(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    parts = []
+    while part := os.read(descriptor, 65536):
+        parts.append(part)
+    return os.fsdecode(b"".join(parts))
+
+
+def _system_disks(mountinfo: str, sys_root: Path) -> frozenset[str]:
+    """What this machine runs from is never limited, though it hangs on USB: nothing would go on running."""
+    found = set()
+    for device, point, _ in parse_mounts(mountinfo):
+        if point in _SYSTEM_POINTS and (disk := _disk_of(device, sys_root)):
+            found.add(disk)
+    return frozenset(found)
 
 
 def mounted_disks(mountinfo: str, sys_root: Path) -> list[tuple[str, bool]]:
