@@ -29,6 +29,8 @@ def browser() -> Iterator[Any]:
 class School(Stage):
     """A stage that remembers the first passwords that `init` printed."""
 
+    serves_console = True
+
     def begin(self) -> None:
         said = self.init()
         self.passwords = dict(

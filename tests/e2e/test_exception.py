@@ -42,6 +42,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 class School(Stage):
+    serves_console = True
     passwords: dict[str, str]
 
     def begin(self) -> None:

@@ -65,6 +65,8 @@ grants:
 
 
 class School(Stage):
+    serves_console = True
+
     def init(self) -> str:
         pack = self.folder / "our-pack"
         shutil.copytree(str(files("schoolkeeper_policies") / "packs" / "default"), pack)

@@ -13,9 +13,8 @@ from sqlalchemy import select
 from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.tables import alerts, rollout_log, rollouts
 from schoolkeeper_proto import model
-from support import warm
+from support import patience, warm
 from support.fleet.following import Follower
-from support.patience import PATIENCE
 from support.school_stage import Stage
 
 GROUP = "ks2-laptops"
@@ -58,11 +57,7 @@ async def following(stage: Stage, folder: Path) -> AsyncIterator[list[Follower]]
 
 
 async def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    for _ in range(int(seconds * PATIENCE * 5)):
-        if await asyncio.to_thread(condition):
-            return
-        await asyncio.sleep(0.2)
-    raise AssertionError(f"not within {seconds * PATIENCE:.0f} s: {what}")
+    await asyncio.to_thread(patience.until, condition, seconds, what)
 
 
 def publish(stage: Stage, *options: str) -> None:
@@ -120,9 +115,16 @@ async def bad_policy(stage: Stage, tmp_path: Path) -> None:
         assert "20 refusals" in said
         assert "ring pilot" in said
         # Nobody takes it after that, also not somebody who comes back; the pilots keep what they have.
-        for device in devices:
-            device._wanted.set()
-        await asyncio.sleep(6)
+        # Two updates of each, since the first may have begun before it was halted.
+        for _ in range(2):
+            before = [device.updates for device in devices]
+            for device in devices:
+                device._wanted.set()
+            await until(
+                lambda was=before: all(d.updates > n for d, n in zip(devices, was, strict=True)),
+                30,
+                "each device has asked again",
+            )
         assert [d.version for d in others] == [1] * len(others)
         assert [d.version for d in pilots] == [2, 2]
         assert not [d.refused for d in devices if d.refused]

@@ -65,9 +65,13 @@ def browser() -> Iterator[Any]:
         yield started
 
 
+class WithConsole(Stage):
+    serves_console = True
+
+
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    made = Stage(tmp_path)
+    made = WithConsole(tmp_path)
     try:
         said = made.init()
         made.passwords = dict(  # type: ignore[attr-defined]

@@ -19,10 +19,17 @@ PATIENCE = float(os.environ.get("SCHOOLKEEPER_TEST_PATIENCE", "4"))
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Raises ``AssertionError`` when it does not come true; ``seconds`` as on a quiet machine."""
     deadline = time.monotonic() + seconds * PATIENCE
+    asked = time.monotonic()
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds * PATIENCE:.0f} seconds: {what}")
-        time.sleep(0.05)
+        time.sleep(_pause(asked))
+        asked = time.monotonic()
+
+
+def _pause(asked: float) -> float:
+    """Until the next look: twice as long as the last one took, for waiting must not slow what is waited for."""
+    return min(1.0, max(0.05, 2 * (time.monotonic() - asked)))
 
 
 def patiently(make: Callable[[], T], refusal: type[Exception], seconds: float = 10) -> T:

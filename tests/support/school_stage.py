@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.events import StoredEvent, events_after
@@ -24,6 +25,9 @@ BIN = Path(sys.executable).parent
 @dataclass
 class Stage:
     """``folder`` holds everything; ``prefix`` goes before the agent's command; ``environment`` is added to both's."""
+
+    serves_console: ClassVar[bool] = False
+    """Its process takes seconds of a processor to start; a subclass says so where a test looks at it."""
 
     folder: Path
     prefix: tuple[str, ...] = ()
@@ -56,7 +60,9 @@ class Stage:
                 "SCHOOLKEEPER_STATE_DIR": str(self.collector_state),
                 "SCHOOLKEEPER_ENROL_LISTEN": f"127.0.0.1:{self.enrol_port}",
                 "SCHOOLKEEPER_UPLINK_LISTEN": f"127.0.0.1:{self.uplink_listens or self.uplink_port}",
-                "SCHOOLKEEPER_CONSOLE_LISTEN": f"127.0.0.1:{self.console_port}",
+                "SCHOOLKEEPER_CONSOLE_LISTEN": f"127.0.0.1:{self.console_port}"
+                if self.serves_console
+                else "",
                 "SCHOOLKEEPER_HEALTH_LISTEN": f"127.0.0.1:{self.health_port}",
                 "SCHOOLKEEPER_HEARTBEAT_SECONDS": "5",
             }

@@ -33,6 +33,8 @@ class Follower:
     device: Device
     applied: list[float] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    updates: int = 0
+    """How many updates it ended, also those that changed nothing."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -130,6 +132,7 @@ class Follower:
                 self.device.enrolled.uplink, self.device.enrolled.ca_pem, identity, None
             ) as channel:
                 update = await update_trust(self.state_dir, fetch_from(channel), now_ms=wall_ms())
+            self.updates += 1
             if update.refused:
                 self.refused.append(update.refused)
             trust = _trust(self.state_dir)
