@@ -17,7 +17,7 @@ from schoolkeeper_policies.problems import Position, Problem
 from schoolkeeper_policies.source import Path, Source
 from schoolkeeper_policies.validate import suggest
 
-_SINGLE = ("pack", "school", "people", "screen", "collection", "notice")
+_SINGLE = ("pack", "school", "people", "screen", "collection", "notice", "agreement")
 _REQUIRED = ("pack", "school", "collection", "notice")
 RULE_LISTS = ("applications", "media", "sites", "browser", "network", "peripherals")
 
@@ -47,6 +47,7 @@ def check_whole(files: list[File], pack: str, *, complete: bool) -> Iterator[Pro
     yield from _clocks(files)
     yield from _made_twice(files, names)
     yield from _collection(files)
+    yield from _agreement(files)
     yield from check_assessments(files)
 
 
@@ -196,3 +197,21 @@ def _collection(files: list[File]) -> Iterator[Problem]:
                 elif kind in first:
                     yield source.problem(path, f"{kind!r} is already collected, in {first[kind]}", "keep one")
                 first.setdefault(kind, source.at(path))
+
+
+def _agreement(files: list[File]) -> Iterator[Problem]:
+    """Whoever is asked to agree is written down, so the kinds for that must be collected, and told of."""
+    collected = {
+        kind
+        for _, file in files
+        for item in (file.collection.collected if file.collection is not None else ())
+        for kind in item.kinds
+    }
+    for source, file in files:
+        lacking = sorted(model.AGREEMENT_KINDS - collected) if file.agreement is not None else []
+        if lacking:
+            yield source.problem(
+                ("agreement",),
+                f"people are asked to agree, and {' and '.join(map(repr, lacking))} is not collected",
+                "add it to 'collection: collected:' with a notice, or leave 'agreement' out",
+            )

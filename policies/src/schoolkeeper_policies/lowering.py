@@ -19,6 +19,7 @@ from schoolkeeper_policies.applies import (
 from schoolkeeper_policies.matrices import expand
 from schoolkeeper_policies.people import named_groups, people_section
 from schoolkeeper_policies.registers import Register
+from schoolkeeper_policies.telling import AGREEING, agreement_section, notice_section
 from schoolkeeper_proto import mandatory, policy
 from schoolkeeper_proto.marks import mark_hash
 from schoolkeeper_proto.model import DecisionKind, Posture, SealingScheme
@@ -58,11 +59,12 @@ def sections(
         *(_screen(rule, target) for rule in _of((pack.screen,) if pack.screen is not None else (), target)),
         policy.PostureSection(checks=_checks(pack)),
         _collection(pack, pseudonym_key),
-        _notice(pack.notice),
+        replace(notice_section(pack.notice), someone_looks=school_hours(pack.school)),
         *_optional(target, (*pack.sites, *made.sites), (*pack.grants, *made.grants)),
     ]
     conditions, exceptions = named_groups(conditions_of(held))
-    people = people_section(target, conditions | exceptions, today)
+    agreeing = AGREEING if pack.agreement is not None else frozenset()
+    people = people_section(target, conditions | exceptions | agreeing, today)
     return (*held, people) if people is not None else tuple(held)
 
 
@@ -113,6 +115,8 @@ def _optional(
         yield policy.PeripheralsSection(rules=peripherals)
     if grants:
         yield policy.GrantsSection(bounds=tuple(_bound(bound, pack.school) for bound in grants))
+    if pack.agreement is not None:
+        yield agreement_section(pack.agreement, target)
 
 
 def _text(rule: model.Rule) -> policy.RuleText:
@@ -341,15 +345,3 @@ def _with_posture(collected: Iterable[policy.CollectedKind]) -> tuple[policy.Col
     """What the pack collects, and the result of the check that no pack can leave out."""
     kinds = tuple(collected)
     return kinds if any(kind.kind == Posture.KIND for kind in kinds) else (*kinds, mandatory.COLLECTED)
-
-
-def _notice(notice: model.Notice) -> policy.NoticeSection:
-    return policy.NoticeSection(
-        title=notice.title,
-        introduction=notice.introduction,
-        not_watched=notice.not_watched,
-        contacts=notice.contacts,
-        sign_in_notice=notice.sign_in_notice,
-        language=notice.language,
-        also=tuple(policy.NoticeLine(said=line.text, audiences=line.audience) for line in notice.also),
-    )

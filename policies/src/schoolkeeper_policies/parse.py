@@ -105,7 +105,7 @@ def _merged(files: list[model.PackFile], source_hash: bytes) -> model.Pack:
         "open_decisions",
         "tests",
     )
-    singles = ("school", "people", "screen", "collection", "notice")
+    singles = ("school", "people", "screen", "collection", "notice", "agreement")
     held: dict[str, object] = {
         **{name: single(name) for name in singles},
         **{name: gathered(name) for name in lists},

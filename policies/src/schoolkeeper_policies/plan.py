@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from schoolkeeper_policies.comparing.agreement import compare_agreement
 from schoolkeeper_policies.comparing.browsing import compare_categories, compare_settings
 from schoolkeeper_policies.comparing.change import Change, Direction
 from schoolkeeper_policies.comparing.places_people import compare_grants, compare_people, compare_sites
@@ -20,6 +21,8 @@ from schoolkeeper_policies.comparing.sections import (
     compare_unknown,
     compare_words,
 )
+from schoolkeeper_policies.lowering import conditions_of
+from schoolkeeper_policies.people import named_groups
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.model import DecisionKind
 from schoolkeeper_proto.policy import BundleManifest, CollectionSection
@@ -28,7 +31,7 @@ __all__ = ["Change", "Direction", "compare"]
 
 _COMPARED = frozenset(
     {"applications", "media", "screen", "posture", "collection", "notice"}
-    | {"sites", "people", "browser", "network", "peripherals", "grants"}
+    | {"sites", "people", "browser", "network", "peripherals", "grants", "agreement"}
 )
 _NOT_POLICY = frozenset({"hash", "manifest", "ignored_sections"})
 
@@ -61,7 +64,10 @@ def _changes(before: OpenBundle, after: OpenBundle) -> Iterator[Change]:
     yield from compare_categories(group, before.browser, after.browser)
     yield from compare_settings(group, before.browser, after.browser)
     yield from compare_sites(group, before.sites, after.sites)
-    yield from compare_people(group, before.people, after.people)
+    # What could not be opened may name any group.
+    blind = before.ignored_sections or after.ignored_sections
+    ruled = None if blind else _ruled(before) | _ruled(after)
+    yield from compare_people(group, before.people, after.people, ruled=ruled)
     yield from compare_grants(group, before.grants, after.grants)
     yield from compare_screen(group, before.screen, after.screen)
     yield from compare_posture(group, before.posture, after.posture)
@@ -72,6 +78,15 @@ def _changes(before: OpenBundle, after: OpenBundle) -> Iterator[Change]:
             yield from compare_unknown(field.name, group, old, new)
     yield from _unopened(before, after)
     yield from compare_words("notice", group, before.notice, after.notice)
+    yield from compare_agreement(group, before.agreement, after.agreement)
+
+
+def _ruled(bundle: OpenBundle) -> frozenset[str]:
+    """The groups of people that a rule's conditions or exceptions name."""
+    held = (bundle.applications, bundle.media, bundle.browser, bundle.network, bundle.peripherals)
+    screen = (bundle.screen,) if bundle.screen is not None else ()
+    conditions, exceptions = named_groups(conditions_of((*held, *screen)))
+    return conditions | exceptions
 
 
 def _rules(bundle: OpenBundle, name: str) -> Rules:

@@ -29,6 +29,7 @@ SECTION_CLASSES: dict[tuple[str, int], type[policy.Section]] = {
     ("network", 1): policy.NetworkSection,
     ("peripherals", 1): policy.PeripheralsSection,
     ("grants", 1): policy.GrantsSection,
+    ("agreement", 1): policy.AgreementSection,
 }
 REQUIRED_SECTIONS = frozenset({"applications", "media", "screen", "posture", "collection", "notice"})
 """Known to every device. The others may be ignored by one that does not know them; where that would make a rule
@@ -58,6 +59,7 @@ class OpenBundle:
     network: policy.NetworkSection = field(default_factory=policy.NetworkSection)
     peripherals: policy.PeripheralsSection = field(default_factory=policy.PeripheralsSection)
     grants: policy.GrantsSection | None = None
+    agreement: policy.AgreementSection | None = None
     ignored_sections: tuple[str, ...] = ()
 
 

@@ -29,6 +29,7 @@ class MatchBy(StrEnum):
     FILE_NAME = "file-name"
     SHA256 = "sha256"
     PACKAGE = "package"
+    ORIGIN = "origin"
 
 
 class MarkKind(StrEnum):
@@ -188,6 +189,7 @@ class ApplicationRule:
     matches: tuple[ApplicationMatch, ...]
     identity: str = ""
     when: Applicability | None = None
+    unless: tuple[ApplicationMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,15 +277,27 @@ class CollectionSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rewording:
+    """A line in other words. ``level``: early, junior or plain; ``language``: en or cy."""
+
+    level: str
+    language: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeLine:
     """A rule of the school that no device checks. ``audiences``: pupils, staff, guests; empty for everybody."""
 
     said: str
     audiences: tuple[str, ...] = ()
+    rewordings: tuple[Rewording, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeSection:
+    """``someone_looks``: when somebody at school looks at what people tell; only its times and days count."""
+
     title: str = ""
     introduction: str = ""
     not_watched: tuple[str, ...] = ()
@@ -291,6 +305,22 @@ class NoticeSection:
     sign_in_notice: str = ""
     language: str = "en"
     also: tuple[NoticeLine, ...] = ()
+    someone_looks: Applicability | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementSection:
+    """Who is asked to agree to the rules, and how often; the text is ``notices.agreement``'s (T-27, W-114).
+
+    ``bands`` and ``adult_accepts`` hold values of ``notices.agreement.Band``; 0 days: when version or rules change.
+    """
+
+    document: str
+    version: str = ""
+    bands: tuple[str, ...] = ()
+    adult_accepts: tuple[str, ...] = ()
+    again_after_days: int = 0
+    band_of_group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -469,6 +499,7 @@ Section = (
     | NetworkSection
     | PeripheralsSection
     | GrantsSection
+    | AgreementSection
 )
 
 

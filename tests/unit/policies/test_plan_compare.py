@@ -227,8 +227,9 @@ def test_an_account_that_moves_counts_and_one_that_comes_does_not() -> None:
         section = policy.PeopleSection(
             sets=tuple(policy.PeopleSet(groups=(group,), members=members) for group, members in sets.items())
         )
-        return replace(EMPTY, people=section)
+        return replace(applications(rule(when=for_pupils)), people=section)
 
+    for_pupils = policy.Applicability(user_groups=("people:pupils",))
     assert not only(people(anna="pupils"), people(anna="pupils", ben="pupils")).safeguarding
     moved = only(people(anna="pupils"), people(anna="staff"))
     assert moved.weakens_safeguarding

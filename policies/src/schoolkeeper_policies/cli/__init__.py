@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from schoolkeeper_policies.cli import asking, basic, changes, export, notice, override, trying, writing
+from schoolkeeper_policies.cli import (
+    agreement,
+    asking,
+    basic,
+    changes,
+    export,
+    notice,
+    override,
+    trying,
+    writing,
+)
 
 app = typer.Typer(
     help="Write, check, try, compare and compile the school's policy.\n\n"
@@ -26,6 +36,7 @@ for command in (
     export.export,
     export.coverage,
     notice.notice,
+    agreement.agreement,
 ):
     app.command(name=command.__name__.rstrip("_"))(command)
 app.add_typer(override.app, name="override")

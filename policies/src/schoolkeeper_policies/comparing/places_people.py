@@ -33,11 +33,17 @@ def _site(site: Site) -> str:
     return f"{site.kinds_needed or 1} kind of: {marks}"
 
 
-def compare_people(group: str, old: PeopleSection | None, new: PeopleSection | None) -> Iterator[Change]:
+_NO_GROUP = "no group that the policy names"
+
+
+def compare_people(
+    group: str, old: PeopleSection | None, new: PeopleSection | None, *, ruled: frozenset[str] | None
+) -> Iterator[Change]:
     """Accounts in the register. One that moves to other groups may escape a rule, so that counts for safeguarding.
 
     An account that was not known gets the stricter side of every rule: coming is no loosening that hides, leaving
-    is none at all.
+    is none at all. ``ruled`` are the groups that rules of either policy name: between others no rule is escaped, only
+    another agreement is asked for.
     """
     if old == new:
         return
@@ -47,21 +53,32 @@ def compare_people(group: str, old: PeopleSection | None, new: PeopleSection | N
         aspect = Aspect(direction=direction, before="", after="", why=why)
         yield change_of("people", group, "", [aspect], True)
         return
-    moves: dict[tuple[str, str], int] = {}
+    moves: dict[tuple[str | None, str | None], int] = {}
     for member in {*before, *after}:
-        pair = before.get(member, ""), after.get(member, "")
+        pair = before.get(member), after.get(member)
         if pair[0] != pair[1]:
             moves[pair] = moves.get(pair, 0) + 1
-    for (was, now), count in sorted(moves.items()):
+    for (was, now), count in sorted(moves.items(), key=lambda item: tuple(map(str, item[0]))):
+        why, escapes = _move(was, now, ruled)
         words = f"{count} account{'s' if count != 1 else ''}"
-        why = "they move to other groups" if was and now else "they are new" if now else "they are gone"
         aspect = Aspect(
             direction=Direction.DIFFERENT,
-            before=f"{words} in {was}" if was else "",
-            after=f"{words} in {now}" if now else "",
+            before="" if was is None else f"{words} in {was or _NO_GROUP}",
+            after="" if now is None else f"{words} in {now or _NO_GROUP}",
             why=why,
         )
-        yield change_of("people", group, f"{was} > {now}", [aspect], bool(was and now))
+        yield change_of("people", group, f"{was or ''} > {now or ''}", [aspect], escapes)
+
+
+def _move(was: str | None, now: str | None, ruled: frozenset[str] | None) -> tuple[str, bool]:
+    """Why, and whether the accounts may escape a rule by it. None: the register does not hold them."""
+    if was is None:
+        return "they are new", False
+    if now is None:
+        return "they are gone", False
+    if ruled is not None and set(was.split(", ")) & ruled == set(now.split(", ")) & ruled:
+        return "they move to other groups, between which no rule tells", False
+    return "they move to other groups", True
 
 
 def _groups(section: PeopleSection | None) -> dict[bytes, str] | None:

@@ -20,12 +20,15 @@ from schoolkeeper_policies.model.base import (
     minute_of,
 )
 from schoolkeeper_policies.model.collect import (
+    AGREEMENT_KINDS,
     COUNTS_OF_USE,
     KINDS,
+    Agreement,
     Collected,
     Collection,
     FilterTest,
     Notice,
+    NoticeLine,
     PostureCheck,
 )
 from schoolkeeper_policies.model.matrices import (
@@ -68,6 +71,7 @@ from schoolkeeper_policies.model.school import Marks, Period, Role, School, Site
 from schoolkeeper_policies.model.testing import PolicyTest, TestedMedium
 
 __all__ = [
+    "AGREEMENT_KINDS",
     "AUDIENCES_OF",
     "BUILT_IN",
     "COUNTS_OF_USE",
@@ -75,6 +79,7 @@ __all__ = [
     "KINDS",
     "WEEKDAYS",
     "About",
+    "Agreement",
     "Answer",
     "ApplicationRule",
     "Assessment",

@@ -7,14 +7,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
-from schoolkeeper_policies.model.base import Strict, Text
-from schoolkeeper_proto.model import BODY_CLASSES, ApplicationUsage, SealingScheme, SiteUsage
+from schoolkeeper_policies.model.base import GroupName, Strict, Text
+from schoolkeeper_proto.model import (
+    BODY_CLASSES,
+    AcceptableUseAccepted,
+    AcceptableUseShown,
+    ApplicationUsage,
+    SealingScheme,
+    SiteUsage,
+)
 from schoolkeeper_proto.posture import THRESHOLDS, Check
 
 KINDS = frozenset(cls.KIND for cls in BODY_CLASSES)
 COUNTS_OF_USE = frozenset({ApplicationUsage.KIND, SiteUsage.KIND})
 """What people do where no rule is about it: off away from school and out of its hours, unless the school decides."""
 
+AGREEMENT_KINDS = frozenset({AcceptableUseShown.KIND, AcceptableUseAccepted.KIND})
+"""By which it is known who was shown the rules, and who agreed."""
 
 Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+[^\s]*$", max_length=500)]
 
@@ -115,6 +124,10 @@ class NoticeLine(Strict):
     """Who is told; without any, everybody. Parents are told what pupils are."""
     source: tuple[Text, ...] = ()
     """Rows of the school's policy that it carries out."""
+    words: dict[Literal["en", "cy"], dict[Literal["plain", "junior", "early"], Text]] = Field(
+        default_factory=dict
+    )
+    """The same for other readers: by language, then ``junior`` (8 to 11), ``early`` (4 to 7) or ``plain``."""
 
 
 class Notice(Strict):
@@ -134,3 +147,39 @@ class Notice(Strict):
     """Of these words."""
     also: tuple[NoticeLine, ...] = ()
     """Rules of the school that no device checks."""
+
+    @field_validator("also")
+    @classmethod
+    def _said_once(cls, also: tuple[NoticeLine, ...], info: ValidationInfo) -> tuple[NoticeLine, ...]:
+        language = info.data.get("language")
+        for number, line in enumerate(also, 1):
+            if any(given == language and "plain" in said for given, said in line.words.items()):
+                raise ValueError(
+                    f"line {number}: 'text' is already the plain one in {language!r}; leave 'plain' out there"
+                )
+        return also
+
+
+AgreementBand = Literal["eyfs", "ks1", "ks2", "ks3+", "staff", "guest"]
+
+
+class Agreement(Strict):
+    """The acceptable-use agreement. Its text is made from the rules; here stands who is asked, and how often."""
+
+    document: GroupName = "acceptable-use"
+    """Its name in records."""
+    version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)]
+    """The school's own, as 2026-09; a new one asks everybody again, as does a change of the rules."""
+    asked: tuple[AgreementBand, ...] = Field(min_length=1)
+    """Who is asked on a device: pupils by key stage, ``staff``, ``guest``."""
+    adult_accepts: tuple[Literal["eyfs", "ks1", "ks2"], ...] = ("eyfs", "ks1")
+    """Who of them is shown it without having to answer: an adult accepts for them."""
+    again_after_days: int = Field(default=366, ge=0, le=1_000)
+    """Asked again after so many days; 0 for never."""
+
+    @field_validator("asked")
+    @classmethod
+    def _each_once(cls, asked: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(asked)) != len(asked):
+            raise ValueError("names somebody twice; name each once")
+        return asked

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from schoolkeeper_policies.model.assessments import Assessment
 from schoolkeeper_policies.model.base import GroupName, Hours, Strict, Text
-from schoolkeeper_policies.model.collect import Collection, Notice, PostureCheck
+from schoolkeeper_policies.model.collect import Agreement, Collection, Notice, PostureCheck
 from schoolkeeper_policies.model.matrices import Category, Matrix, OpenDecision
 from schoolkeeper_policies.model.people import Group, Override, People
 from schoolkeeper_policies.model.rules import (
@@ -105,6 +105,8 @@ class PackFile(Strict):
     """What is collected."""
     notice: Notice | None = None
     """What people read."""
+    agreement: Agreement | None = None
+    """Who is asked to agree to the rules."""
     open_decisions: tuple[OpenDecision, ...] = ()
     """What the school has still to decide."""
     tests: tuple[PolicyTest, ...] = ()
@@ -133,6 +135,7 @@ class Pack(Strict):
     assessments: tuple[Assessment, ...]
     collection: Collection
     notice: Notice
+    agreement: Agreement | None
     open_decisions: tuple[OpenDecision, ...]
     tests: tuple[PolicyTest, ...]
     source_hash: bytes

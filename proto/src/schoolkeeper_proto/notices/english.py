@@ -68,6 +68,11 @@ _NAMES = {
     "self-harm": "self-harm and suicide",
     "webmail": "personal e-mail",
     "video-calls": "video calls",
+    "copyright-infringement": "copied films, music and programs",
+    "criminal-hatred": "criminal hatred",
+    "educational-games": "games for learning",
+    "extreme-pornography": "extreme pornography",
+    "private-business": "trading for oneself",
     "other-sites": "websites that are not on the school's list",
     "every-site": "websites",
 }
@@ -75,6 +80,8 @@ _NOT_FOR_CHILDREN = dict.fromkeys(
     (
         "illegal",
         "pornography",
+        "extreme-pornography",
+        "criminal-hatred",
         "violence",
         "discrimination",
         "extremism",

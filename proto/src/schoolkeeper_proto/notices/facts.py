@@ -138,7 +138,7 @@ class Facts:
     not_watched: tuple[str, ...]
     language: str
     """Of the school's own words in here: ``contacts``, ``not_watched`` and ``also``."""
-    also: tuple[str, ...] = ()
+    also: tuple[policy.NoticeLine, ...] = ()
     """Rules of the school that no device checks."""
 
 
@@ -154,24 +154,28 @@ def facts_of(
     stopped: Stopped | None = None,
     acted_on: frozenset[str] = reach.ACTED_ON,
     school: str = "",
+    groups: frozenset[str] | None = None,
 ) -> Facts:
     """All that this reader is told.
 
     ``stopped``: on a device, what does not run just now. ``acted_on``: sections that are enforced, see ``reach``.
+    ``groups``: the reader's own built-in groups, as ``people:ks1``, where more is known than the kind of reader.
     """
+    mine = _GROUPS[audience] if groups is None else groups
+    everybody = _EVERYBODY if groups is None else EVERY_GROUP
     return Facts(
         audience=audience,
         school=school or bundle.manifest.school_id,
         version=bundle.manifest.version,
         bundle_hash=bundle.hash,
         restrictions=tuple(
-            said for said, when in _restrictions(bundle, acted_on) if _concerns(when, audience)
+            said for said, when in _restrictions(bundle, acted_on) if _concerns(when, mine, everybody)
         ),
         collected=tuple(_collected(bundle, stopped)),
         contacts=bundle.notice.contacts,
         not_watched=bundle.notice.not_watched,
         language=bundle.notice.language or "en",
-        also=tuple(line.said for line in bundle.notice.also if _told(line, audience)),
+        also=tuple(line for line in bundle.notice.also if _told(line, audience)),
     )
 
 
@@ -190,7 +194,8 @@ _GROUPS = {
     Audience.GUEST: frozenset({"people:guests"}),
 }
 _EVERYBODY = frozenset(group for groups in _GROUPS.values() for group in groups)
-
+KEY_STAGES = frozenset({"people:eyfs", "people:ks1", "people:ks2", "people:ks3+"})
+EVERY_GROUP = _EVERYBODY | KEY_STAGES
 
 OTHER_SITES, EVERY_SITE = "other-sites", "every-site"
 """How a rule on all sites is called; the first where it leaves some open."""
@@ -205,12 +210,12 @@ _SECTION = {
 }
 
 
-def _concerns(when: policy.Applicability | None, audience: Audience) -> bool:
-    """Left out is only a rule that is surely for other people: one for a key stage is told to every pupil."""
+def _concerns(when: policy.Applicability | None, mine: frozenset[str], everybody: frozenset[str]) -> bool:
+    """Left out is only a rule that is surely for other people: a notice tells one for a key stage to every pupil."""
     if when is None or not when.user_groups:
         return True
     named = frozenset(when.user_groups)
-    return bool(named & _GROUPS[audience]) or not named <= _EVERYBODY
+    return bool(named & mine) or not named <= everybody
 
 
 def _told(line: policy.NoticeLine, audience: Audience) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from schoolkeeper_proto.model import Place
-from schoolkeeper_proto.notices import english, welsh
+from schoolkeeper_proto.notices import english, page, welsh
 from schoolkeeper_proto.notices.facts import Act, Audience, Collected, Facts, Restriction, Thing, When
+from schoolkeeper_proto.notices.page import Item, Part
 from schoolkeeper_proto.notices.words import Language, Level, Words
 from schoolkeeper_proto.wording import clock
 
@@ -27,12 +27,6 @@ EDITIONS = tuple(
     for language in Language
 )
 """Every notice there is: for pupils at each reading level, for others plainly, in each language."""
-_STYLE = (
-    "body{font:1.1rem/1.5 sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem;color:#0b0c0c;background:#fff}"
-    "h1,h2{line-height:1.2}li{margin:.4rem 0}.more{color:#3d4245}.urgent{border:.2rem solid;padding:.6rem 1rem}"
-    "@media print{body{max-width:none;margin:0}h2{break-after:avoid}li{break-inside:avoid}}"
-)
-_EARLY_STYLE = "body{font-size:1.5rem}"
 _SYMBOLS = {
     "restricted": "\u2716", "collected": "\u270e", "not_watched": "\u2298", "not_checked": "\u2714",
     "kept_longer": "\u25f7", "contacts": "\u260e",
@@ -46,69 +40,37 @@ def edition_name(audience: Audience, level: Level, language: Language) -> str:
     return f"{audience}.{level}.{language}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A line, and what is said below it."""
-
-    heading: str
-    lines: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """``symbol`` stands before the heading for who does not read yet (W-114); empty at the other levels."""
-
-    heading: str
-    items: tuple[Item, ...]
-    symbol: str = ""
-
-
 def as_text(facts: Facts, language: Language, level: Level) -> str:
     """For a terminal."""
-    words = WORDS[language, level]
-    lines = [words.title, "", words.introduction[facts.audience], "", words.urgent, ""]
-    for part in parts(facts, language, level):
-        lines += [f"{part.symbol} {part.heading}".strip(), ""]
-        for item in part.items:
-            lines.append(f"  * {item.heading}")
-            lines += [f"    {line}" for line in item.lines]
-        lines.append("")
-    lines.append(source_line(facts, language, level))
-    return "\n".join(lines) + "\n"
+    return page.as_text(document(facts, language, level))
 
 
 def as_page(facts: Facts, language: Language, level: Level) -> str:
     """One HTML page without script or address: for a browser, and to be printed as a poster."""
+    return page.as_page(document(facts, language, level))
+
+
+def document(facts: Facts, language: Language, level: Level) -> page.Document:
+    """The whole notice."""
     words = WORDS[language, level]
-    title = html.escape(words.title)
-    style = _STYLE + (_EARLY_STYLE if level is Level.EARLY else "")
-    page = [
-        f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
-        f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n",
-        f"<p>{html.escape(words.introduction[facts.audience])}</p>\n",
-        f'<p class="urgent">{html.escape(words.urgent)}</p>\n',
-    ]
-    for part in parts(facts, language, level):
-        # Whoever has the page read aloud hears the heading alone.
-        symbol = f'<span aria-hidden="true">{part.symbol}</span> ' if part.symbol else ""
-        page.append(f"<h2>{symbol}{html.escape(part.heading)}</h2>\n<ul>\n")
-        page += [_item(item) for item in part.items]
-        page.append("</ul>\n")
-    source = html.escape(source_line(facts, language, level))
-    page.append(f'<p class="more">{source}</p>\n</main>\n</body>\n</html>\n')
-    return "".join(page)
+    return page.Document(
+        language=language,
+        title=words.title,
+        introduction=words.introduction[facts.audience],
+        urgent=words.urgent,
+        parts=parts(facts, language, level),
+        sources=(source_line(facts, language, level),),
+        large=level is Level.EARLY,
+    )
 
 
-def parts(facts: Facts, language: Language, level: Level) -> tuple[Part, ...]:
-    """What is said, in the order in which it is read."""
+def parts(facts: Facts, language: Language, level: Level, *, every_line: bool = False) -> tuple[Part, ...]:
+    """What is said, in the order in which it is read. ``every_line``: see ``also``."""
     words = WORDS[language, level]
     checked = [_restriction(r, words) for r in facts.restrictions if r.checked]
     # A setting that nobody fixes is nothing that a person could keep to.
     unchecked = [_unchecked(r, words) for r in facts.restrictions if not r.checked and r.act is not Act.SET]
-    if level is Level.PLAIN:
-        # In whichever language the school wrote it: a rule that is left unsaid is worse.
-        unchecked += [Item(heading=said) for said in facts.also]
+    unchecked += [Item(heading=said) for said in also(facts, language, level, every_line=every_line)]
     # The school's own words are in one language, and plain.
     own = facts.not_watched if level is Level.PLAIN and facts.language == language else ()
     unwatched = [Item(heading=said) for said in dict.fromkeys((*words.never, *own))]
@@ -133,6 +95,24 @@ def parts(facts: Facts, language: Language, level: Level) -> tuple[Part, ...]:
     return tuple(replace(part, symbol=symbols[part.heading]) for part in found)
 
 
+def also(facts: Facts, language: Language, level: Level, *, every_line: bool) -> list[str]:
+    """The rules that no device checks, in the words that the school gave for this level and language.
+
+    Where it gave none for the language, in its own one: a rule that is left unsaid is worse. What it gave in plain
+    words alone is left out at the simpler levels, but not with ``every_line``: nobody agrees to what is not said.
+    """
+    found = []
+    for line in facts.also:
+        given = {(one.level, one.language): one.said for one in line.rewordings}
+        given.setdefault((Level.PLAIN.value, facts.language), line.said)
+        said = given.get((level.value, language.value)) or given.get((level.value, facts.language))
+        if said is None and (every_line or level is Level.PLAIN):
+            said = given.get((Level.PLAIN.value, language.value), line.said)
+        if said is not None:
+            found.append(said)
+    return found
+
+
 def _once(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(dict.fromkeys(items))
 
@@ -141,11 +121,6 @@ def source_line(facts: Facts, language: Language, level: Level) -> str:
     """Which policy it was made from."""
     words = WORDS[language, level]
     return words.source.format(version=facts.version, hash=facts.bundle_hash.hex()[:16], school=facts.school)
-
-
-def _item(item: Item) -> str:
-    below = "".join(f'<br><span class="more">{html.escape(line)}</span>' for line in item.lines)
-    return f"<li>{html.escape(item.heading)}{below}</li>\n"
 
 
 def _unchecked(said: Restriction, words: Words) -> Item:

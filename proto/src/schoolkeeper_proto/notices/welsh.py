@@ -79,6 +79,12 @@ _NAMES = {
     "artificial-intelligence": "deallusrwydd artiffisial",
     "webmail": "e-bost personol",
     "video-calls": "galwadau fideo",
+    "blogs": "blogiau",
+    "copyright-infringement": "copïau o ffilmiau, cerddoriaeth a rhaglenni",
+    "criminal-hatred": "casineb troseddol",
+    "educational-games": "gemau dysgu",
+    "extreme-pornography": "pornograffi eithafol",
+    "private-business": "masnachu preifat",
     "other-sites": "gwefannau nad ydynt ar restr yr ysgol",
     "every-site": "gwefannau",
 }
@@ -86,6 +92,8 @@ _NOT_FOR_CHILDREN = dict.fromkeys(
     (
         "illegal",
         "pornography",
+        "extreme-pornography",
+        "criminal-hatred",
         "violence",
         "discrimination",
         "extremism",

@@ -56,6 +56,8 @@ class _MatchByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MatchBy.Value
     """Lower-case hexadecimal of the file's SHA-256."""
     MATCH_BY_PACKAGE: _MatchBy.ValueType  # 5
     """Package of origin."""
+    MATCH_BY_ORIGIN: _MatchBy.ValueType  # 6
+    """"system": what only an administrator could have put on the device; "personal": everything else."""
 
 class MatchBy(_MatchBy, metaclass=_MatchByEnumTypeWrapper): ...
 
@@ -70,6 +72,8 @@ MATCH_BY_SHA256: MatchBy.ValueType  # 4
 """Lower-case hexadecimal of the file's SHA-256."""
 MATCH_BY_PACKAGE: MatchBy.ValueType  # 5
 """Package of origin."""
+MATCH_BY_ORIGIN: MatchBy.ValueType  # 6
+""""system": what only an administrator could have put on the device; "personal": everything else."""
 Global___MatchBy: _TypeAlias = MatchBy  # noqa: Y015
 
 class _MediaAccess:
@@ -541,6 +545,7 @@ class ApplicationRule(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     MATCHES_FIELD_NUMBER: _builtins.int
     IDENTITY_FIELD_NUMBER: _builtins.int
+    UNLESS_FIELD_NUMBER: _builtins.int
     decision: _event_pb2.DecisionKind.ValueType
     identity: _builtins.str
     @_builtins.property
@@ -551,6 +556,10 @@ class ApplicationRule(_message.Message):
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApplicationMatch]:
         """Any of these matches."""
 
+    @_builtins.property
+    def unless(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApplicationMatch]:
+        """The rule is not about these. A device that does not know them applies the rule: the stricter reading."""
+
     def __init__(
         self,
         *,
@@ -559,10 +568,11 @@ class ApplicationRule(_message.Message):
         decision: _event_pb2.DecisionKind.ValueType = ...,
         matches: _abc.Iterable[Global___ApplicationMatch] | None = ...,
         identity: _builtins.str = ...,
+        unless: _abc.Iterable[Global___ApplicationMatch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "when", b"when"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "identity", b"identity", "matches", b"matches", "text", b"text", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "identity", b"identity", "matches", b"matches", "text", b"text", "unless", b"unless", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -888,6 +898,7 @@ class NoticeSection(_message.Message):
     SIGN_IN_NOTICE_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     ALSO_FIELD_NUMBER: _builtins.int
+    SOMEONE_LOOKS_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     introduction: _builtins.str
     sign_in_notice: _builtins.str
@@ -900,6 +911,10 @@ class NoticeSection(_message.Message):
     def also(self) -> _containers.RepeatedCompositeFieldContainer[Global___NoticeLine]:
         """Rules of the school that no device checks, in its own words."""
 
+    @_builtins.property
+    def someone_looks(self) -> Global___Applicability:
+        """When somebody at school looks at what people tell; only times and days count. Absent: not known."""
+
     def __init__(
         self,
         *,
@@ -910,10 +925,11 @@ class NoticeSection(_message.Message):
         sign_in_notice: _builtins.str = ...,
         language: _builtins.str = ...,
         also: _abc.Iterable[Global___NoticeLine] | None = ...,
+        someone_looks: Global___Applicability | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["someone_looks", b"someone_looks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "contacts", b"contacts", "introduction", b"introduction", "language", b"language", "not_watched", b"not_watched", "sign_in_notice", b"sign_in_notice", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "contacts", b"contacts", "introduction", b"introduction", "language", b"language", "not_watched", b"not_watched", "sign_in_notice", b"sign_in_notice", "someone_looks", b"someone_looks", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -925,24 +941,104 @@ class NoticeLine(_message.Message):
 
     SAID_FIELD_NUMBER: _builtins.int
     AUDIENCES_FIELD_NUMBER: _builtins.int
+    REWORDINGS_FIELD_NUMBER: _builtins.int
     said: _builtins.str
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who is told: pupils, staff, guests; empty for everybody."""
+
+    @_builtins.property
+    def rewordings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rewording]:
+        """The same in other words, for a reading level or a language."""
 
     def __init__(
         self,
         *,
         said: _builtins.str = ...,
         audiences: _abc.Iterable[_builtins.str] | None = ...,
+        rewordings: _abc.Iterable[Global___Rewording] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "said", b"said"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "rewordings", b"rewordings", "said", b"said"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NoticeLine: _TypeAlias = NoticeLine  # noqa: Y015
+
+@_typing.final
+class Rewording(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    SAID_FIELD_NUMBER: _builtins.int
+    level: _builtins.str
+    """"early", "junior" or "plain"."""
+    language: _builtins.str
+    """"en" or "cy"."""
+    said: _builtins.str
+    def __init__(
+        self,
+        *,
+        level: _builtins.str = ...,
+        language: _builtins.str = ...,
+        said: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["language", b"language", "level", b"level", "said", b"said"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rewording: _TypeAlias = Rewording  # noqa: Y015
+
+@_typing.final
+class AgreementSection(_message.Message):
+    """Section "agreement", version 1, optional: the acceptable-use agreement. It holds no text: that is made from the other
+    sections, on the device as on paper, so that nobody agrees to something else than what is in force.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    BANDS_FIELD_NUMBER: _builtins.int
+    ADULT_ACCEPTS_FIELD_NUMBER: _builtins.int
+    AGAIN_AFTER_DAYS_FIELD_NUMBER: _builtins.int
+    BAND_OF_GROUP_FIELD_NUMBER: _builtins.int
+    document: _builtins.str
+    """Its name in events, and the school's own version of it."""
+    version: _builtins.str
+    again_after_days: _builtins.int
+    """Asked again after so many days; 0: only when the version or the rules change."""
+    band_of_group: _builtins.str
+    """For somebody whom the section "people" does not tell: for whom the group's devices are. Empty: not known."""
+    @_builtins.property
+    def bands(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Age bands that are asked: "eyfs", "ks1", "ks2", "ks3+", "staff", "guest"."""
+
+    @_builtins.property
+    def adult_accepts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of these, who does not accept for themselves: an adult does, and nothing waits for it."""
+
+    def __init__(
+        self,
+        *,
+        document: _builtins.str = ...,
+        version: _builtins.str = ...,
+        bands: _abc.Iterable[_builtins.str] | None = ...,
+        adult_accepts: _abc.Iterable[_builtins.str] | None = ...,
+        again_after_days: _builtins.int = ...,
+        band_of_group: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adult_accepts", b"adult_accepts", "again_after_days", b"again_after_days", "band_of_group", b"band_of_group", "bands", b"bands", "document", b"document", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgreementSection: _TypeAlias = AgreementSection  # noqa: Y015
 
 @_typing.final
 class SitesSection(_message.Message):
