@@ -56,6 +56,61 @@ def test_an_idle_screen_is_locked_and_logind_shows_it(laptop: Laptop) -> None:
     assert "lock_failed" not in said
 
 
+def can_sleep(laptop: Laptop) -> None:
+    """logind goes the whole way; what the kernel would do then is to write down how it finds the session.
+
+    A container has no /sys/power, which logind looks into before it agrees.
+    """
+    unit = "/run/systemd/system/systemd-suspend.service.d"
+    shows = "loginctl show-session --property=LockedHint --value $(cat /run/session) >/run/at-sleep"
+    laptop.put(f"{unit}/asleep.conf", f"[Service]\nExecStart=\nExecStart=/bin/sh -c '{shows}'\n".encode())
+    laptop.sh(
+        "mount -o remount,rw /sys && mkdir /sys/power && echo 'freeze mem' >/sys/power/state"
+        " && echo '[s2idle] deep' >/sys/power/mem_sleep && systemctl daemon-reload && systemctl restart systemd-logind"
+    ).check()
+
+
+def sleep(laptop: Laptop, desktop: Desktop) -> str:
+    """Shuts the lid, as far as logind is concerned; how it found the session ("yes": locked) as the machine slept."""
+    laptop.put("/run/session", desktop.session.encode())
+    manager = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
+    laptop.sh(f"busctl call {manager} Suspend b false").check()
+    deadline = time.monotonic() + 90
+    while not (found := laptop.sh("cat /run/at-sleep 2>/dev/null").out.strip()):
+        assert time.monotonic() < deadline, laptop.sh("journalctl -b | tail -20").out
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.requirement("W-72")
+def test_a_screen_is_locked_before_the_machine_sleeps_and_the_machine_waits_for_it(laptop: Laptop) -> None:
+    can_sleep(laptop)
+    desktop = sign_in(laptop)
+    start_agent_parts(laptop, 900)
+    until_held(laptop)
+    assert sleep(laptop, desktop) == "yes"
+    assert "suspend" in until(laptop, "record session.locked")
+    desktop.wait_for_grab()
+    until_held(laptop)
+
+
+def test_a_screen_that_does_not_lock_keeps_no_machine_awake_and_is_reported(laptop: Laptop) -> None:
+    can_sleep(laptop)
+    desktop = sign_in(laptop, locker=False)
+    start_agent_parts(laptop, 900)
+    until_held(laptop)
+    assert sleep(laptop, desktop) == "no"
+    until(laptop, "record session.lock_failed")
+
+
+def until_held(laptop: Laptop) -> None:
+    """Until the agent holds a suspend back: from its start, and again after it woke up."""
+    deadline = time.monotonic() + 90
+    while "Schoolkeeper" not in laptop.sh("systemd-inhibit --list --no-pager").out:
+        assert time.monotonic() < deadline, laptop.sh("systemd-inhibit --list --no-pager; cat /run/said").out
+        time.sleep(0.1)
+
+
 def test_a_session_without_a_locker_is_a_failed_lock_on_the_critical_lane(laptop: Laptop) -> None:
     desktop = sign_in(laptop, locker=False)
     start_agent_parts(laptop, 2)

@@ -149,6 +149,8 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
             return state, (*effects, *told)
         case observations.SessionGone():
             return screen.session_gone(state, seen)
+        case observations.FallingAsleep():
+            return screen.falling_asleep(state, now)
         case observations.ClockStepped():
             direction = "forward" if seen.step_milliseconds >= 0 else "backward"
             changed = model.ClockChanged(step_milliseconds=seen.step_milliseconds, direction=direction)

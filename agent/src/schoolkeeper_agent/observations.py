@@ -233,6 +233,11 @@ class SessionGone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FallingAsleep:
+    """The machine is about to be suspended, and waits a moment for what must be done before (W-72)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClockStepped:
     """The wall clock was set: positive is forward."""
 
@@ -309,6 +314,7 @@ Observation = (
     | PeripheralLeft
     | SessionSeen
     | SessionGone
+    | FallingAsleep
     | ClockStepped
     | PostureRead
     | SensorDown

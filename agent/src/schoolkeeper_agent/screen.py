@@ -56,6 +56,23 @@ def session_gone(state: CoreState, seen: observations.SessionGone) -> tuple[Core
     return state, tuple(effects)
 
 
+def falling_asleep(state: CoreState, now: int) -> tuple[CoreState, Effects]:
+    """Where screens are locked after idle time, none wakes up open: each is locked before the machine sleeps (W-72)."""
+    section = state.policy.screen
+    if section is None or section.idle_lock_seconds <= 0 or state.confined.lost is not None:
+        return state, ()  # on a lost device every screen is locked as it opens
+    if ENFORCER not in state.able or mode_of(section.text) != "enforce":
+        return state, ()
+    effects: list[Effect] = []
+    sessions = dict(state.sessions)
+    for held in state.sessions.values():
+        if not held.locked and _applies(state, section, held, now):
+            sessions[held.session_id] = replace(held, asked_unix_ms=now)
+            action = LockSession(session_id=held.session_id, rule_id=section.text.rule_id, cause="suspend")
+            effects.append(Enforce(enforcer=ENFORCER, action=action))
+    return replace(state, sessions=sessions), tuple(effects)
+
+
 def refresh(state: CoreState) -> RefreshApplications:
     """Place and groups of everybody signed in, for the guard."""
     asked = {held.user_id: state.groups_of(held) for held in state.sessions.values()}
@@ -83,7 +100,7 @@ def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effec
                     held.session_id: replace(held, locked=True, asked_unix_ms=0, failures=0),
                 },
             )
-        cause = "idle" if state.confined.lost is None else "lost"
+        cause = action.cause if state.confined.lost is None else "lost"
         locked = model.SessionLocked(session_id=action.session_id, cause=cause, verified=True, rule=rule)
         return state, (record(locked, user=user), *told)
     first = held is None or held.failures == 0

@@ -34,7 +34,7 @@ class SystemBus:
         from dbus_fast.aio import MessageBus
 
         try:
-            self._bus = await MessageBus(bus_address=self._address).connect()
+            self._bus = await MessageBus(bus_address=self._address, negotiate_unix_fd=True).connect()
         except Exception as error:
             raise self._error(f"no system bus at {self._address}: {error}") from error
         if heard is not None:
@@ -68,6 +68,26 @@ class SystemBus:
         signature: str = "",
         body: list[Any] | None = None,
     ) -> list[Any]:
+        return list((await self._ask(destination, path, interface, member, signature, body)).body)
+
+    async def descriptor(
+        self, destination: str, path: str, interface: str, member: str, signature: str, body: list[Any]
+    ) -> int:
+        """The file descriptor that the method answers with; the caller closes it."""
+        answer = await self._ask(destination, path, interface, member, signature, body)
+        if not answer.unix_fds:
+            raise self._error(f"{member}: answered without a descriptor")
+        return int(answer.unix_fds[answer.body[0]])
+
+    async def _ask(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str,
+        body: list[Any] | None,
+    ) -> Message:
         from dbus_fast import Message, MessageType
 
         if self._bus is None:
@@ -83,4 +103,4 @@ class SystemBus:
             raise self._error(f"{member}: {error!r}") from error
         if answer.message_type is MessageType.ERROR:
             raise self._error(f"{member}: {answer.body[0] if answer.body else 'refused'}")
-        return list(answer.body)
+        return answer

@@ -41,7 +41,14 @@ async def main(seconds: int) -> None:
         state, effects = core.handle(state, seen, time.time_ns() // 1_000_000)
         for effect in effects:
             if isinstance(effect, Record):
-                print("record", effect.body.KIND, effect.lane, getattr(effect.body, "detail", ""), flush=True)
+                print(
+                    "record",
+                    effect.body.KIND,
+                    effect.lane,
+                    getattr(effect.body, "cause", ""),
+                    getattr(effect.body, "detail", ""),
+                    flush=True,
+                )
             elif isinstance(effect, Enforce):
                 print("enforce", flush=True)
                 queue.put_nowait(ActionDone(outcome=await enforcer.perform(effect.action)))

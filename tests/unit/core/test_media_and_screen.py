@@ -1,8 +1,11 @@
 """Media, sessions, the lock and posture: asked for, done, and only then said."""
 
+from dataclasses import replace
+
 from schoolkeeper_agent.enforcers.actions import HoldMedia, LimitMedium, LockSession
 from schoolkeeper_agent.observations import (
     ActionDone,
+    FallingAsleep,
     MediumArrived,
     MediumInUse,
     MediumLeft,
@@ -187,6 +190,25 @@ def test_a_screen_that_does_not_lock_is_critical_said_once_and_tried_again() -> 
     script.later(30).sees(session(335, now=script.now)).enforces("screen", LOCK)
     script.sees(failure).nothing()
     script.sees(session(340, locked=True, now=script.now)).records("session.locked").nothing()
+
+
+def test_every_open_screen_is_locked_before_the_machine_sleeps() -> None:
+    lock = LockSession(session_id="1", rule_id="lock", cause="suspend")
+    script = Playbook(bundle_of(SCREEN), able={"screen"})
+    script.sees(session()).records("session.signed_in").nothing()
+    script.sees(FallingAsleep()).enforces("screen", lock).nothing()
+    script.sees(session(locked=True)).nothing()
+    script.sees(done(lock, enforcer="screen")).records("session.locked", verified=True, cause="suspend")
+    script.records("posture", check="lock").nothing()
+    script.sees(FallingAsleep()).nothing()
+
+
+def test_before_sleep_nothing_is_locked_where_no_rule_locks_screens() -> None:
+    watched = replace(SCREEN, text=policy.RuleText(rule_id="lock", mode=policy.RuleMode.WARN))
+    for section in (watched, None):
+        script = Playbook(bundle_of(*(() if section is None else (section,))), able={"screen"})
+        script.sees(session()).records("session.signed_in").nothing()
+        script.sees(FallingAsleep()).nothing()
 
 
 def test_a_screen_locked_by_the_person_is_not_locked_again() -> None:

@@ -73,6 +73,8 @@ class LockSession:
 
     session_id: str
     rule_id: str = ""
+    cause: str = "idle"
+    """As in ``event.proto``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

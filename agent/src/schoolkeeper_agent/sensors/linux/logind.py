@@ -40,17 +40,21 @@ class SessionState:
 
 
 class Logind:
-    """One connection. ``changed`` is called at every signal of logind; it must not block."""
+    """One connection. ``changed`` is called at every signal of logind, ``sleeping`` with whether the machine is about
+    to be suspended or was just woken; they must not block.
+    """
 
     def __init__(self, address: str) -> None:
         self._bus = SystemBus(address, LogindError)
 
-    async def connect(self, changed: Callable[[], None] | None = None) -> None:
+    async def connect(
+        self, changed: Callable[[], None] | None = None, sleeping: Callable[[bool], None] | None = None
+    ) -> None:
         """Raises ``LogindError`` without a system bus."""
         if changed is None:
             await self._bus.connect()
         else:
-            await self._bus.connect(lambda message: _on_signal(message, changed), _MATCHES)
+            await self._bus.connect(lambda message: _on_signal(message, changed, sleeping), _MATCHES)
 
     async def close(self) -> None:
         await self._bus.close()
@@ -84,6 +88,11 @@ class Logind:
         """Ends the session and everything that runs in it."""
         await self._bus.call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "TerminateSession", "s", [session_id])
 
+    async def delay_sleep(self, why: str) -> int:
+        """A descriptor; until it is closed a suspend waits, for as long as logind allows (5 s by default)."""
+        asked = ["sleep", "Schoolkeeper", why, "delay"]
+        return await self._bus.descriptor(SERVICE, _MANAGER, f"{SERVICE}.Manager", "Inhibit", "ssss", asked)
+
     async def _session(self, path: str) -> SessionState:
         (found,) = await self._bus.call(SERVICE, path, PROPERTIES, "GetAll", "s", [_SESSION])
         held = {name: variant.value for name, variant in found.items()}
@@ -97,9 +106,14 @@ class Logind:
             raise LogindError(f"a session without {error}") from error
 
 
-def _on_signal(message: Message, changed: Callable[[], None]) -> None:
-    if (message.path or "").startswith(_MANAGER):
-        changed()
+def _on_signal(
+    message: Message, changed: Callable[[], None], sleeping: Callable[[bool], None] | None
+) -> None:
+    if not (message.path or "").startswith(_MANAGER):
+        return
+    if sleeping is not None and message.member == "PrepareForSleep" and message.signature == "b":
+        sleeping(bool(message.body[0]))
+    changed()
 
 
 def reachable(address: str) -> str:

@@ -12,11 +12,15 @@ from schoolkeeper_agent.accounts import Accounts
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.seams import Ability, Emit, SensorError
 from schoolkeeper_agent.sensors.linux.logind import Logind, LogindError, SessionState, reachable
+from schoolkeeper_agent.sensors.linux.sleep_delay import SleepDelay
 from schoolkeeper_proto import model
+from schoolkeeper_proto.matching import mode_of
 from schoolkeeper_proto.policy import ScreenSection
 
 AGAIN_S = 5.0
 """How often an idle, unlocked session is told when its screen is due to be locked: the lock is at most this late."""
+SOON_S = 0.1
+"""While a suspend waits for the screens to be locked."""
 LOOK_S = 20.0
 """logind sends no signal when a person signs out and something of theirs still runs: a slow look finds it."""
 _PEOPLE = "user"
@@ -36,6 +40,7 @@ class SessionSensor:
         self._accounts = Accounts()
         self._told: dict[str, SessionState] = {}
         self._screen = context.bundle.screen
+        self._locks = context.has_root and locks_before_sleep(context.bundle.screen)
 
     def ability(self) -> Ability:
         why_not = reachable(self._context.system_bus)
@@ -52,14 +57,19 @@ class SessionSensor:
     async def run(self, emit: Emit) -> None:
         logind = Logind(self._context.system_bus)
         changed = asyncio.Event()
+        delay = SleepDelay(logind)
+        heard: list[bool] = []
         try:
-            await logind.connect(changed.set)
+            await logind.connect(changed.set, heard.append)
             closed = asyncio.ensure_future(logind.wait_closed())
             closed.add_done_callback(lambda _: changed.set())
             while not closed.done():
                 changed.clear()
                 self._tell(await logind.sessions(), emit)
+                await self._around_sleep(delay, heard, emit)
                 wait = wait_seconds(self._told.values(), self._screen, time.time_ns() // 1_000_000)
+                if delay.falling_asleep:
+                    wait = SOON_S
                 with suppress(TimeoutError):  # not wait_for: in 3.11 it can swallow a cancellation
                     async with asyncio.timeout(wait):
                         await changed.wait()
@@ -67,7 +77,20 @@ class SessionSensor:
         except LogindError as error:
             raise SensorError(str(error)) from error
         finally:
+            delay.close()
             await logind.close()
+
+    async def _around_sleep(self, delay: SleepDelay, heard: list[bool], emit: Emit) -> None:
+        """What logind said since the last look; then the machine waits until every screen is locked."""
+        while heard:
+            falling_asleep = heard.pop(0)
+            delay.heard(falling_asleep)
+            if falling_asleep:
+                emit(observations.FallingAsleep())
+        if self._locks:
+            delay.let_go_if(all(held.locked for held in self._told.values()))
+            if not delay.asleep:
+                await delay.take()
 
     def _tell(self, found: list[SessionState], emit: Emit) -> None:
         now = {held.session_id: held for held in found if held.kind == _PEOPLE and not held.closing}
@@ -103,6 +126,11 @@ def wait_seconds(held: Iterable[SessionState], screen: ScreenSection | None, now
     warned_at = screen.idle_lock_seconds - screen.warn_seconds
     left = [warned_at - one for one in idle if one < screen.idle_lock_seconds + LOOK_S]
     return min(LOOK_S, max(AGAIN_S, min(left, default=LOOK_S)))
+
+
+def locks_before_sleep(screen: ScreenSection | None) -> bool:
+    """Whether the policy has screens locked at all: then they are locked before the machine sleeps, too."""
+    return screen is not None and screen.idle_lock_seconds > 0 and mode_of(screen.text) == "enforce"
 
 
 def _is_away(held: SessionState) -> bool:
