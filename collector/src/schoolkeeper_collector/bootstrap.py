@@ -15,7 +15,7 @@ import grpc
 import structlog
 from sqlalchemy import select
 
-from schoolkeeper_collector.config import ConfigError, Settings
+from schoolkeeper_collector.config import Settings, address_of
 from schoolkeeper_collector.console_child import ConsoleChild
 from schoolkeeper_collector.detection.engine import EVENTS
 from schoolkeeper_collector.devices.authority import Authority
@@ -274,14 +274,6 @@ def daily_budget(settings: Settings) -> DailyBudget:
             Lane.BULK: settings.daily_bytes_bulk,
         }
     )
-
-
-def address_of(text: str, setting: str) -> tuple[str, int]:
-    """(host, port); raises ``ConfigError`` naming the setting."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 <= int(port) < 65_536:
-        raise ConfigError(f"{setting} = {text!r}: write it as host:port, for example 127.0.0.1:9464")
-    return host.strip("[]"), int(port)
 
 
 def bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials, setting: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from schoolkeeper_collector import recover_commands
 from schoolkeeper_collector.config import ConfigError, config_file, load_settings
@@ -44,7 +44,6 @@ _FAULTS = (
     NotProvable,
     PackInForceError,
     PolicyError,
-    OSError,
 )
 _MAX_SHOWN = 200
 
@@ -73,7 +72,14 @@ def make_app() -> typer.Typer:
 
 
 def main() -> None:
-    make_app()()
+    """A fault that no command expects still names its place: a disk, a file, a database."""
+    try:
+        make_app()()
+    except (DatabaseError, OSError) as error:
+        if isinstance(error, DatabaseError) and type(error) not in (OperationalError, DatabaseError):
+            raise  # a mistake of ours: its trace is needed
+        sys.stderr.write(f"error: {said(error)}\n")
+        raise SystemExit(2) from None
 
 
 def run() -> None:
@@ -156,13 +162,27 @@ def guarded(work: Callable[[], T]) -> T:
     """Known faults end the command with their own words and exit code 2."""
     try:
         return work()
+    except OSError as error:
+        fail(said(error))
     except _FAULTS as error:
         fail(error)
     except OperationalError as error:
-        fail(
-            f"a database cannot be used: {str(error.orig).strip()}. Look at database_url and keystore_url in "
-            f"{config_file()}, and at the room on their disks; what was acknowledged is safe"
+        fail(said(error))
+
+
+def said(error: DatabaseError | OSError) -> str:
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}: look at the path, its owner and the room on its disk"
+    if type(error) is DatabaseError:  # SQLite: malformed, or no database at all
+        return (
+            f"a database is damaged: {str(error.orig).strip()}. Keep the files that database_url and keystore_url in "
+            f"{config_file()} name, and restore both from the newest backup; devices send again what it lacks"
         )
+    return (
+        f"a database cannot be used: {str(error.orig).strip().rstrip('.?')}. Look at database_url and keystore_url in "
+        f"{config_file()}, and at the room on their disks; what was acknowledged is safe"
+    )
 
 
 def fail(error: Exception | str) -> NoReturn:

@@ -6,6 +6,8 @@ here is refused by name, so that a typing mistake is not silently a default.
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import os
 import tomllib
 from pathlib import Path
@@ -103,12 +105,54 @@ def config_file() -> Path:
 
 def load_settings() -> Settings:
     """Raises ``ConfigError`` naming every setting that does not fit."""
+    _check_variables()
     try:
-        return Settings()
+        with contextlib.suppress(FileNotFoundError), config_file().open("rb"):
+            pass  # what is there and is no file, pydantic would pass over without a word
+        settings = Settings()
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{config_file()}: not TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{config_file()} cannot be read ({error.strerror}): run this as the service's user or as root, "
+            "or name another file in SCHOOLKEEPER_CONFIG"
+        ) from error
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+        lines = [f"  {_mistake(item['type'], item['loc'], item['msg'])}" for item in error.errors()]
         raise ConfigError(
             f"settings in {config_file()} or SCHOOLKEEPER_* variables do not fit:\n" + "\n".join(lines)
         ) from error
+    for name in ("enrol_listen", "uplink_listen", "console_listen", "health_listen"):
+        if getattr(settings, name) or name in ("enrol_listen", "uplink_listen"):  # the others may be left out
+            address_of(getattr(settings, name), name)
+    return settings
+
+
+def address_of(text: str, setting: str) -> tuple[str, int]:
+    """(host, port); raises ``ConfigError`` naming the setting."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 <= int(port) < 65_536:
+        raise ConfigError(f"{setting} = {text!r}: write it as host:port, for example 127.0.0.1:9464")
+    return host.strip("[]"), int(port)
+
+
+def _mistake(kind: str, place: tuple[int | str, ...], told: str) -> str:
+    name = ".".join(str(part) for part in place)
+    if kind != "extra_forbidden":
+        return f"{name}: {told}"
+    near = difflib.get_close_matches(name, Settings.model_fields, 1)
+    remedy = (
+        f"did you mean {near[0]}?" if near else f"remove it; there are {', '.join(Settings.model_fields)}"
+    )
+    return f"{name}: there is no such setting: {remedy}"
+
+
+def _check_variables() -> None:
+    """A variable that nearly names a setting is a typing mistake. Others may belong to other programs."""
+    known = {f"SCHOOLKEEPER_{name.upper()}" for name in Settings.model_fields} | {"SCHOOLKEEPER_CONFIG"}
+    for name in sorted(os.environ):
+        if not name.startswith("SCHOOLKEEPER_") or name.upper() in known:
+            continue
+        near = difflib.get_close_matches(name, known, 1, cutoff=0.85)
+        if near:
+            raise ConfigError(f"the variable {name} is no setting: did you mean {near[0]}?")

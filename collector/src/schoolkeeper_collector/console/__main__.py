@@ -20,7 +20,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from schoolkeeper_collector.config import ConfigError, Settings, load_settings
+from schoolkeeper_collector.config import ConfigError, Settings, address_of, load_settings
 from schoolkeeper_collector.console.app import NoSchool, create_app, options_of
 from schoolkeeper_collector.incidents.case_file import CaseFile
 from schoolkeeper_collector.incidents.words import IngestKeys
@@ -86,7 +86,7 @@ def end_with_pack(server: uvicorn.Server, state_dir: Path, every_seconds: float 
 
 def make_server(settings: Settings, keys: ServiceKeys, store: Store) -> uvicorn.Server:
     """Build the server for the settings' address; raises ConfigError for one that is none."""
-    host, port = split_address(settings.console_listen)
+    host, port = address_of(settings.console_listen, "console_listen")
     secure = not is_loopback(host)
     pack = pack_in_force(settings.state_dir)
     fixes = {str(check.check): check.fix for check in load_pack(pack).posture}
@@ -138,16 +138,6 @@ def tls_context(keys: ServiceKeys) -> ssl.SSLContext:
         key.write_bytes(pair.key)
         context.load_cert_chain(chain, key)
     return context
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Split host:port; raises ConfigError."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(
-            f"console_listen = {address!r} is no address; write host:port, for example 127.0.0.1:8443"
-        )
-    return host.strip("[]"), int(port)
 
 
 def is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ import getpass
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -21,7 +22,14 @@ from schoolkeeper_collector.rollout.options import RolloutOptions, staged_rollou
 from schoolkeeper_collector.rollout.rings import RingsError
 from schoolkeeper_collector.school import key_changes, moving, rotation, staging
 from schoolkeeper_collector.school.bundles import compile_bundle, register_for
-from schoolkeeper_collector.school.init import FOUR_OFFICERS, InitError, InitOptions, InitResult, init_school
+from schoolkeeper_collector.school.init import (
+    FOUR_OFFICERS,
+    InitError,
+    InitOptions,
+    InitResult,
+    check_options,
+    init_school,
+)
 from schoolkeeper_collector.school.keys import (
     KeysError,
     ServiceKeys,
@@ -131,8 +139,10 @@ def init(
             groups=tuple(group),
             pack=pack,
             register=people,
-            passphrase=None if demo else _passphrase(passphrase_file),
         )
+        check_options(options)
+        if not demo:
+            options = replace(options, passphrase=_passphrase(passphrase_file))
         if demo:
             _shout()
         result = init_school(options, first_accounts)

@@ -22,7 +22,7 @@ from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.pack_in_force import put_in_force
 from schoolkeeper_collector.school.repository import Repository
 from schoolkeeper_collector.school.statement import make_statement
-from schoolkeeper_collector.store.database import open_store
+from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.migrate import migrate
 from schoolkeeper_collector.store.tables import schools
 from schoolkeeper_policies.officer import keyfile
@@ -99,18 +99,19 @@ AddAccounts = Callable[[Connection, ServiceKeys, int], tuple[str, ...]]
 
 def init_school(options: InitOptions, add_accounts: AddAccounts | None = None) -> InitResult:
     """Makes the school. Raises ``InitError`` and leaves no part behind when it cannot."""
-    _check(options)
-    options.state_dir.mkdir(parents=True, exist_ok=True)
-    migrate(options.database_url, options.keystore_url)
-    store = open_store(options.database_url, options.keystore_url)
-    building = Path(tempfile.mkdtemp(prefix=".init-", dir=options.state_dir))
+    check_options(options)
+    building = _begin(options.state_dir)
     moved: list[Path] = []
+    store: Store | None = None
     try:
+        # First what needs no database: a pack with a mistake leaves none behind.
+        root = _build(building, options)
+        migrate(options.database_url, options.keystore_url)
+        store = open_store(options.database_url, options.keystore_url)
         with store.read() as connection:
             held = connection.execute(select(schools.c.school_id)).scalar()
         if held is not None:
             raise InitError(f"the database holds the school {held!r} already: choose another database_url")
-        root = _build(building, options)
         for name in _MOVED:
             target = options.state_dir / name
             (building / name).rename(target)
@@ -127,7 +128,8 @@ def init_school(options: InitOptions, add_accounts: AddAccounts | None = None) -
         raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
-        store.close()
+        if store is not None:
+            store.close()
     sheet = options.state_dir / "data-protection.md"
     if not sheet.exists():
         write_file(sheet, texts.data_protection(options.school_name, options.time_zone).encode())
@@ -141,7 +143,20 @@ def init_school(options: InitOptions, add_accounts: AddAccounts | None = None) -
     )
 
 
-def _check(options: InitOptions) -> None:
+def _begin(state_dir: Path) -> Path:
+    """A folder to build in, on the disk where the school will lie."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".init-", dir=state_dir))
+    except OSError as error:
+        raise InitError(
+            f"nothing can be made in {state_dir} ({error.strerror}): run this as root or as the collector's user, "
+            "or set another state_dir"
+        ) from error
+
+
+def check_options(options: InitOptions) -> None:
+    """Raises ``InitError`` for what can be known to be wrong before anything is made, or anybody asked."""
     try:
         check_school_id(options.school_id)
         for group in options.groups:
