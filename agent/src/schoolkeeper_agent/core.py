@@ -248,6 +248,8 @@ def _decide_anew(state: CoreState, now: int) -> tuple[CoreState, Effects]:
         if state.sessions:
             # The new policy may put the same people into other groups.
             effects.append(Enforce(enforcer="applications", action=screen.refresh(state)))
+    state, held_back = media.hold(state)
+    effects += held_back
     for held in state.media.values():
         state, more = media.decide(state, held, now)
         effects += more
@@ -257,8 +259,6 @@ def _decide_anew(state: CoreState, now: int) -> tuple[CoreState, Effects]:
 def _place(state: CoreState, seen: observations.PlaceSeen, now: int) -> tuple[CoreState, Effects]:
     moved = seen.place is not state.place
     state = replace(state, place=seen.place)
-    state, held_back = media.hold(state)
-    effects += held_back
     state = replace(state, usage=state.heeded_usage(now))
     effects: list[Effect] = [
         record(model.NetworkChanged(medium=seen.medium, network_hash=seen.network_hash, place=seen.place))

@@ -171,6 +171,7 @@ class MediumArrived:
     """
 
     medium: model.Medium
+    sequence: int = 0
     account: str = ""
     user_id: int = -1
     groups: frozenset[str] | None = None
@@ -185,7 +186,6 @@ class MediumLeft:
 class MediumInUse:
     """One of its file systems was mounted."""
 
-    sequence: int = 0
     kernel_name: str
     read_only: bool
 

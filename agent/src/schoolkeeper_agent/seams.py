@@ -69,11 +69,11 @@ class Outcome:
     action: object
     succeeded: bool
     detail: str = ""
+    gone: bool = False
 
 
 Emit = Callable[[object], None]
 """Hands one observation (a class of ``observations.py``) to the core; never blocks."""
-    gone: bool = False
 
 
 class SensorError(Exception):

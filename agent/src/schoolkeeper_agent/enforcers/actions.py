@@ -38,6 +38,15 @@ class LimitMedium:
     kernel_name: str
     access: MediaAccess
     rule_id: str = ""
+    sequence: int = 0
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldMedia:
+    """Hold every medium out of people's reach until it is judged, from the machine's start on (enforcer ``media``)."""
+
+    hold: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +62,6 @@ class WithholdInterface:
 class KeepBluetooth:
     """What Bluetooth may do from now on (enforcer ``bluetooth``); with neither, the person decides again."""
 
-    sequence: int = 0
-    keep: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldMedia:
-    """Hold every medium out of people's reach until it is judged, from the machine's start on (enforcer ``media``)."""
-
-    hold: bool
     hidden: bool = False
     """Neither discoverable nor pairable."""
     off: bool = False
@@ -121,6 +121,7 @@ Action = (
     GuardApplications
     | RefreshApplications
     | LimitMedium
+    | HoldMedia
     | WithholdInterface
     | KeepBluetooth
     | LockSession
@@ -131,4 +132,3 @@ Action = (
     | EndSession
     | ApplyBrowsers
 )
-    | HoldMedia
