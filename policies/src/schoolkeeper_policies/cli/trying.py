@@ -27,7 +27,7 @@ def test(pack: Pack, register: RegisterFile = None) -> None:  # noqa: PT028 - a 
     Exit status: 0 all hold; 1 one failed, or the pack has mistakes; 2 wrong use.
     """
     try:
-        detection, failures = run_tests(load_rules(pack))
+        detection, failures = run_tests(load_rules(pack, own_limits=False))
         count, more = run_policy_tests(LoadedPack.read(pack, register=register), now_ms=now_ms())
     except PolicyError as error:
         fail(error)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from schoolkeeper_policies.detection import records
+from schoolkeeper_policies.detection.limits import Limits, limits_of, with_limits
 from schoolkeeper_policies.detection.meta import RuleAudience, RuleMeta, RuleSubject
 from schoolkeeper_policies.detection.ruleset import Correlator, DetectionRule, Detector, RuleSet
-from schoolkeeper_policies.model import PackFile
+from schoolkeeper_policies.model import About, PackFile
 from schoolkeeper_policies.parse import pack_folder, read_file
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.sigma import model as sigma
@@ -29,37 +30,47 @@ _ABOUT_PEOPLE = (
 """Kinds that say what a person did: no rule for technicians may read them (prefixes)."""
 
 
-def load_rules(name_or_path: str | Path) -> RuleSet:
-    """The rules of a pack and of the pack it takes rules from; raises ``PolicyError`` with every mistake."""
+def load_rules(name_or_path: str | Path, *, own_limits: bool = True) -> RuleSet:
+    """The rules of a pack and of the pack it takes rules from; raises ``PolicyError`` with every mistake.
+
+    ``own_limits``: with the limits that the pack sets; the tests inside the rules are about those they came with.
+    """
     files: dict[str, str] = {}
     problems: list[Problem] = []
     folder: Path | None = pack_folder(name_or_path)
+    limits: Limits = {}
     seen: set[Path] = set()
     while folder is not None and folder not in seen:
         seen.add(folder)
         for path in sorted((folder / "detection").glob("*.yaml")):
             files[str(path.relative_to(folder.parent))] = path.read_text(encoding="utf-8")
-        folder = _other_pack(folder, problems)
+        source, about = _about(folder, problems)
+        if len(seen) == 1 and source is not None and about is not None:
+            limits = limits_of(source, about)
+        other = about.detection_from if about is not None else None
+        folder = pack_folder(other) if other else None
     if problems:
         raise PolicyError(problems)
-    return rules_of_texts(files)
+    rules = rules_of_texts(files, limits=limits)
+    return rules if own_limits or not limits else rules_of_texts(files)
 
 
-def _other_pack(folder: Path, problems: list[Problem]) -> Path | None:
-    """The pack that this one takes rules from. Only files that may hold the key ``pack`` are read: that is slow."""
+def _about(folder: Path, problems: list[Problem]) -> tuple[Source | None, About | None]:
+    """What the pack says of itself. Only files that may hold the key ``pack`` are read: that is slow."""
     for path in sorted(folder.glob("*.yaml")):
         if b"pack" not in path.read_bytes():
             continue
         try:
-            about = validate(PackFile, read_file(path, folder)).pack
+            source = read_file(path, folder)
+            about = validate(PackFile, source).pack
             if about is not None:
-                return pack_folder(about.detection_from) if about.detection_from else None
+                return source, about
         except PolicyError as error:
             problems.extend(error.problems)
-    return None
+    return None, None
 
 
-def rules_of_texts(files: dict[str, str]) -> RuleSet:
+def rules_of_texts(files: dict[str, str], *, limits: Limits | None = None) -> RuleSet:
     """The set of all rules of these files (name -> text); raises ``PolicyError`` with every mistake."""
     problems: list[Problem] = []
     read: list[tuple[sigma.AnyRule, RuleMeta]] = []
@@ -74,6 +85,8 @@ def rules_of_texts(files: dict[str, str]) -> RuleSet:
         except PolicyError as error:
             problems.extend(error.problems)
     problems.extend(_twice(read))
+    if not problems:
+        read, problems = with_limits(read, limits or {})
     if not problems:
         for rule, meta in read:
             problems.extend(_check(rule, meta, {other.about.name: (other, said) for other, said in read}))

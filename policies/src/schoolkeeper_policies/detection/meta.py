@@ -47,6 +47,8 @@ class RuleMeta(BaseModel):
     recovered_by: tuple[Name, ...] = ()
     # This rule only ever says that something is over, or feeds a correlation: it finds nothing by itself.
     silent: bool = Field(default=False)
+    # The school says in its pack (``pack: limits:``) how often is too often; the number here is the suggestion.
+    school_sets_limit: bool = False
 
     @field_validator("headline")
     @classmethod
