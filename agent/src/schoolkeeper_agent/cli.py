@@ -1,4 +1,4 @@
-"""``schoolkeeper-agent``: run, status, doctor, enrol, policy, notice, ask. What is not needed is not loaded."""
+"""``schoolkeeper-agent``: run, status, doctor, enrol, policy, notice, ask, tell. What is not needed is not loaded."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(args.config)
     except ConfigError as error:
-        if args.command != "ask" or args.config != CONFIG_PATH:
+        if args.command not in ("ask", "encrypt", "tell") or args.config != CONFIG_PATH:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        settings = Settings()  # who may not read the settings may ask: the agent is where it always is
+        settings = (
+            Settings()
+        )  # who may not read the settings may ask and tell: the agent is where it always is
     if args.state_dir is None:
         args.state_dir = settings.state_dir
     elif args.command in ("run", "status", "policy", "notice"):
@@ -101,6 +103,20 @@ def _parser() -> argparse.ArgumentParser:
         help="why (other); mistake: you think that the rule is wrong here",
     )
     ask.add_argument("--words", help="in your own words, at most 300 characters")
+    encrypt = commands.add_parser(
+        "encrypt", help="encrypt your stick that the school refuses; what is on it is lost"
+    )
+    encrypt.add_argument("device", nargs="?", default="", metavar="DEVICE", help="which one, as sda")
+    encrypt.add_argument(
+        "--passphrase-fd", type=int, default=-1, metavar="N", help="read the passphrase from this descriptor"
+    )
+    encrypt.add_argument(
+        "--lose-everything", action="store_true", help="do not ask whether the data may be lost"
+    )
+    tell = commands.add_parser("tell", help="tell someone at school; 999 and Childline come first")
+    tell.add_argument("--window", action="store_true", help="in a window, where the desktop can show one")
+    tell.add_argument("--number", default="", help="what became of the message with this number")
+    tell.add_argument("--language", choices=("en", "cy"), default="", help="English (en) or Welsh (cy)")
     commands.add_parser("settings", help="every setting with its default, as a file to edit")
     return parser
 
@@ -168,6 +184,20 @@ def _ask(args: argparse.Namespace, settings: Settings) -> int:
         return 1
     print(reply.text)
     return 0
+
+
+def _tell(args: argparse.Namespace, settings: Settings) -> int:
+    from schoolkeeper_agent.tell.command import tell_main
+
+    return tell_main(settings.run_dir, language=args.language, number=args.number, window=args.window)
+
+
+def _encrypt(args: argparse.Namespace, settings: Settings) -> int:
+    """For whoever plugged the stick in; no rights are needed. 0: it is encrypted."""
+    del settings
+    from schoolkeeper_agent.encrypting.command import main as encrypt_main
+
+    return encrypt_main(args.device, passphrase_fd=args.passphrase_fd, sure=args.lose_everything)
 
 
 def _status(args: argparse.Namespace, settings: Settings) -> int:
@@ -304,5 +334,7 @@ _COMMANDS = {
     "policy": _policy,
     "notice": _notice,
     "ask": _ask,
+    "encrypt": _encrypt,
+    "tell": _tell,
     "settings": _settings,
 }

@@ -12,6 +12,7 @@ from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.light import forget_first_classes, without_unused
 from schoolkeeper_agent.observations import Noted
 from schoolkeeper_agent.parts import Parts
+from schoolkeeper_agent.telling import TellingDesk
 from schoolkeeper_agent.upkeep import PolicyKeeper, Renewals
 from schoolkeeper_agent.uplink import messages
 from schoolkeeper_agent.uplink.machine import answer
@@ -32,6 +33,7 @@ class Contact:
     renewals: Renewals
     grants: GrantKeeper
     desk: AskingDesk
+    telling: TellingDesk
 
     async def run(self) -> None:
         """The gRPC library is loaded only here, after everything that protects is in place."""
@@ -108,6 +110,8 @@ class Contact:
                 return "moved"
             case wire.RequestDeclined():
                 return await self.desk.declined(order)
+            case wire.ReportRead():
+                return await self.telling.read(order)
             case wire.NewEpoch():
                 return "done"  # the uplink does this one itself
             case _:

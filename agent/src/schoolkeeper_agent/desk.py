@@ -23,13 +23,13 @@ from schoolkeeper_agent.desk_words import (
 )
 from schoolkeeper_agent.observations import AskedBefore, ExceptionAsked, RequestDeclined
 from schoolkeeper_agent.parts import Parts
+from schoolkeeper_agent.places import Place, last_place
 from schoolkeeper_agent.seams import Record
 from schoolkeeper_agent.session.lines import Ask, AskLately, Outcome, Reply
-from schoolkeeper_agent.spool.contract import FrameState, Settlement, Spool, SpoolError
+from schoolkeeper_agent.spool.contract import FrameState, Settlement, SpoolError
 from schoolkeeper_proto import model, wire
 from schoolkeeper_proto.decide import texts_of
 from schoolkeeper_proto.policy import RuleText
-from schoolkeeper_proto.wire import Lane
 
 PER_HOUR = 5
 """Of one account: nobody's requests fill the school's page or the spool."""
@@ -49,17 +49,8 @@ class NotTold(Exception):
     """A "no" reached the device, and nobody there can be told of it for sure; says why, to the school."""
 
 
-class _No(Exception):
+class No(Exception):
     """Nothing was asked; in words for the person."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Of an event that is durable in the spool."""
-
-    epoch: bytes
-    lane: Lane
-    sequence: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +60,7 @@ class Sent:
     ask: Ask
     reference: str
     at_ms: int
-    place: _Place | None = None
+    place: Place | None = None
 
 
 @dataclass(slots=True)
@@ -78,7 +69,7 @@ class AskingDesk:
 
     parts: Parts
     _sent: dict[int, list[Sent]] = field(default_factory=dict)
-    _written: dict[str, asyncio.Future[Future[_Place]]] = field(default_factory=dict)
+    _written: dict[str, asyncio.Future[Future[Place]]] = field(default_factory=dict)
     _saved: tuple[requests.OpenRequest, ...] = ()
     _strangers: list[int] = field(default_factory=list)
     _remembered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,7 +82,7 @@ class AskingDesk:
                     return await self._lately(user_id)
                 case Ask():
                     return await self._ask(user_id, request)
-        except _No as no:
+        except No as no:
             return Reply(outcome=Outcome.REFUSED, text=str(no))
 
     def recorded(self, event: Record) -> None:
@@ -99,7 +90,7 @@ class AskingDesk:
         if isinstance(event.body, model.ExceptionRequested):
             waiting = self._written.pop(event.body.reference, None)
             if waiting is not None and not waiting.done():
-                waiting.set_result(self.parts.writer.call(lambda spool: _last(spool, event.lane)))
+                waiting.set_result(self.parts.writer.call(lambda spool: last_place(spool, event.lane)))
 
     async def run(self) -> None:
         """Remembers over a restart who waits for an answer: rule, account and number, nothing that they wrote; and
@@ -165,7 +156,7 @@ class AskingDesk:
         now_ms = self._now_ms()
         text = self._texts().get(ask.rule_id)
         if text is None:
-            raise _No(unknown_rule_words(ask.rule_id, self._refused(user_id)))
+            raise No(unknown_rule_words(ask.rule_id, self._refused(user_id)))
         account = ""
         for _ in range(
             2
@@ -174,7 +165,7 @@ class AskingDesk:
             if again is not None:
                 return await self._reply(again)
             self._may_ask(user_id, now_ms)
-            account = account or await self._account(user_id, now_ms)
+            account = account or await self.account(user_id, now_ms)
         sent = Sent(ask=ask, reference=secrets.token_hex(3).upper(), at_ms=now_ms)
         self._count(user_id, sent)
         await self._emit(user_id, account, sent, text)
@@ -182,7 +173,7 @@ class AskingDesk:
         return await self._reply(sent)
 
     async def _emit(self, user_id: int, account: str, sent: Sent, text: RuleText) -> None:
-        written: asyncio.Future[Future[_Place]] = asyncio.get_running_loop().create_future()
+        written: asyncio.Future[Future[Place]] = asyncio.get_running_loop().create_future()
         self._written[sent.reference] = written
         observed = ExceptionAsked(
             account=account,
@@ -233,30 +224,37 @@ class AskingDesk:
     def _may_ask(self, user_id: int, now_ms: int) -> None:
         recent = self._recent(user_id, now_ms)
         if len(recent) >= PER_HOUR:
-            raise _No(often_words(PER_HOUR, HOUR_MS - (now_ms - recent[0].at_ms)))
+            raise No(often_words(PER_HOUR, HOUR_MS - (now_ms - recent[0].at_ms)))
         of_all = [one for who in self._sent for one in self._recent(who, now_ms)]
         if len(of_all) >= PER_DEVICE_HOUR:
-            raise _No(
+            raise No(
                 f"On this device {PER_DEVICE_HOUR} exceptions were asked for within an hour; it takes more later."
                 " Until then, go to your teacher or the technician."
             )
 
-    async def _account(self, user_id: int, now_ms: int) -> str:
+    async def account(self, user_id: int, now_ms: int) -> str:
         """Whoever is signed in is known. Others are looked up, and not without end: one person may own user ids that
-        are no accounts (subuid(5)) by the ten thousand."""
+        are no accounts (subuid(5)) by the ten thousand. Raises ``No``."""
         for session in self.parts.heart.state.sessions.values():
             if session.user_id == user_id:
                 return session.account
         self._strangers = [at for at in self._strangers if now_ms - at < HOUR_MS]
         if len(self._strangers) >= MOST_STRANGERS:
-            raise _No("Too many accounts that nobody knows have asked: sign in to this device, and ask then.")
+            raise No("Too many accounts that nobody knows have asked: sign in to this device, and ask then.")
         self._strangers.append(now_ms)
-        account = await _looked_up(user_id)
+        account = await looked_up(user_id)
         if account is None:
-            raise _No("This account is not known on this device: nothing was asked.")
+            raise No("This account is not known on this device: nothing was asked.")
         with contextlib.suppress(ValueError):
             self._strangers.remove(now_ms)
         return account
+
+    async def known_account(self, user_id: int, now_ms: int) -> str | None:
+        """As ``account``; None where it raises."""
+        try:
+            return await self.account(user_id, now_ms)
+        except No:
+            return None
 
     def _count(self, user_id: int, sent: Sent) -> None:
         self._sent[user_id] = [*self._recent(user_id, sent.at_ms), sent]
@@ -297,13 +295,7 @@ class AskingDesk:
             await asyncio.sleep(SAVE_SECONDS)
 
 
-def _last(spool: Spool, lane: Lane) -> _Place:
-    """Of the lane's newest event. Jobs run after what was handed over before them is written."""
-    (at,) = (one for one in spool.cursors() if one.epoch == spool.epoch and one.lane is lane)
-    return _Place(epoch=at.epoch, lane=lane, sequence=at.next_sequence - 1)
-
-
-async def _looked_up(user_id: int) -> str | None:
+async def looked_up(user_id: int) -> str | None:
     """The account's name; in a thread, since a directory may have to be asked. None: there is no such account."""
     try:
         async with asyncio.timeout(KEPT_SECONDS):

@@ -49,7 +49,7 @@ def event_bytes(effect: Record, stamp: Stamp, place: model.Place) -> bytes:
     now = stamp.now()
     return encode(
         model.Event(
-            id=event_id(now.wall_ms),
+            id=model.EventId(effect.event_id) if effect.event_id else event_id(now.wall_ms),
             wall_unix_ms=max(0, now.wall_ms),
             monotonic_ms=max(0, now.monotonic_ms),
             boot_id=stamp.boot_id,

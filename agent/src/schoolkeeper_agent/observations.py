@@ -56,6 +56,16 @@ class AskedBefore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonTold:
+    """The account, as the kernel named it, tells the school something; sealed already, to the event of this id."""
+
+    account: str
+    user_id: int
+    event_id: bytes
+    report: model.PersonReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Time went on. The runtime sends one every minute or so: usage is handed over, conditions change."""
 
@@ -110,6 +120,12 @@ class ProcessStarted:
     sha256: bytes = b""
     package: str = ""
     already_running: bool = False
+    origin: str = ""
+    """``system`` or ``personal``; empty when nobody looked."""
+    script: str = ""
+    """The file that an interpreter or the dynamic loader was given to run."""
+    script_origin: str = "system"
+    """A script is nobody's program; what the loader runs is one, and empty: its origin is told by its path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +204,20 @@ class MediumInUse:
 
     kernel_name: str
     read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediumEncrypting:
+    """A medium is being encrypted here for this account, or that ended: ``body`` says which, and becomes an event.
+
+    ``event_id`` where something in the body is sealed to it.
+    """
+
+    body: model.MediumEncrypted
+    sequence: int
+    account: str
+    user_id: int
+    event_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +326,7 @@ Observation = (
     | ExceptionAsked
     | AskedBefore
     | RequestDeclined
+    | PersonTold
     | Tick
     | PolicySwapped
     | PolicyRejected
@@ -310,6 +341,7 @@ Observation = (
     | MediumArrived
     | MediumLeft
     | MediumInUse
+    | MediumEncrypting
     | PeripheralArrived
     | PeripheralLeft
     | SessionSeen

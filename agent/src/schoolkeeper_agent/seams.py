@@ -15,12 +15,16 @@ from schoolkeeper_proto.wire import Lane
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Write this down: it becomes an event in the spool. ``user`` None means: whoever the runtime knows of."""
+    """Write this down: it becomes an event in the spool. ``user`` None means: whoever the runtime knows of.
+
+    ``event_id``: where something in the body is bound to it already; empty: the runtime makes one.
+    """
 
     body: model.Body
     lane: Lane
     severity: model.Severity = model.Severity.INFORMATIONAL
     user: model.UserRef | None = None
+    event_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

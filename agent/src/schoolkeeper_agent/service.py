@@ -21,6 +21,7 @@ from schoolkeeper_agent.contact import Contact
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.desk import AskingDesk
 from schoolkeeper_agent.effects import Heart, Stamp
+from schoolkeeper_agent.encrypting.desk import EncryptingDesk
 from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.identity import Identity
 from schoolkeeper_agent.observations import Noted, PolicyRejected, PolicySwapped
@@ -29,12 +30,13 @@ from schoolkeeper_agent.policy_file import PolicyInForce
 from schoolkeeper_agent.pulse import Pulse
 from schoolkeeper_agent.reporting import Running, TellsBrowsers, report_of
 from schoolkeeper_agent.run_marker import NAME, RunMarker
-from schoolkeeper_agent.seams import Ability, Enforcer
+from schoolkeeper_agent.seams import Ability, Enforcer, Record, Tell
 from schoolkeeper_agent.service_manager import ServiceManager
 from schoolkeeper_agent.session.server import SessionServer
 from schoolkeeper_agent.spool.writer import FrameWriter
 from schoolkeeper_agent.spool_words import SpoolWords
 from schoolkeeper_agent.status import StatusReport
+from schoolkeeper_agent.telling import TellingDesk
 from schoolkeeper_agent.trust import Trust
 from schoolkeeper_agent.upkeep import PolicyKeeper, Renewals
 from schoolkeeper_agent.uplink.machine import Uplink
@@ -67,6 +69,8 @@ class Service:
     _words: SpoolWords = field(init=False)
     _grants: GrantKeeper = field(init=False)
     _desk: AskingDesk = field(init=False)
+    _telling: TellingDesk = field(init=False)
+    _encrypting: EncryptingDesk = field(init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stop_reason: str = ""
     _enforcers: list[Enforcer] = field(default_factory=list)
@@ -92,9 +96,12 @@ class Service:
             await self.teller.start()
         except OSError as error:
             _log.warning("nobody at the screen can be told anything: %s", error)
+        self._encrypting = await self._begin_encrypting()
         keeper = PolicyKeeper(self.parts, self._watching, self._grants)
         renewals = Renewals(self.parts)
-        contact = Contact(self.parts, self._watching, keeper, renewals, self._grants, self._desk)
+        contact = Contact(
+            self.parts, self._watching, keeper, renewals, self._grants, self._desk, self._telling
+        )
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self.heart.run()),
@@ -105,6 +112,7 @@ class Service:
                 group.create_task(keeper.run()),
                 group.create_task(self._grants.run()),
                 group.create_task(self._desk.run()),
+                group.create_task(self._telling.run()),
                 group.create_task(self._pulse.keep_alive(self.manager)),
             ]
             self._watching.start()
@@ -113,6 +121,14 @@ class Service:
             for task in tasks:
                 task.cancel()
         await self._end()
+
+    async def _begin_encrypting(self) -> EncryptingDesk:
+        desk = EncryptingDesk(self.parts)
+        try:
+            await desk.start()
+        except OSError as error:
+            _log.warning("no medium can be encrypted here: %s", error)
+        return desk
 
     def stop(self, reason: str) -> None:
         """Begins an orderly end."""
@@ -148,8 +164,13 @@ class Service:
         parts.abilities = {e.name: self._ability(e) for e in self._enforcers}
         able = frozenset(name for name, ability in parts.abilities.items() if ability.able)
         self._desk = AskingDesk(parts)
+        self._telling = TellingDesk(parts, self._desk.known_account, self._say)
         self.teller = SessionServer(
-            self.settings.run_dir, user_of=self.user_of_session, desk=self._desk, known=self._signed_in
+            self.settings.run_dir,
+            user_of=self.user_of_session,
+            desk=self._desk,
+            listener=self._telling,
+            known=self._signed_in,
         )
         budget = BudgetWatch(self.settings.memory_bytes, self.settings.cpu_percent)
         parts.heart = Heart(
@@ -164,7 +185,7 @@ class Service:
             enforcers={e.name: e for e in self._enforcers if e.name in able},
             teller=self.teller,
             budget=budget,
-            recorded=self._desk.recorded,
+            recorded=self._recorded,
         )
         self._watching = Watching(parts, self._context)
         self._pulse = Pulse(parts, self._watching, budget, self._marker, self.report)
@@ -193,6 +214,13 @@ class Service:
     def _emit_any(self, observation: object) -> None:
         """For enforcers, whose threads may call it too."""
         self._words.post(self.heart.emit, observation)
+
+    def _recorded(self, event: Record) -> None:
+        self._desk.recorded(event)
+        self._telling.recorded(event)
+
+    async def _say(self, words: Tell) -> None:
+        await self.teller.tell(words)
 
     def user_of_session(self, session_id: str) -> int:
         """The user id of a session that the core knows, -1 of any other."""
@@ -237,6 +265,7 @@ class Service:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(10):
                     await enforcer.close()
+        await self._encrypting.close()
         await self.teller.close()
         self.heart.emit(Noted(body=model.AgentStopped(reason=self._stop_reason)))
         await self.heart.catch_up()

@@ -238,6 +238,7 @@ class ApplicationStarted:
     process_id: int = 0
     parent_process_id: int = 0
     rule: RuleRef | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +313,21 @@ class MediumCopy:
     files: int = 0
     size_class: SizeClass = SizeClass.UNSPECIFIED
     file_names: SealedField | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediumEncrypted:
+    """``state``: "begun" (the key is kept, nothing is overwritten yet), "done", "failed". ``reference`` names the key.
+
+    ``recovery_key`` is sealed to the school's technicians alone, and comes with "begun".
+    """
+
+    KIND: ClassVar[str] = "media.encrypted"
+    medium: Medium
+    state: str = ""
+    recovery_key: SealedField | None = None
+    reference: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,6 +464,7 @@ class PersonReport:
     words: SealedField | None = None
     reference: str = ""
     from_staff: bool = False
+    who: SealedField | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -600,6 +617,7 @@ Body = (
     | MediumWriteRefused
     | MediumEjected
     | MediumCopy
+    | MediumEncrypted
     | SiteUsage
     | SiteRefused
     | NetworkChanged

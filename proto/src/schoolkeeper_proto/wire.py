@@ -459,8 +459,23 @@ class RequestDeclined:
     decided_unix_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRead:
+    """Somebody opened the report of that number; nothing more is said of it."""
+
+    reference: str
+    read_unix_ms: int = 0
+
+
 Order = (
-    RefreshPolicy | RenewCertificate | SendCanary | ReportPosture | MoveCollector | NewEpoch | RequestDeclined
+    RefreshPolicy
+    | RenewCertificate
+    | SendCanary
+    | ReportPosture
+    | MoveCollector
+    | NewEpoch
+    | RequestDeclined
+    | ReportRead
 )
 
 

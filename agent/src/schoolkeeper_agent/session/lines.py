@@ -1,7 +1,7 @@
 """The messages on the socket, JSON lines of bounded length.
 
 The service says words to be shown; a peer answers whether it showed them. A peer asks for an exception, or what was
-refused lately; the service replies.
+refused lately; the service replies. What is told to the school is in ``telling_lines.py``.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from schoolkeeper_agent.session import telling_lines
 
 MAX_LINE = 16_384
-MAX_PEER_LINE = 4_096
+MAX_PEER_LINE = 16_384
 MAX_ASKED = 300
 """Characters of a person's own words; the same as ``model.ExceptionRequested`` allows."""
 _MAX_TITLE, _MAX_TEXT, _MAX_NAME = 200, 3000, 128
@@ -87,8 +90,8 @@ class Reply:
 def write(said: Words | Reply) -> bytes:
     """One line; too long texts are cut, with an ellipsis."""
     if isinstance(said, Reply):
-        return _line({"outcome": said.outcome.value, "text": _cut(plain(said.text), _MAX_TEXT)})
-    return _line(
+        return write_line({"outcome": said.outcome.value, "text": _cut(plain(said.text), _MAX_TEXT)})
+    return write_line(
         {
             "title": _cut(plain(said.title), _MAX_TITLE),
             "text": _cut(plain(said.text), _MAX_TEXT),
@@ -100,50 +103,56 @@ def write(said: Words | Reply) -> bytes:
 
 def read(line: bytes) -> Words | Reply:
     """Of the service. Raises ``LineMistake``."""
-    found = _object(line)
+    found = object_of(line)
     if "outcome" in found:
-        return Reply(outcome=_one_of(Outcome, found["outcome"]), text=_text(found, "text", _MAX_TEXT))
+        return Reply(outcome=one_of(Outcome, found["outcome"]), text=text_in(found, "text", _MAX_TEXT))
     return Words(
-        title=_text(found, "title", _MAX_TITLE),
-        text=_text(found, "text", _MAX_TEXT),
-        number=_number(found.get("number", 0)),
-        ask=_text(found, "ask", _MAX_NAME, otherwise=""),
+        title=text_in(found, "title", _MAX_TITLE),
+        text=text_in(found, "text", _MAX_TEXT),
+        number=number_in(found.get("number", 0)),
+        ask=text_in(found, "ask", _MAX_NAME, otherwise=""),
     )
 
 
 def write_answer(answer: Answer) -> bytes:
-    return _line({"number": answer.number, "shown": answer.shown})
+    return write_line({"number": answer.number, "shown": answer.shown})
 
 
 def write_ask(ask: Ask | AskLately) -> bytes:
     if isinstance(ask, AskLately):
-        return _line({"lately": True})
-    return _line({"ask": ask.rule_id, "because": ask.because.value, "words": ask.words})
+        return write_line({"lately": True})
+    return write_line({"ask": ask.rule_id, "because": ask.because.value, "words": ask.words})
 
 
-def read_peer(line: bytes) -> Answer | Ask | AskLately:
-    """Of a helper or of ``schoolkeeper-agent ask``, which may be anybody's program. Raises ``LineMistake``."""
-    found = _object(line)
+def read_peer(line: bytes) -> Answer | Ask | AskLately | telling_lines.Request:
+    """Of a helper or of a command of ours, which may be anybody's program. Raises ``LineMistake``."""
+    found = object_of(line)
+    if "tell" in found:
+        from schoolkeeper_agent.session.telling_lines import (
+            read_request,
+        )  # only who tells something pays for it
+
+        return read_request(found)
     if "lately" in found:
         return AskLately()
     if "ask" in found:
         return Ask(
-            rule_id=_text(found, "ask", _MAX_NAME),
-            because=_one_of(Because, found.get("because", Because.OTHER.value)),
-            words=_text(found, "words", MAX_ASKED, otherwise=""),
+            rule_id=text_in(found, "ask", _MAX_NAME),
+            because=one_of(Because, found.get("because", Because.OTHER.value)),
+            words=text_in(found, "words", MAX_ASKED, otherwise=""),
         )
     shown = found.get("shown")
     if not isinstance(shown, bool):
         raise LineMistake("shown must be true or false")
-    return Answer(number=_number(found.get("number")), shown=shown)
+    return Answer(number=number_in(found.get("number")), shown=shown)
 
 
-def _line(said: dict[str, object]) -> bytes:
+def write_line(said: dict[str, object]) -> bytes:
     # Unpaired surrogates are no UTF-8.
     return json.dumps(said, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
-def _text(found: dict[str, object], name: str, limit: int, *, otherwise: str | None = None) -> str:
+def text_in(found: dict[str, object], name: str, limit: int, *, otherwise: str | None = None) -> str:
     said = found.get(name, otherwise)
     if not isinstance(said, str) or len(said) > limit:
         raise LineMistake(f"{name} must be text of at most {limit} characters")
@@ -153,14 +162,14 @@ def _text(found: dict[str, object], name: str, limit: int, *, otherwise: str | N
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
-def _one_of(words: type[_Word], said: object) -> _Word:
+def one_of(words: type[_Word], said: object) -> _Word:
     try:
         return words(str(said))
     except ValueError as error:
         raise LineMistake(f"{said!r:.40} is none of: {', '.join(words)}") from error
 
 
-def _object(line: bytes) -> dict[str, object]:
+def object_of(line: bytes) -> dict[str, object]:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -170,7 +179,7 @@ def _object(line: bytes) -> dict[str, object]:
     return found
 
 
-def _number(found: object) -> int:
+def number_in(found: object) -> int:
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 53:
         raise LineMistake("number must be a whole number")
     return found

@@ -14,11 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol
 
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
 from schoolkeeper_agent.session.lines import Ask, AskLately, LineMistake, Reply, Words
+
+if TYPE_CHECKING:
+    from schoolkeeper_agent.session import telling_lines
 
 SOCKET_NAME = "session.sock"
 MAX_HELPERS = 64
@@ -53,6 +56,12 @@ class Desk(Protocol):
     async def asked(self, user_id: int, request: Ask | AskLately) -> Reply: ...
 
 
+class Listener(Protocol):
+    """Takes what people tell the school, and says what became of it. Never raises."""
+
+    async def told(self, user_id: int, request: telling_lines.Request) -> telling_lines.Answer: ...
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Helper:
     """``mute``: it left words unanswered, so nobody waits for it again until it answers."""
@@ -62,7 +71,9 @@ class _Helper:
     mute: bool = False
     asked: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
     late: deque[int] = field(default_factory=lambda: deque(maxlen=_LATE))
-    requests: asyncio.Queue[Ask | AskLately] = field(default_factory=lambda: asyncio.Queue(MOST_ASKED))
+    requests: asyncio.Queue[Ask | AskLately | telling_lines.Request] = field(
+        default_factory=lambda: asyncio.Queue(MOST_ASKED)
+    )
     serving: asyncio.Task[None] | None = None
 
     def ask(self, words: Words) -> asyncio.Future[bool]:
@@ -117,6 +128,7 @@ class SessionServer:
         terminals: Callable[[int], Iterable[Path]] = show.terminals_of,
         answer_seconds: float = ANSWER_SECONDS,
         desk: Desk | None = None,
+        listener: Listener | None = None,
         known: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._path = run_dir / SOCKET_NAME
@@ -124,6 +136,7 @@ class SessionServer:
         self._terminals = terminals
         self._answer_seconds = answer_seconds
         self._desk = desk
+        self._listener = listener
         self._known = known
         self._server: asyncio.Server | None = None
         self._helpers: list[_Helper] = []
@@ -222,26 +235,32 @@ class SessionServer:
             return False
         return self._known(peer.user_id) or sum(not self._known(user) for user in others) < MAX_STRANGERS
 
-    def _heard(self, helper: _Helper, said: lines.Answer | Ask | AskLately) -> None:
+    def _heard(self, helper: _Helper, said: lines.Answer | Ask | AskLately | telling_lines.Request) -> None:
         """Raises ``LineMistake`` for more than a person would send."""
-        match said:
-            case lines.Answer():
-                helper.answered(said)
-            case Ask() | AskLately():
-                if self._desk is None or helper.requests.full():
-                    raise LineMistake("more requests than the service takes")
-                helper.requests.put_nowait(said)
-                if helper.serving is None:
-                    helper.serving = asyncio.create_task(self._serve(helper, self._desk))
-            case _:
-                assert_never(said)
+        if isinstance(said, lines.Answer):
+            helper.answered(said)
+            return
+        served = self._desk if isinstance(said, Ask | AskLately) else self._listener
+        if served is None or helper.requests.full():
+            raise LineMistake("more requests than the service takes")
+        helper.requests.put_nowait(said)
+        if helper.serving is None:
+            helper.serving = asyncio.create_task(self._serve(helper))
 
-    async def _serve(self, helper: _Helper, desk: Desk) -> None:
+    async def _serve(self, helper: _Helper) -> None:
         """One request after the other; words to show are not held up by them."""
         while True:
-            reply = await desk.asked(helper.peer.user_id, await helper.requests.get())
-            helper.writer.write(lines.write(reply))
+            helper.writer.write(await self._answer(helper.peer.user_id, await helper.requests.get()))
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _answer(self, user_id: int, request: Ask | AskLately | telling_lines.Request) -> bytes:
+        if isinstance(request, Ask | AskLately):
+            assert self._desk is not None
+            return lines.write(await self._desk.asked(user_id, request))
+        from schoolkeeper_agent.session.telling_lines import write_answer
+
+        assert self._listener is not None
+        return write_answer(await self._listener.told(user_id, request))
 
 
 def peer_of(connection: socket.socket) -> Peer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +21,8 @@ LIFETIME_MS = 3_600_000
 DECLINED_LIFETIME_MS = 14 * 24 * LIFETIME_MS
 """A laptop that is at home for a week still brings the answer; then the request is forgotten on the device, too."""
 DECLINED = "request-declined"
+REPORT_READ = "report-read"
+_COLLECTOR = "collector"
 
 
 class CommandWord(StrEnum):
@@ -82,6 +85,36 @@ def tell_declined(
     )  # fmt: skip
 
 
+def report_read_id(device_id: bytes, reference: str) -> bytes:
+    """Of the one command that says so: it is sent once, whoever reads it how often."""
+    return hashlib.sha256(b"report-read|" + device_id + b"|" + reference.encode()).digest()[:16]
+
+
+def tell_report_read(
+    connection: Connection,
+    *,
+    school_id: str,
+    device_id: bytes,
+    reference: str,
+    signer: statements.Signer,
+    now_ms: int,
+) -> None:
+    """Tells the device, which tells whoever wrote the report; once. Raises ``DeviceError`` as above.
+
+    Neither the command's line nor the ledger's says who read it, and the ledger's names no device: whoever may look at
+    those learns nothing of a child. Who read it stands in the access log.
+    """
+    command_id = report_read_id(device_id, reference)
+    where = (commands.c.school_id == school_id, commands.c.command_id == command_id)
+    if connection.execute(select(commands.c.command_id).where(*where)).first() is not None:
+        return
+    send_order(
+        connection, school_id=school_id, device_id=device_id,
+        order=wire.ReportRead(reference=reference, read_unix_ms=now_ms), name=REPORT_READ, signer=signer,
+        actor=_COLLECTOR, now_ms=now_ms, lifetime_ms=DECLINED_LIFETIME_MS, command_id=command_id,
+    )  # fmt: skip
+
+
 def send_order(
     connection: Connection,
     *,
@@ -93,13 +126,14 @@ def send_order(
     actor: str,
     now_ms: int,
     lifetime_ms: int,
+    command_id: bytes = b"",
 ) -> bytes:
     """Writes a signed command and its line in the ledger; returns its id. Raises ``DeviceError`` for one not in use."""
     where = (devices.c.school_id == school_id, devices.c.device_id == device_id)
     status = connection.execute(select(devices.c.status).where(*where)).scalar_one()
     if status != "active":
         raise DeviceError(f"the device is {status}: it takes no commands")
-    command_id = os.urandom(16)
+    command_id = command_id or os.urandom(16)
     statement = encode(
         wire.CommandStatement(
             school_id=school_id,
@@ -121,14 +155,15 @@ def send_order(
         "expires_ms": now_ms + lifetime_ms,
     }
     connection.execute(insert(commands).values(row))
-    note(connection, school_id, actor, f"device.command.{name}", f"device:{device_id.hex()}", now_ms)
+    about = "" if isinstance(order, wire.ReportRead) else f"device:{device_id.hex()}"
+    note(connection, school_id, actor, f"device.command.{name}", about, now_ms)
     return command_id
 
 
 def commands_of(
     connection: Connection, school_id: str, device_id: bytes, now_ms: int, limit: int = 20
 ) -> list[CommandLine]:
-    """The device's latest commands, the newest first."""
+    """The device's latest commands, the newest first; not those that answer somebody's report."""
     query = (
         select(commands)
         .where(commands.c.school_id == school_id, commands.c.device_id == device_id)
@@ -144,6 +179,7 @@ def commands_of(
             detail=row.detail,
         )
         for row in connection.execute(query)
+        if _word(bytes(row.command)) != REPORT_READ
     ]
 
 
@@ -168,6 +204,8 @@ def _word(command: bytes) -> str:
         return "unreadable"
     if isinstance(order, wire.RequestDeclined):
         return DECLINED
+    if isinstance(order, wire.ReportRead):
+        return REPORT_READ
     match = next((word for word in CommandWord if type(_order(word)) is type(order)), None)
     return match.value if match is not None else type(order).__name__
 

@@ -175,7 +175,10 @@ class WhyItFired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedWords:
-    """What a person wrote. ``text`` is None when it cannot be shown here, and ``because`` says why."""
+    """What a person wrote. ``text`` is None when it cannot be shown here, and ``because`` says why.
+
+    ``who``: who they say they are, which nobody checked; empty when they say nothing of it.
+    """
 
     event_no: int
     recipient: str
@@ -184,6 +187,7 @@ class ReportedWords:
     reference: str
     text: str | None
     because: str = ""
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 Items about staff wait for the head and not for the DSL (the school's policies leave no choice there); one about the
 only head waits for the chair of governors, as soon as there is such an account (until then ``unread.py`` says so). A
-report goes to whom the person chose. A shared account is never one child: its item is about the device. A person who
-is not in the register may be a child, so the DSL gets the item and is told that the register does not know the person.
+report goes to whom the person chose and to nobody instead: one to the chair waits for a chair, however long. A shared
+account is never one child: its item is about the device. A person who is not in the register may be a child, so the DSL
+gets the item and is told that the register does not know the person.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def route(
     if meta.audience is RuleAudience.TECHNICIAN:
         return Route(audience=Audience.TECHNICIAN, subject_kind=kind)
     if isinstance(body, model.PersonReport):
-        return Route(audience=_chosen(connection, school_id, body.recipient.lower()), subject_kind=kind)
+        return Route(audience=_chosen(body.recipient.lower()), subject_kind=kind)
     return Route(audience=audience_of(connection, school_id, kind, subject), subject_kind=kind)
 
 
@@ -73,11 +74,10 @@ def _may_read(connection: Connection, school_id: str, audience: Audience, subjec
     )
 
 
-def _chosen(connection: Connection, school_id: str, recipient: str) -> Audience:
+def _chosen(recipient: str) -> Audience:
     if recipient in _TO_DSL:
         return Audience.DSL
-    chair = recipient in _TO_CHAIR and readers(connection, school_id, Audience.CHAIR)
-    return Audience.CHAIR if chair else Audience.HEAD
+    return Audience.CHAIR if recipient in _TO_CHAIR else Audience.HEAD
 
 
 def subject_kind(

@@ -42,6 +42,7 @@ def reported_words(
     if not isinstance(body, model.PersonReport):
         return None
     text, because = _text(body.words, stored, school_id, device_id, opener)
+    who = _text(body.who, stored, school_id, device_id, opener)[0] if body.who is not None else None
     return ReportedWords(
         event_no=stored.event_no,
         recipient=body.recipient,
@@ -50,6 +51,7 @@ def reported_words(
         reference=body.reference,
         text=text,
         because=because,
+        who=who or "",
     )
 
 

@@ -1452,6 +1452,7 @@ class CommandStatement(_message.Message):
     MOVE_COLLECTOR_FIELD_NUMBER: _builtins.int
     NEW_EPOCH_FIELD_NUMBER: _builtins.int
     REQUEST_DECLINED_FIELD_NUMBER: _builtins.int
+    REPORT_READ_FIELD_NUMBER: _builtins.int
     school_id: _builtins.str
     command_id: _builtins.bytes
     device_id: _builtins.bytes
@@ -1470,6 +1471,8 @@ class CommandStatement(_message.Message):
     def new_epoch(self) -> Global___NewEpoch: ...
     @_builtins.property
     def request_declined(self) -> Global___RequestDeclined: ...
+    @_builtins.property
+    def report_read(self) -> Global___ReportRead: ...
     def __init__(
         self,
         *,
@@ -1484,12 +1487,13 @@ class CommandStatement(_message.Message):
         move_collector: Global___MoveCollector | None = ...,
         new_epoch: Global___NewEpoch | None = ...,
         request_declined: Global___RequestDeclined | None = ...,
+        report_read: Global___ReportRead | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["move_collector", b"move_collector", "new_epoch", b"new_epoch", "order", b"order", "refresh_policy", b"refresh_policy", "renew_certificate", b"renew_certificate", "report_posture", b"report_posture", "request_declined", b"request_declined", "send_canary", b"send_canary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["move_collector", b"move_collector", "new_epoch", b"new_epoch", "order", b"order", "refresh_policy", b"refresh_policy", "renew_certificate", b"renew_certificate", "report_posture", b"report_posture", "report_read", b"report_read", "request_declined", b"request_declined", "send_canary", b"send_canary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "device_id", b"device_id", "expires_unix_ms", b"expires_unix_ms", "move_collector", b"move_collector", "new_epoch", b"new_epoch", "order", b"order", "refresh_policy", b"refresh_policy", "renew_certificate", b"renew_certificate", "report_posture", b"report_posture", "request_declined", b"request_declined", "school_id", b"school_id", "send_canary", b"send_canary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "device_id", b"device_id", "expires_unix_ms", b"expires_unix_ms", "move_collector", b"move_collector", "new_epoch", b"new_epoch", "order", b"order", "refresh_policy", b"refresh_policy", "renew_certificate", b"renew_certificate", "report_posture", b"report_posture", "report_read", b"report_read", "request_declined", b"request_declined", "school_id", b"school_id", "send_canary", b"send_canary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["refresh_policy", "renew_certificate", "send_canary", "report_posture", "move_collector", "new_epoch", "request_declined"]  # noqa: Y015
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["refresh_policy", "renew_certificate", "send_canary", "report_posture", "move_collector", "new_epoch", "request_declined", "report_read"]  # noqa: Y015
     _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
 
@@ -1609,6 +1613,31 @@ class RequestDeclined(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RequestDeclined: _TypeAlias = RequestDeclined  # noqa: Y015
+
+@_typing.final
+class ReportRead(_message.Message):
+    """Somebody opened a person's report. Nothing of what it says, nor of who read it: the account that wrote it may be told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    READ_UNIX_MS_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """The number that the person got."""
+    read_unix_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        read_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_unix_ms", b"read_unix_ms", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportRead: _TypeAlias = ReportRead  # noqa: Y015
 
 @_typing.final
 class MoveCollector(_message.Message):

@@ -13,6 +13,7 @@ from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.faults import Fault
 from schoolkeeper_collector.console.pages.queue import is_item
+from schoolkeeper_collector.console.pages.report_read import tell_writers
 from schoolkeeper_collector.incidents.cases import CaseFileError, NoSuchItem
 from schoolkeeper_collector.incidents.model import (
     PERSONS_VERDICTS,
@@ -39,7 +40,9 @@ _DIGITS = 18
 
 def alert(call: Call) -> Response:
     """Everything known about one alert, and the verdict form."""
-    return _alert_page(call, _alert(call))
+    detail = _alert(call)
+    tell_writers(call, detail)
+    return _alert_page(call, detail)
 
 
 def verdict(call: Call) -> Response:
@@ -106,7 +109,10 @@ def incidents(call: Call) -> Response:
 
 def incident(call: Call) -> Response:
     """One incident: what it came from, and its case file."""
-    return _incident_page(call, _incident(call))
+    detail = _incident(call)
+    if detail.alert is not None:
+        tell_writers(call, detail.alert)
+    return _incident_page(call, detail)
 
 
 def incident_note(call: Call) -> Response:
