@@ -83,7 +83,7 @@ demo-clean: $(VENV)/.members ## remove everything that the demo made
 test: WORKERS ?= 4
 chaos: WORKERS ?= 2
 
-.PHONY: test bench chaos laptop fuzz mutants requirements-table
+.PHONY: test bench chaos laptop evasion fuzz mutants requirements-table
 test: $(VENV)/.members $(VENV)/.test-extras ## run the fast suite; ARGS="-k spool" narrows it, WORKERS=1 runs it in one process
 	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) || $(PY) packaging/dev/second_look.py $$?
 
@@ -97,6 +97,9 @@ chaos: $(VENV)/.members $(VENV)/.test-extras ## faults at random points, many se
 laptop: $(VENV)/.members $(VENV)/.test-extras ## run the tests that boot a virtual laptop (needs `make lab`; builds it once)
 	@$(PY) packaging/lab/build.py laptop
 	@$(PYTEST) -m laptop --timeout 1800 $(ARGS)
+
+evasion: $(VENV)/.members $(VENV)/.test-extras ## try every way round a rule (root), print the table, compare it with agent/docs/evasion.md
+	@$(PYTEST) tests/evasion -m evasion --capture=no $(ARGS)
 
 fuzz: $(VENV)/.members $(VENV)/.fuzz ## run each fuzz target of tests/fuzz for FUZZ_SECONDS (60)
 	@for target in tests/fuzz/fuzz_*.py; do \

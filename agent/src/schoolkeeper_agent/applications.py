@@ -14,10 +14,12 @@ from schoolkeeper_agent.decisions import (
     tell_refused,
     tell_warned,
 )
-from schoolkeeper_agent.people import user_of
-from schoolkeeper_agent.seams import Effect
+from schoolkeeper_agent.enforcers.actions import EndProgram
+from schoolkeeper_agent.people import FIRST_PERSON_UID, user_of
+from schoolkeeper_agent.seams import Effect, Enforce, Outcome
 from schoolkeeper_agent.state import CoreState
 from schoolkeeper_proto import model
+from schoolkeeper_proto.matching import Verdict
 
 GUARD = "applications"
 _TOO_SLOW = "too-slow"
@@ -26,15 +28,14 @@ _TOO_SLOW = "too-slow"
 def started(state: CoreState, seen: observations.ProcessStarted, now: int) -> tuple[CoreState, Effects]:
     """A program runs. With the guard in place it was allowed; without it, this is where it is judged, afterwards."""
     user = user_of(seen.account, seen.user_id, state.policy.collection)
-    verdict = state.applications.decide(
-        seen.path, state.circumstances(seen, now), sha256=seen.sha256.hex(), package=seen.package
-    )
+    verdict, path = _verdict(state, seen, now)
     text = state.texts.get(verdict.rule_id)
     identity = _identity(state, verdict.rule_id)
-    application = model.Application(
+    whole = model.Application(
         path=seen.path, sha256=seen.sha256, name=name_of(seen.path), package=seen.package, identity=identity
     )
-    state = _count(state, seen, application, user, now)
+    state = _count(state, seen, whole, user, now)
+    application = whole if path == seen.path else replace(whole, path=path, name=name_of(path), sha256=b"")
     if state.guarding and not seen.already_running and not verdict.refuses:
         # The guard tells of what it let run with a word; here it would be said twice. What it should have refused and
         # runs all the same went around it (a memfd, a private file system): that is said here.
@@ -55,10 +56,53 @@ def started(state: CoreState, seen: observations.ProcessStarted, now: int) -> tu
         parent_process_id=seen.parent_process_id,
         rule=rule,
     )
-    effects: list[Effect] = [record(body, severity, user)]
+    said = record(body, severity, user)
+    if verdict.refuses and verdict.rule_id and _may_end(state, seen):
+        session = state.session_of(seen.user_id)
+        end = EndProgram(process_id=seen.process_id, path=seen.path, started=said, session_id=session)
+        return state, (Enforce(enforcer=GUARD, action=end),)
+    effects: list[Effect] = [said]
     if verdict.decision == model.DecisionKind.WARN:
-        effects.append(tell_warned(name_of(seen.path), text, state.session_of(seen.user_id)))
+        effects.append(tell_warned(name_of(path), text, state.session_of(seen.user_id)))
     return state, tuple(effects)
+
+
+def _verdict(state: CoreState, seen: observations.ProcessStarted, now: int) -> tuple[Verdict, str]:
+    """On the program, or on the file that it was given to run where a rule refuses that; and its path.
+
+    A rule on the origin of programs is not asked about scripts: a lesson in Python is made of them.
+    """
+    circumstances = state.circumstances(seen, now)
+    verdict = state.applications.decide(
+        seen.path, circumstances, sha256=seen.sha256.hex(), package=seen.package, origin=seen.origin
+    )
+    if seen.script and not verdict.refuses:
+        script = state.applications.decide(seen.script, circumstances, origin=seen.script_origin)
+        if script.refuses and script.rule_id:
+            return script, seen.script
+    return verdict, seen.path
+
+
+def _may_end(state: CoreState, seen: observations.ProcessStarted) -> bool:
+    """Only a person's program that began under these rules: what ran before goes on.
+
+    Also while the guard is away: what it would have refused is not let run because it was killed.
+    """
+    return GUARD in state.able and not seen.already_running and seen.user_id >= FIRST_PERSON_UID
+
+
+def ended(state: CoreState, outcome: Outcome) -> tuple[CoreState, Effects]:
+    """What went round the guard is written down once, with what became of it; the person is told as of a refusal."""
+    action = outcome.action
+    assert isinstance(action, EndProgram)
+    said = action.started
+    body = said.body
+    assert isinstance(body, model.ApplicationStarted)
+    written = replace(said, body=replace(body, ended=outcome.succeeded))
+    if not outcome.succeeded or body.rule is None:
+        return state, (written,)
+    tell = tell_refused(body.application.name, state.texts.get(body.rule.rule_id), action.session_id)
+    return state, (written, tell)
 
 
 def judged(state: CoreState, seen: observations.ExecutionJudged, now: int) -> tuple[CoreState, Effects]:

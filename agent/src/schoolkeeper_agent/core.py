@@ -22,7 +22,7 @@ from schoolkeeper_agent import (
     usage,
 )
 from schoolkeeper_agent.decisions import Effects, lane_of, record
-from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
+from schoolkeeper_agent.enforcers.actions import EndProgram, GuardApplications, RefreshApplications
 from schoolkeeper_agent.observations import Observation
 from schoolkeeper_agent.people import user_of
 from schoolkeeper_agent.seams import Effect, Enforce, Record, Tell
@@ -104,8 +104,6 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
                 at_unix_ms=seen.at_unix_ms,
             )  # fmt: skip
             return _tell_granted(replace(state, requests=declined), now)
-        case observations.PersonTold():
-            return state, (_told(state, seen),)
         case observations.Tick():
             state, effects = _tick(state, now)
             state, told = _tell_granted(state, now)
@@ -217,13 +215,6 @@ def _asked(state: CoreState, seen: observations.ExceptionAsked, now: int) -> tup
     return state, (record(body, model.Severity.LOW, user),)
 
 
-def _told(state: CoreState, seen: observations.PersonTold) -> Record:
-    """Somebody tells the school something: never held back, whatever the policy collects."""
-    severity = model.Severity.CRITICAL if seen.report.urgent else model.Severity.HIGH
-    user = user_of(seen.account, seen.user_id, state.policy.collection)
-    return replace(record(seen.report, severity, user), event_id=seen.event_id)
-
-
 def _granted(state: CoreState, now: int) -> tuple[CoreState, Effects]:
     """Whoever asked for what a grant allows now is told, or will be at their next sign-in."""
     return _tell_granted(replace(state, requests=requests.granted(state.requests, state.grants)), now)
@@ -301,6 +292,8 @@ def _done(state: CoreState, seen: observations.ActionDone, now: int) -> tuple[Co
     outcome = seen.outcome
     if outcome.enforcer == "media":
         return media.done(state, outcome, now)
+    if isinstance(outcome.action, EndProgram):
+        return applications.ended(state, outcome)
     if outcome.enforcer == "screen":
         return screen.done(state, outcome, now)
     if outcome.enforcer in confinement.ENFORCERS:

@@ -5,6 +5,9 @@
 A condition that cannot be told (unknown place or person) holds for a rule stricter than ``otherwise``, and does not
 for one that is weaker.
 
+A rule is not about what its ``unless`` names, so that 'everything that people brought along' can have exceptions
+without a weaker rule ever beating a stricter one.
+
 The cost of a decision does not depend on the number of rules that do not concern the program: exact texts are
 dictionary keys, patterns a tree, and what was found for a program is remembered.
 
@@ -34,13 +37,28 @@ if TYPE_CHECKING:
 
 STRICTNESS = {"allow": 0, "observe": 1, "warn": 2, "read-only": 3, "block": 4, "block-and-raise": 5}
 _CAP = {"observe": "observe", "warn": "warn"}
-_FORMAT = 2
+_FORMAT = 3
 _REMEMBERED = 4096
 _MINUTE_MS = 60_000
 _ANY = Circumstances(now_ms=0)
 
-Row = tuple[str, str, str, "Condition | None", tuple[tuple[str, str], ...]]
-"""Rule id, decision, mode, condition, matches as (by, text)."""
+ORIGINS = ("system", "personal")
+"""What only an administrator could have put on the device; everything else. See ``guessed_origin``."""
+_INSTALLED = (
+    "/usr/",
+    "/bin/",
+    "/sbin/",
+    "/lib/",
+    "/lib64/",
+    "/opt/",
+    "/snap/",
+    "/var/lib/flatpak/",
+    "/nix/store/",
+)
+
+Matches = tuple[tuple[str, str], ...]
+Row = tuple[str, str, str, "Condition | None", Matches, Matches]
+"""Rule id, decision, mode, condition, matches as (by, text), and what the rule is not about all the same."""
 
 
 class TableMistake(ValueError):
@@ -65,6 +83,12 @@ class Verdict:
     @property
     def refuses(self) -> bool:
         return STRICTNESS[self.decision] >= STRICTNESS["block"]
+
+    def for_this_user(self) -> Verdict:
+        """The same, as one that another person's execution could change."""
+        if not self.steady:
+            return self
+        return Verdict(self.decision, self.asked, self.rule_id, steady=False)
 
     def __repr__(self) -> str:
         return (
@@ -112,6 +136,38 @@ def whole_minutes(condition: Condition | None) -> bool:
     )
 
 
+def guessed_origin(path: str) -> str:
+    """The origin by the path alone, where nobody looked at the file: for explanations, tests and trials."""
+    return "system" if path.startswith(_INSTALLED) else "personal"
+
+
+class _Index:
+    """Which rules name a program, by one of their lists of matches."""
+
+    __slots__ = ("exact", "patterns")
+
+    def __init__(self, lists: Sequence[Matches]) -> None:
+        self.exact: dict[tuple[str, str], list[int]] = {}
+        patterns = []
+        for number, matches in enumerate(lists):
+            for by, text in matches:
+                if by == "path-pattern":
+                    patterns.append((text, number))
+                else:
+                    self.exact.setdefault((by, text), []).append(number)
+        self.patterns = PatternTree(patterns) if patterns else None
+
+    def find(self, path: str, sha256: str, package: str, origin: str) -> set[int]:
+        name = path.rpartition("/")[2]
+        keys = (
+            ("path", path), ("file-name", name), ("sha256", sha256), ("package", package), ("origin", origin)
+        )  # fmt: skip
+        found = {number for one in keys if one[1] for number in self.exact.get(one, ())}
+        if self.patterns is not None:
+            found |= self.patterns.find(path)
+        return found
+
+
 class ApplicationTable:
     """A whole applications section, compiled."""
 
@@ -119,44 +175,52 @@ class ApplicationTable:
         self._rows = tuple(rows)
         self._otherwise = otherwise
         self._clock = ZoneClock()
-        self._exact: dict[tuple[str, str], list[int]] = {}
-        patterns = []
-        for number, row in enumerate(self._rows):
-            for by, text in row[4]:
-                if by == "path-pattern":
-                    patterns.append((text, number))
-                else:
-                    self._exact.setdefault((by, text), []).append(number)
-        self._patterns = PatternTree(patterns)
-        self._has_patterns = bool(patterns)
-        used = {by for by, _ in self._exact}
+        self._index = _Index([row[4] for row in self._rows])
+        self._unless = _Index([row[5] for row in self._rows]) if any(row[5] for row in self._rows) else None
+        used = {by for row in self._rows for by, _ in (*row[4], *row[5])}
         self.needs_sha256 = "sha256" in used
         self.needs_package = "package" in used
+        self.needs_origin = "origin" in used
         self.needs_user = any(
             row[3] is not None and (row[3][2] or any(groups for groups, _, _ in row[3][5]))
             for row in self._rows
         )
         self._nothing = _Seen((), Verdict(otherwise, otherwise, "", steady=True), by_minute=True)
-        self._seen: dict[str | tuple[str, str, str], _Seen] = {}
-        self._by_path_alone = not (self.needs_sha256 or self.needs_package)
+        self._seen: dict[str | tuple[str, str, str, str], _Seen] = {}
+        self._by_path_alone = not (self.needs_sha256 or self.needs_package or self.needs_origin)
 
     @property
     def exact_paths(self) -> tuple[str, ...]:
         """The paths that rules name exactly: a driver can also recognise the files behind them."""
-        return tuple(text for by, text in self._exact if by == "path")
+        return tuple(text for by, text in self._index.exact if by == "path")
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """The packages that rules name: a driver finds out which files are theirs."""
+        return frozenset(text for row in self._rows for by, text in (*row[4], *row[5]) if by == "package")
 
     def decide(
-        self, path: str, circumstances: Circumstances, *, sha256: str = "", package: str = "", alias: str = ""
+        self,
+        path: str,
+        circumstances: Circumstances,
+        *,
+        sha256: str = "",
+        package: str = "",
+        alias: str = "",
+        origin: str = "",
     ) -> Verdict:
         """The verdict on a program. ``sha256`` is lower-case hexadecimal, or empty when not known.
 
         ``alias`` is a path that a rule names and behind which the same file lies, if a driver found that out.
+        ``origin`` is one of ``ORIGINS``; empty: guessed by the path.
         """
+        if self.needs_origin and not origin:
+            origin = guessed_origin(path)
         if alias and alias != path:
-            return self._of_two_names(path, alias, circumstances, sha256, package)
-        seen = self._seen.get(path if self._by_path_alone else (path, sha256, package))
+            return self._of_two_names(path, alias, circumstances, sha256, package, origin)
+        seen = self._seen.get(path if self._by_path_alone else (path, sha256, package, origin))
         if seen is None:
-            seen = self._look(path, sha256, package)
+            seen = self._look(path, sha256, package, origin)
         if seen.always is not None:
             return seen.always
         groups = circumstances.groups
@@ -170,10 +234,17 @@ class ApplicationTable:
         return self._weigh_and_remember(seen, circumstances)
 
     def concerning(
-        self, path: str, circumstances: Circumstances, *, sha256: str = "", package: str = ""
+        self,
+        path: str,
+        circumstances: Circumstances,
+        *,
+        sha256: str = "",
+        package: str = "",
+        origin: str = "",
     ) -> tuple[Concern, ...]:
         """Every rule that is about this program, and whether it holds now: for explanations."""
-        rows = [self._rows[number] for number in self._matching(path, sha256, package)]
+        origin = origin or guessed_origin(path)
+        rows = [self._rows[number] for number in self._matching(path, sha256, package, origin)]
         return tuple(
             Concern(
                 row[0],
@@ -186,14 +257,17 @@ class ApplicationTable:
         )
 
     def _of_two_names(
-        self, path: str, alias: str, circumstances: Circumstances, sha256: str, package: str
+        self, path: str, alias: str, circumstances: Circumstances, sha256: str, package: str, origin: str
     ) -> Verdict:
-        numbers = {*self._matching(path, sha256, package), *self._matching(alias, sha256, package)}
+        numbers = {
+            *self._matching(path, sha256, package, origin),
+            *self._matching(alias, sha256, package, origin),
+        }
         return self._weigh(tuple(sorted(numbers)), circumstances)
 
-    def _look(self, path: str, sha256: str, package: str) -> _Seen:
+    def _look(self, path: str, sha256: str, package: str, origin: str) -> _Seen:
         """What there is to know of a program that was not asked for lately."""
-        numbers = self._matching(path, sha256, package)
+        numbers = self._matching(path, sha256, package, origin)
         conditions = [self._rows[number][3] for number in numbers]
         if not numbers:
             seen = self._nothing
@@ -204,15 +278,13 @@ class ApplicationTable:
             seen = _Seen(numbers, None, by_minute=all(map(whole_minutes, conditions)))
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
-        self._seen[path if self._by_path_alone else (path, sha256, package)] = seen
+        self._seen[path if self._by_path_alone else (path, sha256, package, origin)] = seen
         return seen
 
-    def _matching(self, path: str, sha256: str, package: str) -> tuple[int, ...]:
-        name = path.rpartition("/")[2]
-        keys = (("path", path), ("file-name", name), ("sha256", sha256), ("package", package))
-        found = {number for one in keys if one[1] for number in self._exact.get(one, ())}
-        if self._has_patterns:
-            found |= self._patterns.find(path)
+    def _matching(self, path: str, sha256: str, package: str, origin: str) -> tuple[int, ...]:
+        found = self._index.find(path, sha256, package, origin)
+        if found and self._unless is not None:
+            found -= self._unless.find(path, sha256, package, origin)
         return tuple(sorted(found))
 
     def _weigh_and_remember(self, seen: _Seen, circumstances: Circumstances) -> Verdict:
@@ -258,13 +330,14 @@ def _check_decisions(rows: Sequence[Row], otherwise: str) -> None:
 
 
 def _row_from_json(entry: list[Any]) -> Row:
-    rule_id, decision, mode, condition, matches = entry
+    rule_id, decision, mode, condition, matches, unless = entry
     return (
         rule_id,
         decision,
         mode,
         condition_from_json(condition),
         tuple((by, text) for by, text in matches),
+        tuple((by, text) for by, text in unless),
     )
 
 
@@ -321,10 +394,11 @@ def _compile_rule(rule: ApplicationRule) -> Row:
         condition = compile_condition(rule.when)
     except ConditionMistake as error:
         raise TableMistake(f"{where}: {error}") from error
-    matches = tuple(
-        (str(match.by), _checked_text(str(match.by), match.text, where)) for match in rule.matches
+    matches, unless = (
+        tuple((str(match.by), _checked_text(str(match.by), match.text, where)) for match in given)
+        for given in (rule.matches, rule.unless)
     )
-    return rule.text.rule_id, str(rule.decision), mode_of(rule.text), condition, matches
+    return rule.text.rule_id, str(rule.decision), mode_of(rule.text), condition, matches, unless
 
 
 def mode_of(text: RuleText) -> str:
@@ -341,6 +415,8 @@ def _checked_text(by: str, text: str, where: str) -> str:
         raise TableMistake(f"{where}: {text!r} is not a file's name; use a path for what holds a '/'")
     if by == "sha256" and (len(text) != 64 or text.strip("0123456789abcdef")):
         raise TableMistake(f"{where}: {text!r} is not a SHA-256 in 64 lower-case hexadecimal digits")
+    if by == "origin" and text not in ORIGINS:
+        raise TableMistake(f"{where}: {text!r} is no origin: give one of {', '.join(ORIGINS)}")
     if not text:
         raise TableMistake(f"{where}: an empty text matches nothing; leave it out")
     return text

@@ -54,7 +54,7 @@ os.execve(memory, ["notes", os.environ["MARK"], "-"], os.environ)'""",
         name="a stick with the program under another name",
         kind=Kind.REMOVABLE,
         apart=True,
-        admin=True,
+        staged=True,
         source="mount(8), mkfs.ext4(8); the mount is what a desktop does for a person",
         needs=("mkfs.ext4", "mount"),
         script="""truncate -s 16M "$HOME/stick.img" && mkfs.ext4 -q "$HOME/stick.img" \

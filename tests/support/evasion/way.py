@@ -27,9 +27,14 @@ class Way:
 
     In its environment: ``GAME`` (a program that a rule refuses; ``"$GAME" "$MARK" -`` prints the mark and stays until
     its input ends), ``HOME`` (a folder of the pupil's on the same file system), ``GAME_SH`` and ``GAME_PY`` (scripts
-    in it that a rule refuses), ``RESPONDER``, ``GUARDIAN`` and ``SERVICE`` (process ids), ``RUN`` and ``STATE`` (the
-    agent's folders), ``STICK`` (an empty mount point). ``admin``: as root; else as a pupil. ``apart``: written before
-    the defence, from ``source`` alone. ``needs``: programs without which it cannot be tried.
+    in it that a rule refuses), ``EDITOR`` (what is allowed), ``ETC`` and ``OUTSIDE`` (the device's settings of the
+    network, and a server beyond it), ``SESSION_SOCKET``, ``PUPIL``, ``OTHER_UID``, ``RESPONDER``, ``GUARDIAN`` and
+    ``SERVICE`` (process ids), ``RUN`` (the agent's folder), ``STICK`` (an empty mount point), and the
+    function ``as_pupil``.
+
+    It is run as a pupil; ``admin``: as root; ``staged``: as root, who only does what the machine does for a pupil.
+    ``apart``: written before the defence, from ``source`` alone. ``needs``: programs without which it cannot be tried.
+    ``lone``: it cannot be tried without the agent, which it is about, or as root, since it would change the machine.
     """
 
     name: str
@@ -37,5 +42,7 @@ class Way:
     script: str
     source: str
     admin: bool = False
+    staged: bool = False
     apart: bool = False
     needs: tuple[str, ...] = ()
+    lone: bool = False

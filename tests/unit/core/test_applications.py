@@ -1,8 +1,12 @@
 """Programs: refused, warned of, watched, and judged afterwards where nobody guarded."""
 
+from dataclasses import replace
+
 import pytest
 
+from schoolkeeper_agent.enforcers.actions import EndProgram
 from schoolkeeper_agent.observations import (
+    ActionDone,
     ExecutionJudged,
     GuardDown,
     GuardUp,
@@ -13,6 +17,7 @@ from schoolkeeper_agent.observations import (
     SessionSeen,
     Tick,
 )
+from schoolkeeper_agent.seams import Enforce, Outcome
 from schoolkeeper_proto import model, policy
 from schoolkeeper_proto.wire import Lane
 from support.core_playbook import MONDAY_10, Playbook, bundle_of
@@ -88,8 +93,7 @@ def test_what_ran_while_the_guard_was_dead_is_judged_and_the_gap_is_said() -> No
         "sensor.failed", error="killed"
     ).nothing()
     script.later(1).sees(started())
-    assert script.effects[0].body.rule.enforced is False  # type: ignore[union-attr]
-    script.records("application.started", severity=model.Severity.LOW).nothing()
+    carried_out(script).records("application.started", ended=True).tells("game is not allowed here").nothing()
     script.later(1).sees(GuardUp(enforcer="applications", down_milliseconds=2000))
     script.records(
         "agent.gap", what="executions undecided", from_unix_ms=MONDAY_10, to_unix_ms=MONDAY_10 + 2000
@@ -101,8 +105,43 @@ def test_what_runs_although_the_guard_should_have_refused_it_went_around_it_and_
     script = Playbook(bundle_of(games(model.DecisionKind.BLOCK)), able={"applications"})
     script.sees(GuardUp(enforcer="applications")).nothing()
     script.sees(started())
-    assert script.effects[0].body.rule.enforced is False  # type: ignore[union-attr]
-    script.records("application.started", severity=model.Severity.LOW).nothing()
+    carried_out(script, "process 7 is not there").records(
+        "application.started", severity=model.Severity.LOW, ended=False
+    ).nothing()
+
+
+def carried_out(script: Playbook, failed: str = "") -> Playbook:
+    """The enforcer did, or could not do, what it was asked for: end the program that went round the guard."""
+    (asked,) = script.effects
+    assert isinstance(asked, Enforce)
+    assert isinstance(asked.action, EndProgram)
+    assert (asked.action.process_id, asked.action.path) == (7, GAME)
+    rule = asked.action.started.body.rule  # type: ignore[union-attr]
+    assert rule.enforced is False
+    script.effects.clear()
+    done = Outcome(enforcer="applications", action=asked.action, succeeded=not failed, detail=failed)
+    return script.sees(ActionDone(outcome=done))
+
+
+def test_what_ran_before_and_what_the_system_runs_is_never_ended() -> None:
+    script = Playbook(bundle_of(games(model.DecisionKind.BLOCK)), able={"applications"})
+    script.sees(GuardUp(enforcer="applications")).nothing()
+    for one in (replace(started(), already_running=True), replace(started(), user_id=0, account="root")):
+        script.sees(one).records("application.started", ended=False).nothing()
+
+
+def test_a_script_given_to_its_interpreter_is_the_programs_business() -> None:
+    script = Playbook(bundle_of(games(model.DecisionKind.BLOCK)), able={"applications"})
+    script.sees(GuardUp(enforcer="applications")).nothing()
+    script.sees(replace(started("/usr/bin/dash"), script="/home/ann/notes.sh")).nothing()
+    script.sees(replace(started("/usr/bin/dash"), script=GAME))
+    (asked,) = script.effects
+    assert isinstance(asked, Enforce)
+    assert isinstance(asked.action, EndProgram)
+    assert asked.action.path == "/usr/bin/dash"
+    body = asked.action.started.body
+    assert isinstance(body, model.ApplicationStarted)
+    assert (body.application.path, body.application.name) == (GAME, "game")
 
 
 def test_the_guard_and_the_process_sensor_do_not_tell_the_same_twice() -> None:

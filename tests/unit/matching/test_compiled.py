@@ -82,9 +82,9 @@ def test_a_table_says_what_must_be_found_out_before_it_is_asked() -> None:
 
 def test_a_written_table_has_its_format_and_another_is_refused() -> None:
     written = json.loads(json.dumps(table(rule("r", when=HERE)).to_json()))
-    assert written["format"] == 2
+    assert written["format"] == 3
     assert ApplicationTable.from_json(written).decide("/x", now()).rule_id == "r"
-    for changed in ({"format": 1}, {"format": 3}, {"rules": [["r", "perhaps", "enforce", None, []]]}):
+    for changed in ({"format": 2}, {"format": 4}, {"rules": [["r", "perhaps", "enforce", None, [], []]]}):
         with pytest.raises(TableMistake):
             ApplicationTable.from_json(written | changed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schoolkeeper_agent.seams import Record
 from schoolkeeper_proto.policy import ApplicationsSection, BrowserSection, MediaAccess
 
 
@@ -25,6 +26,20 @@ class RefreshApplications:
     groups: tuple[tuple[int, tuple[str, ...]], ...] = ()
     """User id -> groups, of everybody signed in."""
     base_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndProgram:
+    """End a program that a rule refuses and that began all the same, round the guard (enforcer ``applications``).
+
+    ``path``: what the process executes; another program by now is left alone. ``started`` is the event that says what
+    became of it.
+    """
+
+    process_id: int
+    path: str
+    started: Record
+    session_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

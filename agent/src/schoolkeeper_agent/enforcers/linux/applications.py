@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 from schoolkeeper_agent import observations
 from schoolkeeper_agent.accounts import Accounts, plain_text
 from schoolkeeper_agent.context import Context
-from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
+from schoolkeeper_agent.enforcers.actions import EndProgram, GuardApplications, RefreshApplications
+from schoolkeeper_agent.enforcers.linux import packages
 from schoolkeeper_agent.enforcers.linux.exec_responder.loop import UNSAID
 from schoolkeeper_agent.enforcers.linux.responder_process import (
     ResponderConfig,
@@ -40,6 +42,7 @@ class _Wanted:
     place: str = "unknown"
     groups: tuple[tuple[int, tuple[str, ...]], ...] = ()
     base_ms: int | None = None
+    packages: frozenset[str] = frozenset()
 
 
 class ApplicationEnforcer:
@@ -47,8 +50,12 @@ class ApplicationEnforcer:
 
     name = "applications"
 
-    def __init__(self, context: Context, emit: Emit) -> None:
+    def __init__(self, context: Context, emit: Emit, *, lists: Path = packages.LISTS) -> None:
+        """``lists``: where dpkg keeps the lists of what each package brought."""
         self._context = context
+        self._lists = lists
+        self._package_watch: packages.PackageWatch | None = None
+        self._upgrading: asyncio.Task[None] | None = None
         self._emit = emit
         self._accounts = Accounts()
         self._wanted = _Wanted()
@@ -74,14 +81,18 @@ class ApplicationEnforcer:
         try:
             match action:
                 case GuardApplications():
-                    table = compile_applications(action.section).to_json()
+                    compiled = compile_applications(action.section)
+                    table = compiled.to_json()
                     restricts = bool(table["rules"]) or table["otherwise"] != "allow"
                     wanted = replace(
                         self._wanted,
                         table=table if restricts else None,
                         place=action.place,
                         base_ms=action.base_ms,
+                        packages=compiled.packages,
                     )
+                case EndProgram():
+                    return self._outcome(action, end_program(action.process_id, action.path))
                 case RefreshApplications():
                     wanted = replace(
                         self._wanted, place=action.place, groups=action.groups, base_ms=action.base_ms
@@ -108,6 +119,12 @@ class ApplicationEnforcer:
     async def close(self) -> None:
         """Ends the responder; from then on the kernel allows."""
         self._closing = True
+        self._wanted = replace(self._wanted, packages=frozenset())
+        self._watch_packages()
+        if self._upgrading is not None:
+            self._upgrading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._upgrading
         if self._restarting is not None:
             self._restarting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -119,6 +136,7 @@ class ApplicationEnforcer:
 
     async def _bring_in_force(self, wanted: _Wanted) -> str:
         self._wanted = wanted
+        self._watch_packages()
         if wanted.table is None:
             await self._stop()
             return ""
@@ -128,6 +146,28 @@ class ApplicationEnforcer:
         if self._process is None:
             return await self._start()
         return await self._swap()
+
+    def _watch_packages(self) -> None:
+        """Follows dpkg's lists while a rule names a package, and only then."""
+        if bool(self._wanted.packages) == (self._package_watch is not None):
+            return
+        if self._package_watch is not None:
+            self._package_watch.close()
+            self._package_watch = None
+            return
+        try:
+            self._package_watch = packages.PackageWatch(self._packages_changed, self._lists)
+        except OSError as error:
+            self._emit(observations.SensorDown(sensor=f"enforcer {self.name}", error=str(error)))
+
+    def _packages_changed(self) -> None:
+        async def take() -> None:
+            error = await self._bring_in_force(self._wanted)
+            if error:
+                self._emit(observations.SensorDown(sensor=f"enforcer {self.name}", error=error))
+
+        if self._upgrading is None or self._upgrading.done():
+            self._upgrading = asyncio.get_running_loop().create_task(take())
 
     async def _swap(self) -> str:
         process = self._process
@@ -258,6 +298,7 @@ class ApplicationEnforcer:
             "place": self._wanted.place,
             "groups": {str(user_id): list(names) for user_id, names in self._wanted.groups},
             "base_ms": self._wanted.base_ms,
+            "packages": packages.programs_of(self._wanted.packages, self._lists),
         }
         self._context.run_dir.mkdir(parents=True, exist_ok=True)
         beside = self._table_file.with_suffix(".new")
@@ -265,3 +306,24 @@ class ApplicationEnforcer:
         with os.fdopen(descriptor, "w") as file:
             json.dump(content, file)
         beside.replace(self._table_file)
+
+
+def end_program(process_id: int, path: str) -> str:
+    """Ends a process that still executes this file; empty, or why it was left alone.
+
+    By a descriptor of the process (pidfd_open(2)): a number that another process has by now ends nobody.
+    """
+    try:
+        process = os.pidfd_open(process_id)
+    except OSError as error:
+        return f"process {process_id} is not there: {error.strerror}"
+    try:
+        now = os.readlink(f"/proc/{process_id}/exe").removesuffix(" (deleted)")  # noqa: PTH115
+        if plain_text(now) != path:
+            return f"process {process_id} runs something else by now"
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    except OSError as error:
+        return f"process {process_id} could not be ended: {error.strerror}"
+    finally:
+        os.close(process)
+    return ""

@@ -43,6 +43,17 @@ def look_up(proc_root: Path, process_id: int) -> ProcessInfo | None:
     )
 
 
+def command_of(proc_root: Path, process_id: int) -> tuple[list[str], str]:
+    """The words it was started with, and the folder it is in; empty when it is gone."""
+    folder = f"{proc_root}/{process_id}"
+    try:
+        with open(f"{folder}/cmdline", "rb") as file:  # noqa: PTH123 - called for every interpreter
+            words = os.fsdecode(file.read(_MAX)).split("\0")
+        return words, os.readlink(f"{folder}/cwd")  # noqa: PTH115
+    except OSError:
+        return [], ""
+
+
 def running(proc_root: Path) -> list[int]:
     """Ids of all processes that can be seen."""
     return [int(name) for name in os.listdir(proc_root) if name.isdigit()]  # noqa: PTH208

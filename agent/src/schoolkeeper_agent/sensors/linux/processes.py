@@ -12,14 +12,18 @@ from pathlib import Path
 from schoolkeeper_agent import observations
 from schoolkeeper_agent.accounts import Accounts, plain_text
 from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.enforcers.linux.exec_responder.origin import SYSTEM, Origin
+from schoolkeeper_agent.people import FIRST_PERSON_UID
 from schoolkeeper_agent.seams import Ability, Emit, SensorError
-from schoolkeeper_agent.sensors.linux import proc_connector, process_table
+from schoolkeeper_agent.sensors.linux import proc_connector, process_table, scripts
 from schoolkeeper_proto import model
 
 POLL_S = 2.0
 MAX_HASHED = 64 << 20
 """Files beyond this many bytes are not hashed here: the exec responder examines them, this sensor only looks on."""
 _BURST = 256
+_LEARN_S = 5.0
+"""The table of mounts is read again after so long, and only when the origin of a program is asked for."""
 
 
 class ProcessSensor:
@@ -39,9 +43,12 @@ class ProcessSensor:
         self._known: dict[int, str] = {}
         """What was told as running and has not ended, and the path it runs."""
         self._overrun = False
-        self._needs_sha256 = any(
-            str(match.by) == "sha256" for rule in context.bundle.applications.rules for match in rule.matches
-        )
+        section = context.bundle.applications
+        used = {str(match.by) for rule in section.rules for match in (*rule.matches, *rule.unless)}
+        self._needs_sha256 = "sha256" in used
+        self._needs_origin = "origin" in used
+        self._origin = Origin()
+        self._learnt_s = -_LEARN_S
         self._hashes: dict[tuple[int, int, int, int], bytes] = {}
 
     def ability(self) -> Ability:
@@ -161,8 +168,32 @@ class ProcessSensor:
                 groups=self._accounts.groups(info.user_id),
                 sha256=self._sha256(info.process_id) if self._needs_sha256 else b"",
                 already_running=already_running,
+                origin=self._origin_of(info) if self._needs_origin else "",
+                script=self._script_of(info),
+                script_origin="" if scripts.is_loader(info.path) else SYSTEM,
             )
         )
+
+    def _origin_of(self, info: process_table.ProcessInfo) -> str:
+        """As the exec responder tells it. Of what has ended already nothing can be told."""
+        if 0 <= info.user_id < FIRST_PERSON_UID:
+            return SYSTEM
+        now = time.monotonic()
+        if now - self._learnt_s >= _LEARN_S:
+            self._learnt_s = now
+            self._origin.learn((self._context.proc_root / "self/mountinfo").read_text(errors="replace"))
+        try:
+            found = (self._context.proc_root / str(info.process_id) / "exe").stat()
+        except OSError:
+            return ""
+        return self._origin.of(info.path, found)
+
+    def _script_of(self, info: process_table.ProcessInfo) -> str:
+        name = info.path.rpartition("/")[2]
+        if not scripts.runs_others(name):
+            return ""
+        words, folder = process_table.command_of(self._context.proc_root, info.process_id)
+        return plain_text(scripts.script_of(name, words, folder))
 
     def _sha256(self, process_id: int) -> bytes:
         """Of the file that runs; empty when it is too big or cannot be read."""

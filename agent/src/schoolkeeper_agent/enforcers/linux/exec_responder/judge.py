@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from schoolkeeper_agent.enforcers.linux.exec_responder.origin import PERSONAL, SYSTEM, Origin
 from schoolkeeper_agent.enforcers.linux.exec_responder.settled import Settled
 from schoolkeeper_proto.conditions import KNOWN, Circumstances
 from schoolkeeper_proto.matching import ApplicationTable, Verdict
@@ -23,20 +24,30 @@ class TooSlow(Exception):
 class Judge:
     """A table, whom it concerns, and what was found out about files."""
 
-    __slots__ = ("_aliases", "_base_ms", "_groups", "_hashes", "_limit_ns", "_place", "_settled", "table")
+    __slots__ = (
+        "_aliases", "_base_ms", "_groups", "_hashes", "_limit_ns", "_origin", "_packages", "_place", "_settled",
+        "table",
+    )  # fmt: skip
 
     def __init__(
         self,
         table: ApplicationTable,
         settled: Settled,
+        origin: Origin,
         *,
         place: str,
         groups: dict[int, frozenset[str]],
         limit_ms: int,
         base_ms: int | None = None,
+        packages: dict[str, str] | None = None,
     ) -> None:
-        """``base_ms``: believed Unix time less the time since boot; without it the wall clock has to do."""
+        """``base_ms``: believed Unix time less the time since boot; without it the wall clock has to do.
+
+        ``packages``: path -> package, of the packages that rules name.
+        """
         self._settled = settled
+        self._origin = origin
+        self._packages = packages or {}
         self.table = table
         self._place = place
         self._groups = groups
@@ -44,12 +55,18 @@ class Judge:
         self._base_ms = base_ms
         self._hashes: dict[tuple[int, int, int, int, int], str] = {}
         self._aliases: dict[tuple[int, int], str] = {}
-        for path in table.exact_paths:
+        for path in (*table.exact_paths, *self._packages):
             self._learn(path)
 
     def take_over(self, other: Judge) -> None:
         """Hashes belong to files, not to a policy: they stay through a swap."""
         self._hashes = other._hashes
+
+    def needs_user(self, path: str, found: os.stat_result) -> bool:
+        """Whether the verdict hangs on who executes it."""
+        if self.table.needs_user:
+            return True
+        return self.table.needs_origin and self._origin.of(path, found) == PERSONAL
 
     def decide(self, file: int, path: str, found: os.stat_result, user_id: int) -> tuple[Verdict, str]:
         """The verdict and the hash if one was needed; raises ``TooSlow``."""
@@ -62,7 +79,16 @@ class Judge:
     def _with(self, path: str, found: os.stat_result, user_id: int, digest: str) -> Verdict:
         here = Circumstances(now_ms=self._now_ms(), place=self._place, groups=self._groups_of(user_id))
         alias = self._alias(path, found) if self._aliases else ""
-        return self.table.decide(path, here, sha256=digest, alias=alias)
+        package = self._packages.get(path) or self._packages.get(alias, "") if self._packages else ""
+        if not self.table.needs_origin:
+            return self.table.decide(path, here, sha256=digest, alias=alias, package=package)
+        origin = self._origin.of(path, found)
+        # What the system's own accounts run is the administrator's business: a package upgrade, a timer, the boot.
+        trusted = origin == PERSONAL and 0 <= user_id < FIRST_PERSON_UID
+        verdict = self.table.decide(
+            path, here, sha256=digest, alias=alias, package=package, origin=SYSTEM if trusted else origin
+        )
+        return verdict if origin == SYSTEM else verdict.for_this_user()
 
     def _now_ms(self) -> int:
         """Unix time that setting the clock does not move."""

@@ -11,9 +11,10 @@ import signal
 import struct
 import time
 
-from schoolkeeper_agent.enforcers.linux.exec_responder import mounts
+from schoolkeeper_agent.enforcers.linux.exec_responder import mounts, places
 from schoolkeeper_agent.enforcers.linux.exec_responder.fanotify import Group
 from schoolkeeper_agent.enforcers.linux.exec_responder.judge import Judge, TooSlow, real_user_of
+from schoolkeeper_agent.enforcers.linux.exec_responder.origin import Origin
 from schoolkeeper_agent.enforcers.linux.exec_responder.process import be_preferred, libc, lock_memory
 from schoolkeeper_agent.enforcers.linux.exec_responder.reports import Reports
 from schoolkeeper_agent.enforcers.linux.exec_responder.root_only import RootOnly
@@ -54,6 +55,8 @@ class Responder:
         self._unmarked: set[str] = set()
         self._allowed: set[Key] = set()
         self._settled = Settled()
+        self._origin = Origin()
+        self._table_of_mounts = ""
         self._judge = self._load(None)
         self._group = Group(self._library)
 
@@ -124,17 +127,20 @@ class Responder:
         if key in self._allowed:
             return True
         judge = self._judge
-        user_id = real_user_of(process_id) if judge.table.needs_user else -1
+        here = places.leads_to(path, found)
+        if not here:
+            path = places.true_path(file, path, found, process_id, self._table_of_mounts)
+        user_id = real_user_of(process_id) if judge.needs_user(path, found) else -1
         digest = reason = ""
         try:
             verdict, digest = judge.decide(file, path, found, user_id)
         except TooSlow:
             verdict = judge.decide_without_hash(path, found, user_id)
             reason = "too-slow"
-        root_only = (verdict.steady or bool(reason)) and self._root_only.holds(path, found)
+        root_only = here and (verdict.steady or bool(reason)) and self._root_only.holds(path, found)
         refuse = verdict.refuses or (bool(reason) and not root_only)
         if verdict.decision == "allow" and not reason:
-            if verdict.steady and not (root_only and self._group.ignore(file)):
+            if here and verdict.steady and not (root_only and self._group.ignore(file)):
                 self._remember(key, file, found)
             return True
         self._reports.say(
@@ -154,14 +160,15 @@ class Responder:
     def _mark(self, mount_table: int) -> None:
         """Marks the file systems that are new, forgets those that are gone."""
         text = _read_all(mount_table)
+        self._table_of_mounts = text
+        self._origin.learn(text)
         wanted = mounts.to_mark(text, self._only)
         self._settled.devices = frozenset(
             _number(one) for one, _, kind in mounts.parse(text) if kind in SHOWS_WRITES
         )
         self._marked = {device: point for device, point in self._marked.items() if device in wanted}
         for device, point in wanted.items():
-            if device in self._marked:
-                continue
+            # Also those that were marked: a stick that was changed for another one has the first one's number.
             try:
                 self._group.mark_file_system(point)
                 self._marked[device] = point
@@ -191,8 +198,8 @@ class Responder:
         groups = {int(user): frozenset(names) for user, names in content["groups"].items()}
         table = ApplicationTable.from_json(content["table"])
         judge = Judge(
-            table, self._settled, place=content["place"], groups=groups, limit_ms=self._limit_ms,
-            base_ms=content.get("base_ms"),
+            table, self._settled, self._origin, place=content["place"], groups=groups, limit_ms=self._limit_ms,
+            base_ms=content.get("base_ms"), packages=content.get("packages"),
         )  # fmt: skip
         if before is not None:
             judge.take_over(before)

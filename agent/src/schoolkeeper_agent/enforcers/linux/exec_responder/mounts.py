@@ -17,6 +17,32 @@ REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "virtiof
 MAX_MOUNTS = 4096
 
 
+def local(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A mount point of each local file system: those whose owners can be believed, and the others.
+
+    What a desktop mounts for a person (a stick, an image) is mounted ``nosuid``: its owners came with it.
+    """
+    believed: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for line in text.split("\n")[:MAX_MOUNTS]:
+        head, separator, tail = line.partition(" - ")
+        fields, kind = head.split(" "), tail.split(" ")[0]
+        if separator and len(fields) >= 6 and is_local(kind):
+            chosen = others if "nosuid" in fields[5].split(",") else believed
+            chosen.setdefault(fields[2], plain(fields[4]))
+    return tuple(believed.values()), tuple(
+        point for device, point in others.items() if device not in believed
+    )
+
+
+def is_local(kind: str) -> bool:
+    """Whether programs can lie there and no server that a person runs is asked when one is opened.
+
+    ``fuseblk`` has a server, too, but only root mounts a block device; ``fuse`` is anybody's.
+    """
+    return kind not in PSEUDO and kind not in REMOTE and (kind == "fuseblk" or not kind.startswith("fuse"))
+
+
 def parse(text: str) -> list[tuple[str, str, str]]:
     """(device as 'major:minor', mount point, type) of each line; lines that are none are left out."""
     found = []
@@ -24,7 +50,7 @@ def parse(text: str) -> list[tuple[str, str, str]]:
         head, separator, tail = line.partition(" - ")
         fields, rest = head.split(" "), tail.split(" ")
         if separator and len(fields) >= 5 and rest[0]:
-            found.append((fields[2], _plain(fields[4]), rest[0]))
+            found.append((fields[2], plain(fields[4]), rest[0]))
     return found
 
 
@@ -33,14 +59,15 @@ def to_mark(text: str, only: tuple[str, ...] | None) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for device, point, kind in parse(text):
         if only is not None:
-            if point in only:
+            if point in only and is_local(kind):
                 chosen[device] = point
-        elif kind not in PSEUDO and kind not in REMOTE and not kind.startswith("fuse"):
+        elif is_local(kind):
             chosen.setdefault(device, point)
     return chosen
 
 
-def _plain(escaped: str) -> str:
+def plain(escaped: str) -> str:
+    """mountinfo writes blank, tab, line feed and backslash as octal."""
     if "\\" not in escaped:
         return escaped
     out = bytearray()

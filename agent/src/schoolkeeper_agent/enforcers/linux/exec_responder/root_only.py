@@ -19,16 +19,10 @@ class RootOnly:
         self._folders: dict[str, bool] = {}
 
     def holds(self, path: str, found: os.stat_result) -> bool:
-        """``found`` is the file's own state; the path must lead to this very file here, by one name only."""
+        """``found`` is the file's own state. The caller saw that the path leads to this very file here."""
         if found.st_uid != 0 or found.st_mode & _OTHERS_WRITE or found.st_nlink != 1:
             return False
-        if not stat.S_ISREG(found.st_mode) or not self._folder(path.rpartition("/")[0] or "/"):
-            return False
-        try:
-            there = os.stat(path)  # noqa: PTH116 - pathlib costs memory here
-        except OSError:
-            return False
-        return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
+        return stat.S_ISREG(found.st_mode) and self._folder(path.rpartition("/")[0] or "/")
 
     def forget(self) -> None:
         self._folders.clear()
