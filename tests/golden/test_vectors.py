@@ -20,6 +20,7 @@ KINDS = [cls for cls in model.BODY_CLASSES if cls is not model.Unrecognised]
 
 LATER: dict[type[model.Body], dict[str, object]] = {
     model.IsolationChanged: {"grant_id": b"", "what": "", "state": "", "until_unix_ms": 0},
+    model.PersonReport: {"who": None},
     model.ApplicationStarted: {"ended": False},
 }
 """Fields that came after version 1 was fixed: an event of then has their defaults."""

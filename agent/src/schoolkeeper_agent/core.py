@@ -104,6 +104,8 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
                 at_unix_ms=seen.at_unix_ms,
             )  # fmt: skip
             return _tell_granted(replace(state, requests=declined), now)
+        case observations.PersonTold():
+            return state, (_told(state, seen),)
         case observations.Tick():
             state, effects = _tick(state, now)
             state, told = _tell_granted(state, now)
@@ -213,6 +215,13 @@ def _asked(state: CoreState, seen: observations.ExceptionAsked, now: int) -> tup
     )
     state = replace(state, requests=requests.asked(state.requests, asked))
     return state, (record(body, model.Severity.LOW, user),)
+
+
+def _told(state: CoreState, seen: observations.PersonTold) -> Record:
+    """Somebody tells the school something: never held back, whatever the policy collects."""
+    severity = model.Severity.CRITICAL if seen.report.urgent else model.Severity.HIGH
+    user = user_of(seen.account, seen.user_id, state.policy.collection)
+    return replace(record(seen.report, severity, user), event_id=seen.event_id)
 
 
 def _granted(state: CoreState, now: int) -> tuple[CoreState, Effects]:

@@ -56,6 +56,16 @@ class AskedBefore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PersonTold:
+    """The account, as the kernel named it, tells the school something; sealed already, to the event of this id."""
+
+    account: str
+    user_id: int
+    event_id: bytes
+    report: model.PersonReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Time went on. The runtime sends one every minute or so: usage is handed over, conditions change."""
 
@@ -197,6 +207,20 @@ class MediumInUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediumEncrypting:
+    """A medium is being encrypted here for this account, or that ended: ``body`` says which, and becomes an event.
+
+    ``event_id`` where something in the body is sealed to it.
+    """
+
+    body: model.MediumEncrypted
+    sequence: int
+    account: str
+    user_id: int
+    event_id: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeripheralArrived:
     """An interface of a USB device that carries pictures: a telephone's, a camera's. Told anew when the sensor starts.
 
@@ -302,6 +326,7 @@ Observation = (
     | ExceptionAsked
     | AskedBefore
     | RequestDeclined
+    | PersonTold
     | Tick
     | PolicySwapped
     | PolicyRejected
@@ -316,6 +341,7 @@ Observation = (
     | MediumArrived
     | MediumLeft
     | MediumInUse
+    | MediumEncrypting
     | PeripheralArrived
     | PeripheralLeft
     | SessionSeen

@@ -316,6 +316,21 @@ class MediumCopy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediumEncrypted:
+    """``state``: "begun" (the key is kept, nothing is overwritten yet), "done", "failed". ``reference`` names the key.
+
+    ``recovery_key`` is sealed to the school's technicians alone, and comes with "begun".
+    """
+
+    KIND: ClassVar[str] = "media.encrypted"
+    medium: Medium
+    state: str = ""
+    recovery_key: SealedField | None = None
+    reference: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteUsage:
     """Visits in an hour by site category; no address."""
 
@@ -449,6 +464,7 @@ class PersonReport:
     words: SealedField | None = None
     reference: str = ""
     from_staff: bool = False
+    who: SealedField | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -601,6 +617,7 @@ Body = (
     | MediumWriteRefused
     | MediumEjected
     | MediumCopy
+    | MediumEncrypted
     | SiteUsage
     | SiteRefused
     | NetworkChanged

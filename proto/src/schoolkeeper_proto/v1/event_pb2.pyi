@@ -811,6 +811,45 @@ class MediumCopy(_message.Message):
 Global___MediumCopy: _TypeAlias = MediumCopy  # noqa: Y015
 
 @_typing.final
+class MediumEncrypted(_message.Message):
+    """Somebody had a stick encrypted. Everything that was on it is lost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RECOVERY_KEY_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """"begun" (the recovery key is kept, nothing is overwritten yet), "done", "failed"."""
+    reference: _builtins.str
+    """Names the key: the same on the owner's sheet."""
+    detail: _builtins.str
+    @_builtins.property
+    def medium(self) -> Global___Medium: ...
+    @_builtins.property
+    def recovery_key(self) -> Global___SealedField:
+        """Opens the medium when its passphrase is forgotten. Sealed to the school's technicians, to nobody else."""
+
+    def __init__(
+        self,
+        *,
+        medium: Global___Medium | None = ...,
+        state: _builtins.str = ...,
+        recovery_key: Global___SealedField | None = ...,
+        reference: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["medium", b"medium", "recovery_key", b"recovery_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "medium", b"medium", "recovery_key", b"recovery_key", "reference", b"reference", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MediumEncrypted: _TypeAlias = MediumEncrypted  # noqa: Y015
+
+@_typing.final
 class SiteUsage(_message.Message):
     """Cumulative within the hour, by site category, without addresses."""
 
@@ -1090,6 +1129,7 @@ class PersonReport(_message.Message):
     WORDS_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     FROM_STAFF_FIELD_NUMBER: _builtins.int
+    WHO_FIELD_NUMBER: _builtins.int
     recipient: _builtins.str
     """"dsl", "trusted-adult", "head", "chair"."""
     category: _builtins.str
@@ -1099,6 +1139,10 @@ class PersonReport(_message.Message):
     from_staff: _builtins.bool
     @_builtins.property
     def words(self) -> Global___SealedField: ...
+    @_builtins.property
+    def who(self) -> Global___SealedField:
+        """Who they say they are; nobody checked it. A shared account is never one child."""
+
     def __init__(
         self,
         *,
@@ -1108,10 +1152,11 @@ class PersonReport(_message.Message):
         words: Global___SealedField | None = ...,
         reference: _builtins.str = ...,
         from_staff: _builtins.bool = ...,
+        who: Global___SealedField | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["words", b"words"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["who", b"who", "words", b"words"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "from_staff", b"from_staff", "recipient", b"recipient", "reference", b"reference", "urgent", b"urgent", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "from_staff", b"from_staff", "recipient", b"recipient", "reference", b"reference", "urgent", b"urgent", "who", b"who", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1726,6 +1771,7 @@ class Event(_message.Message):
     MEDIUM_WRITE_REFUSED_FIELD_NUMBER: _builtins.int
     MEDIUM_EJECTED_FIELD_NUMBER: _builtins.int
     MEDIUM_COPY_FIELD_NUMBER: _builtins.int
+    MEDIUM_ENCRYPTED_FIELD_NUMBER: _builtins.int
     SITE_USAGE_FIELD_NUMBER: _builtins.int
     SITE_REFUSED_FIELD_NUMBER: _builtins.int
     NETWORK_CHANGED_FIELD_NUMBER: _builtins.int
@@ -1801,6 +1847,8 @@ class Event(_message.Message):
     def medium_ejected(self) -> Global___MediumEjected: ...
     @_builtins.property
     def medium_copy(self) -> Global___MediumCopy: ...
+    @_builtins.property
+    def medium_encrypted(self) -> Global___MediumEncrypted: ...
     @_builtins.property
     def site_usage(self) -> Global___SiteUsage: ...
     @_builtins.property
@@ -1885,6 +1933,7 @@ class Event(_message.Message):
         medium_write_refused: Global___MediumWriteRefused | None = ...,
         medium_ejected: Global___MediumEjected | None = ...,
         medium_copy: Global___MediumCopy | None = ...,
+        medium_encrypted: Global___MediumEncrypted | None = ...,
         site_usage: Global___SiteUsage | None = ...,
         site_refused: Global___SiteRefused | None = ...,
         network_changed: Global___NetworkChanged | None = ...,
@@ -1914,13 +1963,13 @@ class Event(_message.Message):
         canary: Global___Canary | None = ...,
         imported_alert: Global___ImportedAlert | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "network_changed", b"network_changed", "person_report", b"person_report", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "network_changed", b"network_changed", "person_report", b"person_report", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "boot_id", b"boot_id", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "id", b"id", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "monotonic_ms", b"monotonic_ms", "network_changed", b"network_changed", "person_report", b"person_report", "place", b"place", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "severity", b"severity", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "boot_id", b"boot_id", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "id", b"id", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "monotonic_ms", b"monotonic_ms", "network_changed", b"network_changed", "person_report", b"person_report", "place", b"place", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "severity", b"severity", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__skew_ms: _TypeAlias = _typing.Literal["skew_ms"]  # noqa: Y015
     _WhichOneofArgType__skew_ms: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms"]  # noqa: Y015
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["heartbeat", "signed_in", "signed_out", "session_locked", "session_unlocked", "session_idle", "lock_failed", "application_started", "application_refused", "application_usage", "medium_attached", "medium_mounted", "medium_refused", "medium_made_read_only", "medium_write_refused", "medium_ejected", "medium_copy", "site_usage", "site_refused", "network_changed", "filter_bypass", "isolation_changed", "posture", "policy_applied", "policy_refused", "grant_applied", "grant_ended", "exception_requested", "acceptable_use_shown", "acceptable_use_accepted", "person_report", "agent_started", "agent_stopped", "agent_killed", "agent_tampered", "clock_changed", "gap", "evicted", "set_aside", "sensor_failed", "sensor_recovered", "budget_exceeded", "command_result", "canary", "imported_alert"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["heartbeat", "signed_in", "signed_out", "session_locked", "session_unlocked", "session_idle", "lock_failed", "application_started", "application_refused", "application_usage", "medium_attached", "medium_mounted", "medium_refused", "medium_made_read_only", "medium_write_refused", "medium_ejected", "medium_copy", "medium_encrypted", "site_usage", "site_refused", "network_changed", "filter_bypass", "isolation_changed", "posture", "policy_applied", "policy_refused", "grant_applied", "grant_ended", "exception_requested", "acceptable_use_shown", "acceptable_use_accepted", "person_report", "agent_started", "agent_stopped", "agent_killed", "agent_tampered", "clock_changed", "gap", "evicted", "set_aside", "sensor_failed", "sensor_recovered", "budget_exceeded", "command_result", "canary", "imported_alert"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__skew_ms) -> _WhichOneofReturnType__skew_ms | None: ...
