@@ -12,6 +12,7 @@ from schoolkeeper_agent.enforcers.actions import (
     Action,
     ApplyBrowsers,
     GuardApplications,
+    HoldDesktops,
     Isolate,
     KeepBluetooth,
     LimitMedium,
@@ -26,7 +27,17 @@ from support.core_playbook import bundle_of
 from support.work import waiting_for_nothing
 
 pytestmark = pytest.mark.anyio
-NAMES = ("applications", "bluetooth", "browser", "isolation", "media", "peripherals", "screen", "sign-in")
+NAMES = (
+    "applications",
+    "bluetooth",
+    "browser",
+    "desktop",
+    "isolation",
+    "media",
+    "peripherals",
+    "screen",
+    "sign-in",
+)
 _BROWSER = policy.BrowserSection(
     settings=(policy.BrowserRule(text=policy.RuleText(rule_id=""), private_windows=policy.Switch.BLOCKED),)
 )
@@ -38,6 +49,7 @@ IMPOSSIBLE: dict[str, Action] = {
         )
     ),
     "browser": ApplyBrowsers(section=_BROWSER),
+    "desktop": HoldDesktops(idle_lock_seconds=300),
     "media": LimitMedium(kernel_name="no-such-disk", access=policy.MediaAccess.BLOCK),
     "peripherals": WithholdInterface(kernel_name="99-9:1.0"),
     # There is no bus at this address.

@@ -14,6 +14,7 @@ from schoolkeeper_agent import (
     applications,
     browsers,
     confinement,
+    desktops,
     media,
     observations,
     peripherals,
@@ -67,7 +68,8 @@ def handle(state: CoreState, observation: Observation, now: int) -> tuple[CoreSt
     if isinstance(observation, _TURNS):
         state, told = browsers.decide(state, now)
         state, done = peripherals.decide_all(state, now)
-        effects = (*effects, *told, *done)
+        state, held = desktops.decide(state, now)
+        effects = (*effects, *told, *done, *held)
     state, effects = _keep_time(state, effects)
     return state, tuple(effect for effect in effects if _wanted(state, effect, now))
 
@@ -313,6 +315,8 @@ def _done(state: CoreState, seen: observations.ActionDone, now: int) -> tuple[Co
         return peripherals.bluetooth_done(state, outcome)
     if outcome.enforcer == browsers.ENFORCER:
         return browsers.done(state, outcome)
+    if outcome.enforcer == desktops.ENFORCER:
+        return desktops.done(state, outcome)
     if outcome.succeeded:
         return state, ()
     failed = model.SensorFailed(sensor=f"enforcer {outcome.enforcer}", error=outcome.detail)

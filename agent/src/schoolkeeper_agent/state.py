@@ -130,7 +130,7 @@ class CoreState:
     ``signed`` is the bundle as it was signed, ``policy`` what the grants in force make of it: everything is decided by
     that. ``holding``: media are held until they are judged, None before that was asked for. ``time`` says by how much
     the clocks are wrong. ``browser_asked`` is what browsers were told last, None when that is not known or failed;
-    ``bluetooth_asked`` the same of Bluetooth.
+    ``bluetooth_asked`` and ``desktop_asked`` (seconds) the same of Bluetooth and of desktops' own locks.
     """
 
     signed: OpenBundle
@@ -159,6 +159,8 @@ class CoreState:
     posture: dict[str, PostureState] = field(default_factory=dict)
     browser_asked: BrowserSection | None = None
     browser_failing: bool = False
+    desktop_asked: int | None = 0
+    desktop_failing: bool = False
     usage: Usage = field(default_factory=empty)
     requests: Requests = field(default_factory=Requests)
     confined: Confined = field(default_factory=Confined)

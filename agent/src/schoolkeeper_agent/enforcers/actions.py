@@ -93,6 +93,13 @@ class LockSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldDesktops:
+    """Desktops lock by themselves after this, and nobody can set it otherwise; 0: as everybody likes (``desktop``)."""
+
+    idle_lock_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Isolate:
     """Let nothing out but what the collector is reached by, until this is lifted (enforcer ``isolation``)."""
 
@@ -140,6 +147,7 @@ Action = (
     | WithholdInterface
     | KeepBluetooth
     | LockSession
+    | HoldDesktops
     | Isolate
     | LiftIsolation
     | RefuseSignIn

@@ -6,6 +6,7 @@ from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.linux.applications import ApplicationEnforcer
 from schoolkeeper_agent.enforcers.linux.bluetooth import BluetoothEnforcer
 from schoolkeeper_agent.enforcers.linux.browsers import BrowserEnforcer
+from schoolkeeper_agent.enforcers.linux.desktop import DesktopEnforcer
 from schoolkeeper_agent.enforcers.linux.isolation import IsolationEnforcer
 from schoolkeeper_agent.enforcers.linux.media import MediaEnforcer
 from schoolkeeper_agent.enforcers.linux.peripherals import PeripheralEnforcer
@@ -22,6 +23,7 @@ def enforcers(context: Context, emit: Emit) -> list[Enforcer]:
         PeripheralEnforcer(context),
         BluetoothEnforcer(context, emit),
         ScreenEnforcer(context),
+        DesktopEnforcer(context, emit),
         IsolationEnforcer(context, emit),
         SignInEnforcer(context),
     ]
