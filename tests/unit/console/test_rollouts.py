@@ -15,7 +15,7 @@ from schoolkeeper_collector.ingest.directives import DirectiveSource
 from schoolkeeper_collector.rollout import requests
 from schoolkeeper_collector.rollout.running import Rollouts
 from schoolkeeper_collector.store.tables import access_log, exception_requests
-from schoolkeeper_policies.officer.review import open_whole
+from schoolkeeper_policies.officer.verifying import open_whole
 from schoolkeeper_proto import policy, wire
 from schoolkeeper_proto.codec import decode
 from schoolkeeper_proto.trust import bundle_target, target_file_name

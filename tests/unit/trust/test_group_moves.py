@@ -16,7 +16,8 @@ from schoolkeeper_collector.school.bundles import compile_bundle
 from schoolkeeper_policies.comparing import moves as comparing
 from schoolkeeper_policies.officer import group_moves, words
 from schoolkeeper_policies.officer.record import RecordError
-from schoolkeeper_policies.officer.review import Review, open_whole
+from schoolkeeper_policies.officer.review import Review
+from schoolkeeper_policies.officer.verifying import open_whole
 from schoolkeeper_proto import moves, policy, trust
 from schoolkeeper_proto.bundle import OpenBundle
 from support.officers import publish, reasons

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
-from schoolkeeper_policies.officer.review import open_whole
+from schoolkeeper_policies.officer.verifying import open_whole
 from schoolkeeper_policies.targets.common import Policy
 from schoolkeeper_proto import rollout, trust
 from schoolkeeper_proto.bundle import OpenBundle

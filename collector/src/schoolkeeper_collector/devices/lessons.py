@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from schoolkeeper_collector.devices import grants
 from schoolkeeper_collector.devices.grants import GrantError, GrantLine, GrantState
 from schoolkeeper_collector.school.repository import Repository
-from schoolkeeper_policies.officer.review import open_whole
+from schoolkeeper_policies.officer.verifying import open_whole
 from schoolkeeper_proto import granting, policy, statements, trust, wire
 from schoolkeeper_proto.codec import encode
 from schoolkeeper_proto.granted import rules_of

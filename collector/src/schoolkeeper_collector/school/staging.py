@@ -19,7 +19,7 @@ from schoolkeeper_policies.officer import record, signing
 from schoolkeeper_policies.officer.group_moves import moves_for
 from schoolkeeper_policies.officer.memory import Memory
 from schoolkeeper_policies.officer.record import Assessment, ChangeRecord
-from schoolkeeper_policies.officer.review import Review, open_whole, review
+from schoolkeeper_policies.officer.review import Review, review
 from schoolkeeper_policies.officer.staged import (
     Answer,
     Staged,
@@ -30,6 +30,7 @@ from schoolkeeper_policies.officer.staged import (
     unpack,
     write_signed,
 )
+from schoolkeeper_policies.officer.verifying import open_whole
 from schoolkeeper_proto import policy, trust
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.codec import decode, encode

@@ -13,8 +13,8 @@ from pathlib import Path
 from schoolkeeper_policies.officer import memory, staged
 from schoolkeeper_policies.officer.keyfile import KeyHead
 from schoolkeeper_policies.officer.memory import Memory, MemoryFault
-from schoolkeeper_policies.officer.review import open_whole, root_in_force
 from schoolkeeper_policies.officer.staged import Staged
+from schoolkeeper_policies.officer.verifying import open_whole, root_in_force
 from schoolkeeper_policies.replacing import replace_file
 from schoolkeeper_proto import granting, policy, trust
 from schoolkeeper_proto.bundle import OpenBundle

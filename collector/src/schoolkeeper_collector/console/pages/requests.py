@@ -22,7 +22,7 @@ from schoolkeeper_collector.ledger.audit import record_access
 from schoolkeeper_collector.rollout import requests as held
 from schoolkeeper_collector.rollout.requests import Decided, Request, RequestError, RequestState
 from schoolkeeper_collector.school.repository import NotPublished, Repository, RepositoryError
-from schoolkeeper_policies.officer.review import open_whole
+from schoolkeeper_policies.officer.verifying import open_whole
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.policy import RuleText
 from schoolkeeper_proto.trust import TrustRefused, bundle_target, target_file_name
