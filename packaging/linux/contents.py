@@ -32,6 +32,7 @@ PACKAGES = {
         programs=(("usr/bin/schoolkeeper-agent", "schoolkeeper_agent.cli"),),
         files=(
             ("schoolkeeper-session.desktop", "etc/xdg/autostart/schoolkeeper-session.desktop"),
+            ("schoolkeeper-tell.desktop", "usr/share/applications/schoolkeeper-tell.desktop"),
             ("pam-config", "usr/share/pam-configs/schoolkeeper-agent"),
             ("99-schoolkeeper-media.rules", "usr/lib/udev/rules.d/99-schoolkeeper-media.rules"),
             ("schoolkeeper-isolation.service", "lib/systemd/system/schoolkeeper-isolation.service"),
