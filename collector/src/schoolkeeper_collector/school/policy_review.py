@@ -1,4 +1,4 @@
-"""By when the school looks at its whole policy again (T-01): the day in the pack in force, against today."""
+"""By when the school looks at its whole policy again (T-01): the pack's day, or an early review's, against today."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ class PolicyReview:
     def _day(self, pack: str | Path) -> date | None:
         with self._lock:
             if self._read is None or self._read[0] != pack:
-                self._read = pack, load_pack(pack).about.review
+                self._read = pack, load_pack(pack).about.review_by()
             return self._read[1]

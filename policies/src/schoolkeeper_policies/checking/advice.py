@@ -70,6 +70,13 @@ def _review(files: list[File], today: date) -> Iterator[Problem]:
         if review is not None and review < today:
             reason = f"the policy was to be looked at again by {review}"
             yield source.problem(("pack", "review"), reason, "review it, and set the next day")
+        for number, early in enumerate(file.pack.early_reviews if file.pack is not None else ()):
+            if early.done is None:
+                late = ", and that day is over" if early.by < today else ""
+                why = f"{early.because}: {early.about}"
+                reason = f"a review was opened early on {early.opened} ({why}), due {early.by}{late}"
+                remedy = "review the policy, and write the day under 'done'"
+                yield source.problem(("pack", "early_reviews", number), reason, remedy)
 
 
 def _school(source: Source, file: model.PackFile, today: date) -> Iterator[Problem]:

@@ -40,7 +40,7 @@ from schoolkeeper_policies.model.matrices import (
     Row,
     RowException,
 )
-from schoolkeeper_policies.model.pack import About, GrantBound, Pack, PackFile
+from schoolkeeper_policies.model.pack import About, EarlyReview, GrantBound, Pack, PackFile
 from schoolkeeper_policies.model.people import (
     AUDIENCES_OF,
     BUILT_IN,
@@ -88,6 +88,7 @@ __all__ = [
     "ClockTime",
     "Collected",
     "Collection",
+    "EarlyReview",
     "EndTime",
     "FilterTest",
     "GrantBound",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from schoolkeeper_policies.model.assessments import Assessment
 from schoolkeeper_policies.model.base import GroupName, Hours, Strict, Text
@@ -47,6 +47,28 @@ class GrantBound(Strict):
     """Of a lesson: in these hours any member of staff with an account opens it on the console, within this bound."""
 
 
+class EarlyReview(Strict):
+    """A review of the whole policy before its day, because something happened (T-01)."""
+
+    opened: date
+    """The day on which it was opened."""
+    because: Literal["new-technology", "new-threat", "serious-incident", "other"]
+    """Why it does not wait."""
+    about: Text
+    """What happened, without anybody's name."""
+    by: date
+    """By when it is done: until then it takes the place of ``review`` where it is earlier."""
+    done: date | None = None
+    """The day on which it was; the entry stays as the record."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for name, day in (("by", self.by), ("done", self.done)):
+            if day is not None and day < self.opened:
+                raise ValueError(f"{name!r} is before it was opened: give a later day")
+        return self
+
+
 class About(Strict):
     """The pack itself."""
 
@@ -65,6 +87,13 @@ class About(Strict):
     leave it to the school, as use.repeated."""
     review: date | None = None
     """By when the school looks at the whole policy again (T-01); ``check`` says when that day is over."""
+    early_reviews: tuple[EarlyReview, ...] = ()
+    """Reviews that were opened before that day."""
+
+    def review_by(self) -> date | None:
+        """The day by which the next review is due: that of an open early one where it comes first."""
+        days = [early.by for early in self.early_reviews if early.done is None]
+        return min((*days, *((self.review,) if self.review is not None else ())), default=None)
 
 
 class PackFile(Strict):
