@@ -65,7 +65,8 @@ def describe(bundle: OpenBundle) -> str:
 
 def _application(rule: ApplicationRule) -> Iterator[str]:
     matches = few([f"{match.by.value} {match.text}" for match in rule.matches])
-    yield f"  {rule.decision.value}: {matches}{_when(rule.when)}"
+    spared = few([f"{match.by.value} {match.text}" for match in rule.unless])
+    yield f"  {rule.decision.value}: {matches}{f'; not {spared}' if spared else ''}{_when(rule.when)}"
     yield from _text(rule.text)
 
 

@@ -37,7 +37,8 @@ def referenced(files: list[model.PackFile]) -> list[str]:
     """Names of the categories that rules and rows of the pack use, sorted."""
     names: set[str] = set()
     for file in files:
-        names.update(match.category for rule in file.applications for match in rule.match if match.category)
+        for rule in file.applications:
+            names.update(match.category for match in (*rule.match, *rule.unless) if match.category)
         names.update(name for rule in file.sites for name in (*rule.categories, *rule.allowed_categories))
         for matrix in file.matrices:
             names.update(name for row in matrix.rows for name in (*row.applications, *row.sites))

@@ -15,8 +15,8 @@ from schoolkeeper_proto.matching import Concern, Verdict
 from schoolkeeper_proto.model import Medium
 from schoolkeeper_proto.policy import RuleText
 
-ONLY_AFTERWARDS = "only by its package, which is not known before the start: it starts, and is reported"
-"""What nobody should believe of a rule that names nothing but a package (see the agent's enforcement.md)."""
+BY_PATH = "where it came from is guessed by its path; a device looks whose file it is"
+"""Said when the answer hangs on the program's origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +100,7 @@ def explain(subject: Subject, question: Question) -> Answer:
             verdict = engine.applications.decide(path, now, sha256=sha256, package=package)
             concerned = engine.applications.concerning(path, now, sha256=sha256, package=package)
             words = application_words(verdict, path, engine.texts.get(verdict.rule_id))
-            bare = engine.applications.decide(path, now, sha256=sha256) if package else verdict
-            notes = (ONLY_AFTERWARDS,) if verdict.refuses and not bare.refuses else ()
+            notes = (BY_PATH,) if engine.applications.needs_origin else ()
             return _answer(subject, verdict, words, concerned, notes)
         case Medium() as medium:
             said = engine.media.decide(medium, now)

@@ -139,6 +139,7 @@ def _application(rule: model.ApplicationRule, target: Target) -> policy.Applicat
         matches=tuple(_matches(rule.match, target.pack)),
         identity=rule.identity,
         when=applicability(rule, target),
+        unless=tuple(_matches(rule.unless, target.pack)),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from schoolkeeper_agent import core, observations
 from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
 from schoolkeeper_agent.enforcers.linux.exec_responder.judge import Judge
+from schoolkeeper_agent.enforcers.linux.exec_responder.origin import Origin
 from schoolkeeper_agent.enforcers.linux.exec_responder.settled import Settled
 from schoolkeeper_agent.seams import Effect, Enforce, Record, Tell
 from schoolkeeper_agent.state import Believed, CoreState
@@ -121,6 +122,7 @@ def test_the_exec_responder_judges_by_running_time_and_not_by_the_wall_clock() -
         judge = Judge(
             table,
             Settled(),
+            Origin(),
             place="unknown",
             groups={},
             limit_ms=100,

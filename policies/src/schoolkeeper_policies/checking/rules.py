@@ -140,6 +140,7 @@ def _itself(source: Source, path: Path, rule: model.Rule, names: Names) -> Itera
     match rule:
         case model.ApplicationRule():
             yield from check_matches(source, (*path, "match"), rule.match, names)
+            yield from check_matches(source, (*path, "unless"), rule.unless, names)
         case model.MediaRule(access=MediaAccess.UNSPECIFIED):
             remedy = "write allow, read-only, block or encrypted-only"
             yield source.problem((*path, "access"), "'unspecified' is no access", remedy)

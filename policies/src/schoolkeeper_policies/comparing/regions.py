@@ -159,9 +159,13 @@ def _empty_is_all(old: frozenset[str], new: frozenset[str]) -> Extent:
 
 
 def applications_extent(before: ApplicationRule, after: ApplicationRule) -> Extent:
-    return _extent(
-        all(_match_covered(match, after.matches) for match in before.matches),
-        all(_match_covered(match, before.matches) for match in after.matches),
+    return _extent(_rule_covered(before, after), _rule_covered(after, before))
+
+
+def _rule_covered(rule: ApplicationRule, by: ApplicationRule) -> bool:
+    """What the one leaves out, the other must leave out, too: then it is about nothing more."""
+    return all(_match_covered(match, by.matches) for match in rule.matches) and all(
+        _match_covered(match, rule.unless) for match in by.unless
     )
 
 

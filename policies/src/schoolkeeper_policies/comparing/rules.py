@@ -32,7 +32,7 @@ from schoolkeeper_proto.wording import few
 _WORDS = frozenset({"description", "why", "resolution", "source"})
 _WEIGHED = frozenset(
     {"when", "decision", "matches", "access", "plain", "unknown", "serials", "vendor_products", "buses"}
-    | {"categories", "sites", "use", "kind", "allowed"}
+    | {"categories", "sites", "use", "kind", "allowed", "unless"}
 )
 _NAMES = frozenset({"identity"})
 _SEVERITIES = list(Severity)

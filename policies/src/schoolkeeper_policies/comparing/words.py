@@ -30,7 +30,8 @@ def said(rule: Rule) -> str:
 def _about(rule: Rule) -> tuple[str, str]:
     match rule:
         case ApplicationRule():
-            return str(rule.decision), few(list(map(entry_said, rule.matches)))
+            but = _but(tuple(map(entry_said, rule.unless)))
+            return str(rule.decision), few(list(map(entry_said, rule.matches))) + but
         case MediaRule():
             what = str(rule.access)
             if rule.access is MediaAccess.ENCRYPTED_ONLY:

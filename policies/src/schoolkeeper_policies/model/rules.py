@@ -129,6 +129,8 @@ class Match(Strict):
     """Every program of a snap."""
     category: PeopleName | None = None
     """Every program of a category."""
+    origin: Literal["system", "personal"] | None = None
+    """system: only an administrator could have put it there; personal: everything else, as from a home or a stick."""
 
     @field_validator("path", "path_pattern")
     @classmethod
@@ -152,6 +154,7 @@ class Match(Strict):
             MatchBy.FILE_NAME: self.file_name,
             MatchBy.SHA256: self.sha256,
             MatchBy.PACKAGE: self.package,
+            MatchBy.ORIGIN: self.origin,
         }
         found = [(how, text) for how, text in by.items() if text is not None]
         if self.flatpak is not None:
@@ -173,6 +176,8 @@ class ApplicationRule(Rule):
     """allow, observe, warn, block, block-and-raise."""
     match: tuple[Match, ...] = Field(min_length=1)
     """Which programs: any of these."""
+    unless: tuple[Match, ...] = ()
+    """Programs that the rule is not about, though they match: what starts under ``origin: personal`` all the same."""
     identity: str = ""
     """What people call it."""
 

@@ -102,7 +102,8 @@ def _santa(held: Policy, notes: Notes) -> list[apple.Payload]:
     section = held.section(policy.ApplicationsSection)
     rules: list[dict[str, str]] = []
     for rule in portable(section.rules, notes) if section is not None else ():
-        hashes = [match.text for match in rule.matches if match.by is MatchBy.SHA256]
+        spared = set(rule.unless)
+        hashes = [m.text for m in rule.matches if m.by is MatchBy.SHA256 and m not in spared]
         if rule.decision not in FORBIDS or not hashes:
             notes.not_possible(
                 rule.text.rule_id, "macOS refuses programs by hash or signature only, by Santa"

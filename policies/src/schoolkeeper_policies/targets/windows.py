@@ -295,7 +295,8 @@ def _app_locker(held: Policy, notes: Notes) -> list[_PathRule]:
             )
             notes.not_possible(rule_id, why)
             continue
-        names = [match.text for match in rule.matches if match.by is MatchBy.FILE_NAME]
+        spared = set(rule.unless)
+        names = [m.text for m in rule.matches if m.by is MatchBy.FILE_NAME and m not in spared]
         for name in names:
             program = name if name.lower().endswith(".exe") else f"{name}.exe"
             found.append(
