@@ -40,6 +40,7 @@ NEED_NO_NOTICE = frozenset(
         # What a person does towards the school, knowingly.
         model.PersonReport.KIND,
         model.ExceptionRequested.KIND,
+        model.MediumEncrypted.KIND,
         model.AcceptableUseShown.KIND,
         model.AcceptableUseAccepted.KIND,
     }

@@ -62,7 +62,9 @@ def _limits(section: MediaSection) -> bool:
 def arrived(state: CoreState, seen: observations.MediumArrived, now: int) -> tuple[CoreState, Effects]:
     before = state.media.get(seen.medium.kernel_name)
     if before is not None and before.encrypting and before.sequence == seen.sequence:
-        return state, ()  # its bytes change because they are being encrypted
+        # Its bytes change because they are being encrypted: judged once that ended.
+        held = replace(before, medium=seen.medium)
+        return replace(state, media={**state.media, seen.medium.kernel_name: held}), ()
     held = HeldMedium(
         medium=seen.medium,
         sequence=seen.sequence,
@@ -81,9 +83,11 @@ def decide(state: CoreState, held: HeldMedium, now: int) -> tuple[CoreState, Eff
     """Asks for what the policy in force gives this medium."""
     verdict = state.media_table.decide(held.medium, state.circumstances(held, now))
     before = held.verdict
+    if held.encrypting:
+        return state, ()
     held = replace(held, verdict=verdict)
     state = replace(state, media={**state.media, held.medium.kernel_name: held})
-    if before == verdict or held.encrypting:
+    if before == verdict:
         return state, ()
     text = state.texts.get(verdict.rule_id)
     effects: list[Effect] = []
@@ -167,6 +171,22 @@ def encrypting_words(kernel_name: str) -> str:
         "You can encrypt it here and now, and use it then: everything that is on it is lost. "
         f"Copy off what you need first, then type in a terminal: schoolkeeper-agent encrypt {kernel_name}"
     )
+
+
+def encrypting(state: CoreState, seen: observations.MediumEncrypting, now: int) -> tuple[CoreState, Effects]:
+    """Written down; while it goes on the medium is left alone, and afterwards judged by what it is now."""
+    user = user_of(seen.account, seen.user_id, state.policy.collection)
+    severity = model.Severity.LOW if seen.body.state == "failed" else model.Severity.INFORMATIONAL
+    told = replace(record(seen.body, severity, user), event_id=seen.event_id)
+    held = state.media.get(seen.body.medium.kernel_name)
+    if held is None or held.sequence != seen.sequence:
+        return state, (told,)
+    held = replace(held, encrypting=seen.body.state == "begun", verdict=None)
+    state = replace(state, media={**state.media, held.medium.kernel_name: held})
+    if held.encrypting:
+        return state, (told,)
+    state, effects = decide(state, held, now)
+    return state, (told, *effects)
 
 
 def left(state: CoreState, seen: observations.MediumLeft) -> tuple[CoreState, Effects]:

@@ -23,6 +23,9 @@ HEAD = 68 << 10
 """Bytes looked at per file system: btrfs has its signature last, at 64 KiB."""
 MAX_PARTITIONS = 32
 _SECTORS = (512, 4096)
+UNFINISHED_MARK = b"schoolkeeper: this medium was not encrypted to the end\n"
+UNFINISHED_SUBSYSTEM = "schoolkeeper-unfinished"
+"""Where our own encryption was begun and not ended: the first bytes, then LUKS2's field 'subsystem' (48 bytes at 208)."""
 _FVE = b"-FVE-FS-"
 _BITLOCKER_GUIDS = (
     bytes.fromhex("3bd66749292ed84a8399f6a339e3d001"),
@@ -50,6 +53,9 @@ class Content:
 
     encryption: MediumEncryption
     file_system: str = ""
+
+
+_UNFINISHED = Content(encryption=MediumEncryption.NONE, file_system="unfinished")
 
 
 def recognise(read: Read, size: int) -> Content:
@@ -147,7 +153,13 @@ def _luks(head: bytes, _read: Read, _start: int, _length: int) -> Content | None
         return None
     kinds = {1: MediumEncryption.LUKS1, 2: MediumEncryption.LUKS2}
     version = int.from_bytes(head[6:8], "big")
+    if version == 2 and head[208:256].rstrip(b"\0") == UNFINISHED_SUBSYSTEM.encode():
+        return _UNFINISHED
     return Content(encryption=kinds.get(version, MediumEncryption.UNKNOWN), file_system=f"luks{version}")
+
+
+def _unfinished(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
+    return _UNFINISHED if head.startswith(UNFINISHED_MARK) else None
 
 
 def _bitlocker(head: bytes, read: Read, start: int, length: int) -> Content | None:
@@ -218,4 +230,4 @@ def _plain(head: bytes, _read: Read, _start: int, _length: int) -> Content | Non
     return Content(encryption=MediumEncryption.NONE, file_system="+".join(names)) if names else None
 
 
-_TESTS = (_luks, _bitlocker, _fat, _ext, _core_storage, _apfs, _plain)
+_TESTS = (_unfinished, _luks, _bitlocker, _fat, _ext, _core_storage, _apfs, _plain)
