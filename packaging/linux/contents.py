@@ -36,6 +36,8 @@ PACKAGES = {
             ("pam-config", "usr/share/pam-configs/schoolkeeper-agent"),
             ("99-schoolkeeper-media.rules", "usr/lib/udev/rules.d/99-schoolkeeper-media.rules"),
             ("schoolkeeper-isolation.service", "lib/systemd/system/schoolkeeper-isolation.service"),
+            ("schoolkeeper-encrypt.socket", "lib/systemd/system/schoolkeeper-encrypt.socket"),
+            ("schoolkeeper-encrypt@.service", "lib/systemd/system/schoolkeeper-encrypt@.service"),
         ),
         manuals=("schoolkeeper-agent.8",),
     ),
