@@ -83,7 +83,7 @@ def test_the_tests_inside_the_rules_hold_whatever_the_school_set(tmp_path: Path)
     ("limits", "reason", "remedy"),
     [
         ("{use.repeatd: 3}", "no detection rule 'use.repeatd'", "use.repeated"),
-        ("{bypass.repeated: 900}", "no detection rule 'bypass.repeated' leaves", "use.repeated"),
+        ("{bypass.repeated: 90}", "no detection rule 'bypass.repeated' leaves", "use.repeated"),
         ("{use.repeated: -1}", "greater than or equal to 0", ""),
         ("{use.repeated: often}", "integer", ""),
     ],

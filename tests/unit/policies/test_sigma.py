@@ -8,6 +8,7 @@ from schoolkeeper_policies.detection.load import rules_of_texts
 from schoolkeeper_policies.detection.records import EventRecord, FactRecord, MapRecord, fields_of
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_policies.sigma.compile import FieldValue, compile_expression
+from schoolkeeper_policies.sigma.matching import JsonRecord, read_match_rules
 from schoolkeeper_policies.sigma.model import Rule
 from schoolkeeper_policies.sigma.parse import parse_rules
 from schoolkeeper_proto import model
@@ -267,3 +268,25 @@ def test_every_field_of_every_kind_can_be_read() -> None:
     fact = FactRecord("gap.opened", b"d" * 16, {"a": {"b": [1, 2]}, "odd": object()})
     assert fact.get("a.b") == (1, 2)
     assert (fact.get("a.c"), fact.get("odd"), fact.get("a.b.c")) == (None, None, None)
+
+
+FOREIGN = r"""title: A known tool
+logsource: {product: windows, category: process_creation}
+detection:
+  selection:
+    Image|endswith: '\tool.exe'
+  condition: selection
+"""
+
+
+def test_a_published_rule_needs_no_name_and_no_level_but_a_packs_rule_does() -> None:
+    """The Sigma specification wants title, log source and detection alone."""
+    rules = read_match_rules(FOREIGN, file="f.yml")
+    assert list(rules.take(JsonRecord({"Image": r"C:\x\tool.exe"}), reference="1")) == ["A known tool"]
+    assert list(rules.take(JsonRecord({"Image": r"C:\x\other.exe"}), reference="2")) == []
+    with pytest.raises(PolicyError) as caught:
+        parse_rules(FOREIGN, file="f.yml")
+    assert {problem.reason for problem in caught.value.problems} == {
+        "the rule has neither 'name' nor 'id'",
+        "'level' must be a text",
+    }

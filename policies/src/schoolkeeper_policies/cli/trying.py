@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from schoolkeeper_policies.cli.shared import Pack, RegisterFile, fail, now_ms
+from schoolkeeper_policies.cli.shared import Pack, RegisterFile, fail, now_ms, wrong_use
 from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.detection.trial import run_tests
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
@@ -63,9 +63,10 @@ def match(
                     typer.echo(f"{place}: {name}")
     except PolicyError as error:
         fail(error, 2)
-    except (OSError, UnicodeDecodeError) as error:
-        typer.echo(f"cannot be read: {error}", err=True)
-        raise typer.Exit(2) from error
+    except OSError as error:
+        wrong_use(f"{error.filename} cannot be read: {error.strerror}; name a file that can")
+    except UnicodeDecodeError as error:
+        wrong_use(f"a file is no text ({error}); give rules in YAML and events in JSON, as UTF-8")
     _said_nothing(rules, quiet=quiet)
     raise typer.Exit(0 if found else 1)
 

@@ -74,7 +74,7 @@ def fmt(
         path for given in paths for path in (sorted(given.rglob("*.yaml")) if given.is_dir() else [given])
     ]
     if missing := [path for path in files if not path.is_file()]:
-        wrong_use(f"there is no file {missing[0]}")
+        wrong_use(f"there is no file {missing[0]}; name a file of YAML, or a folder of them")
     problems: list[Problem] = []
     changed = 0
     for path in files:

@@ -50,9 +50,20 @@ def load_rules(name_or_path: str | Path, *, own_limits: bool = True) -> RuleSet:
         other = about.detection_from if about is not None else None
         folder = pack_folder(other) if other else None
     if problems:
-        raise PolicyError(problems)
+        raise PolicyError([*problems, *_unreadable(files)])
     rules = rules_of_texts(files, limits=limits)
     return rules if own_limits or not limits else rules_of_texts(files)
+
+
+def _unreadable(files: dict[str, str]) -> list[Problem]:
+    """Mistakes of single files, where it is not known which other rules there are."""
+    problems: list[Problem] = []
+    for file, text in files.items():
+        try:
+            rules_of_documents(read_all(text, file=file))
+        except PolicyError as error:
+            problems.extend(error.problems)
+    return problems
 
 
 def _about(folder: Path, problems: list[Problem]) -> tuple[Source | None, About | None]:

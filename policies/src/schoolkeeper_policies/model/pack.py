@@ -82,7 +82,7 @@ class About(Strict):
     """Whether a group of devices that it does not name gets the rules for all."""
     detection_from: GroupName | None = None
     """Detection rules of another pack that hold here, too."""
-    limits: dict[str, Annotated[int, Field(ge=0, le=10_000)]] = Field(default_factory=dict)
+    limits: dict[str, Annotated[int, Field(ge=0, le=200)]] = Field(default_factory=dict)
     """How often is too often: detection rule -> number within the rule's time; 0 switches the rule off. Only rules that
     leave it to the school, as use.repeated."""
     review: date | None = None

@@ -106,7 +106,7 @@ class MatchedRules:
 
 def read_match_rules(text: str, *, file: str) -> MatchedRules:
     """Every rule of the file; raises ``PolicyError`` with the place of what is outside the subset."""
-    rules = parse_rules(text, file=file)
+    rules = parse_rules(text, file=file, foreign=True)
     if not rules:
         at = Position(file=file)
         raise PolicyError([Problem(position=at, reason="there is no rule in it", remedy="write one")])

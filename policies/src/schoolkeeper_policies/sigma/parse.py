@@ -43,17 +43,21 @@ MAX_TIMESPAN_MS: Final = 30 * 86_400_000
 MAX_COUNT: Final = 200
 
 
-def parse_rules(text: str, *, file: str) -> list[model.AnyRule]:
-    """Every rule of a file; raises ``PolicyError`` with all mistakes of all its documents."""
-    return rules_of_documents(read_all(text, file=file))
+def parse_rules(text: str, *, file: str, foreign: bool = False) -> list[model.AnyRule]:
+    """Every rule of a file; raises ``PolicyError`` with all mistakes of all its documents.
+
+    ``foreign``: rules that no pack holds, as anybody publishes them. The Sigma specification wants title, log source
+    and detection; name, id and level, by which a pack's alerts are told apart and sorted, may then be absent.
+    """
+    return rules_of_documents(read_all(text, file=file), foreign=foreign)
 
 
-def rules_of_documents(documents: list[Source]) -> list[model.AnyRule]:
+def rules_of_documents(documents: list[Source], *, foreign: bool = False) -> list[model.AnyRule]:
     """The same from a file that was read already: reading YAML is most of what it costs."""
     rules: list[model.AnyRule] = []
     problems: list[Problem] = []
     for number, source in enumerate(documents):
-        reader = _Document(source, number)
+        reader = _Document(source, number, foreign=foreign)
         rule = reader.rule()
         problems.extend(reader.problems)
         if rule is not None and not reader.problems:
@@ -66,9 +70,10 @@ def rules_of_documents(documents: list[Source]) -> list[model.AnyRule]:
 class _Document:
     """Reads one document and gathers what is wrong with it."""
 
-    def __init__(self, source: Source, number: int) -> None:
+    def __init__(self, source: Source, number: int, *, foreign: bool) -> None:
         self._source = source
         self._number = number
+        self._foreign = foreign
         self.problems: list[Problem] = []
 
     def rule(self) -> model.AnyRule | None:
@@ -129,21 +134,18 @@ class _Document:
     def _about(self, value: dict[str, Value]) -> model.About:
         name = self._text(value, "name")
         uuid = self._text(value, "id")
-        if not name and not uuid:
-            self._wrong((), "the rule has neither 'name' nor 'id'", "give it a name that never changes")
-        if name and (not _NAME.fullmatch(name) or len(name) > 64):
-            self._wrong(("name",), f"{name!r} is no name", "small letters, digits, '.', '-'; 64 at most")
-        if uuid and not _UUID.fullmatch(uuid):
-            self._wrong(("id",), f"{uuid!r} is no UUID", "make one with: python3 -m uuid")
-        level = self._text(value, "level", needed=True)
+        title = self._text(value, "title", needed=True)
+        if not self._foreign:
+            self._named(name, uuid)
+        level = self._text(value, "level", needed=not self._foreign)
         if level and level not in LEVELS:
             self._wrong(("level",), f"{level!r} is no level", f"one of: {', '.join(LEVELS)}")
             level = ""
         said = {key: item for key, item in value.items() if key != "tests"}
         return model.About(
-            name=name or uuid,
+            name=name or uuid or title,
             uuid=uuid,
-            title=self._text(value, "title", needed=True),
+            title=title,
             description=self._text(value, "description"),
             level=Severity(level) if level else Severity.UNSPECIFIED,
             version=hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16],
@@ -153,6 +155,14 @@ class _Document:
             document=self._number,
             position=self._source.at(()),
         )
+
+    def _named(self, name: str, uuid: str) -> None:
+        if not name and not uuid:
+            self._wrong((), "the rule has neither 'name' nor 'id'", "give it a name that never changes")
+        if name and (not _NAME.fullmatch(name) or len(name) > 64):
+            self._wrong(("name",), f"{name!r} is no name", "small letters, digits, '.', '-'; 64 at most")
+        if uuid and not _UUID.fullmatch(uuid):
+            self._wrong(("id",), f"{uuid!r} is no UUID", "make one with: python3 -m uuid")
 
     # ---- a plain rule -----------------------------------------------------------------------------------
 
