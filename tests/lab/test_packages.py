@@ -17,6 +17,7 @@ from support.lab.cache import REPOSITORY
 from support.lab.desktop import sign_in
 from support.lab.nspawn import Laptop
 from support.packages import (
+    AGENT_PYTHON,
     NEXT_VERSION,
     capabilities_of_agent,
     copy_of_sources,
@@ -38,7 +39,7 @@ PROGRAMS = {
     "collector": ("schoolkeeper-collector",),
     "officer": ("schoolkeeper-officer", "schoolkeeper-policy"),
 }
-EXPOSURE_AT_MOST = {"agent": 3.8, "collector": 1.1}
+EXPOSURE_AT_MOST = {"agent": 3.9, "collector": 1.1}
 """What `systemd-analyze security` says today; a directive that gets lost raises it."""
 
 
@@ -204,6 +205,51 @@ def test_a_person_cannot_add_code_to_what_root_runs(pupils_laptop: Laptop, agent
     said = pupils_laptop.sh("cd /tmp/trap && PYTHONPATH=/tmp/trap schoolkeeper-agent --help")
     assert said.rc == 0
     assert "trapped" not in said.out
+
+
+_IS_OWN = (
+    "import sys; from schoolkeeper_agent.session.own import is_own;"
+    " print(is_own(int(sys.argv[1]), int(sys.argv[2])))"
+)
+
+
+def test_a_pupil_kills_the_helper_of_their_session_and_has_it_back(
+    pupils_laptop: Laptop, agent_package: Path
+) -> None:
+    """By real systemd and logind: it comes with the sign-in, and nobody stops it or gets into its cgroup."""
+    install(pupils_laptop, agent_package)
+    user = pupils_laptop.sh("id -u pupil").check().strip()
+    unit = f"schoolkeeper-session@{user}.service"
+    desktop = sign_in(pupils_laptop)
+
+    def running() -> str:
+        """Its process, once it is the pupil's: for a moment before, it is still systemd's own."""
+        process = pupils_laptop.sh(f"systemctl show --property=MainPID --value {unit}").check().strip()
+        return process if pupils_laptop.sh(f"ps -o user= -p {process}").out.strip() == "pupil" else ""
+
+    def own(process: str) -> str:
+        return pupils_laptop.sh(f"{AGENT_PYTHON} -I -c '{_IS_OWN}' {process} {user}").check().strip()
+
+    until(lambda: bool(running()), 30, "the helper came with the sign-in")
+    first = running()
+    assert own(first) == "True"
+    started = f"{AGENT_PYTHON} -I -m schoolkeeper_agent.session --socket /nowhere"
+    pupils_laptop.sh(
+        f"runuser -u pupil -- sh -c '{started} & echo $! >/tmp/other; sleep 300' >/dev/null 2>&1 &"
+    ).check()
+    until(lambda: bool(pupils_laptop.sh("cat /tmp/other").out.strip()), 30, "another of the same program")
+    assert own(pupils_laptop.sh("cat /tmp/other").check().strip()) == "False"
+    joins = f"echo $$ >/sys/fs/cgroup$(cut -d: -f3 /proc/{first}/cgroup | tail -1)/cgroup.procs"
+    assert pupils_laptop.sh(f"runuser -u pupil -- sh -c '{joins}'").rc != 0
+    assert pupils_laptop.sh(f"runuser -u pupil -- systemctl stop {unit} 2>&1").rc != 0
+    for _ in range(7):  # more often than systemd's own limit
+        before = running()
+        pupils_laptop.sh(f"runuser -u pupil -- kill -9 {before}").check()
+        until(lambda before=before: running() not in ("", before), 30, "systemd starts it again")  # type: ignore[misc]
+    assert own(running()) == "True"
+    desktop.end()
+    pupils_laptop.sh("systemctl stop user@" + user).check()
+    until(lambda: not running(), 30, "it ends with the last session")
 
 
 def test_removing_keeps_and_purging_removes(pupils_laptop: Laptop, agent_package: Path) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import mmap
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -32,6 +33,10 @@ def tell_the_program_of_another() -> None:
     Path(f"/proc/{ANOTHER}/exe").readlink()
 
 
+def end_the_program_of_another() -> None:
+    signal.pidfd_send_signal(os.pidfd_open(int(ANOTHER)), 0)  # whether it may; the next that is tried needs it alive
+
+
 def read_a_private_file() -> None:
     Path(PRIVATE).read_bytes()
 
@@ -49,6 +54,10 @@ def lock_memory() -> None:
 
 def be_first() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, -15)
+
+
+def end_another() -> None:
+    os.kill(int(ANOTHER), 0)  # nothing is sent: kill(2) only says whether it could be
 
 
 def write_programs() -> None:
@@ -76,10 +85,12 @@ TRIED = {
     "CAP_SYS_ADMIN": mark_for_executions,
     "CAP_NET_ADMIN": hear_of_processes,
     "CAP_SYS_PTRACE": tell_the_program_of_another,
+    "CAP_KILL": end_the_program_of_another,
     "CAP_DAC_READ_SEARCH": read_a_private_file,
     "CAP_LEASE": ask_who_writes,
     "CAP_IPC_LOCK": lock_memory,
     "CAP_SYS_NICE": be_first,
+    "CAP_KILL": end_another,
     "write programs": write_programs,
     "write homes": write_homes,
     "make code": make_code,
