@@ -181,7 +181,7 @@ class ProcessSensor:
         now = time.monotonic()
         if now - self._learnt_s >= _LEARN_S:
             self._learnt_s = now
-            self._origin.learn((self._context.proc_root / "self/mountinfo").read_text(errors="replace"))
+            self._origin.learn()
         try:
             found = (self._context.proc_root / str(info.process_id) / "exe").stat()
         except OSError:

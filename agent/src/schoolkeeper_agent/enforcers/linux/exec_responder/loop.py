@@ -161,7 +161,7 @@ class Responder:
         """Marks the file systems that are new, forgets those that are gone."""
         text = _read_all(mount_table)
         self._table_of_mounts = text
-        self._origin.learn(text)
+        self._origin.learn()
         wanted = mounts.to_mark(text, self._only)
         self._settled.devices = frozenset(
             _number(one) for one, _, kind in mounts.parse(text) if kind in SHOWS_WRITES
