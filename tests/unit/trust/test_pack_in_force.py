@@ -138,9 +138,10 @@ def test_the_console_shows_the_packs_own_remedies(tmp_path: Path, monkeypatch: p
     settings = Settings(state_dir=school.folder, console_listen="127.0.0.1:0")
     server = console.make_server(settings, school.keys, school.store)
     assert made[0].fixes["disk-encryption"].startswith("Ask Priya first.")
-    watch = threading.Thread(target=console.end_with_pack, args=(server, school.folder, 0.01))
+    began_with = pack_in_force(school.folder)
+    watch = threading.Thread(target=console.end_with_pack, args=(server, school.folder, began_with, 0.01))
+    published(school, "default")  # also what is published before the first look
     watch.start()
-    published(school, "default")
     watch.join(60)
     assert server.should_exit, "started again, it shows the new pack's"
     school.close()

@@ -55,13 +55,15 @@ def main() -> int:
         keys = load_keys(settings.state_dir)
         store = open_store(settings.store_url, settings.keys_url)
         check_schema(store)
+        # Before the server is made: what is published from here on ends it.
+        began_with = pack_in_force(settings.state_dir)
         server = make_server(settings, keys, store)
     except _FAULTS as error:
         structlog.get_logger("console").critical("console cannot start", because=str(error))
         return 1
     # The server stops gracefully, then raises the signal again: a stop that was asked for is no failure.
     signal.signal(signal.SIGTERM, _stop)
-    watch = threading.Thread(target=end_with_pack, args=(server, settings.state_dir), daemon=True)
+    watch = threading.Thread(target=end_with_pack, args=(server, settings.state_dir, began_with), daemon=True)
     watch.start()
     try:
         server.run()
@@ -74,9 +76,10 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def end_with_pack(server: uvicorn.Server, state_dir: Path, every_seconds: float = _LOOK_SECONDS) -> None:
+def end_with_pack(
+    server: uvicorn.Server, state_dir: Path, began_with: str | Path, every_seconds: float = _LOOK_SECONDS
+) -> None:
     """Ends the server when another pack was published: it is started again, with that pack's words."""
-    began_with = pack_in_force(state_dir)
     while not server.should_exit:
         time.sleep(every_seconds)
         with suppress(PackInForceError, OSError):
