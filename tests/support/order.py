@@ -12,22 +12,20 @@ import pytest
 
 LONGEST = (
     "lab/test_packages.py",
-    "e2e/test_rollout.py",
     "e2e/test_installed_on_a_school_laptop.py",
     "e2e/test_heartbeat.py",
     "e2e/test_grants.py",
-    "e2e/test_trust_attacks_independent.py",
     "e2e/test_faults.py",
     "e2e/test_exception.py",
     "lab/test_screen_lock.py",
+    "e2e/test_rollout.py",
     "e2e/test_trust_attacks_seen.py",
-    "contracts/test_trust_attacks.py",
-    "unit/trust/test_refusals.py",
     "unit/collector_ingest/test_process.py",
+    "e2e/test_trust_attacks_independent.py",
     "contracts/test_expiry_contract.py",
     "e2e/console/test_browser.py",
 )
-"""Below `tests/`; measured on two cores, each more than 30 seconds."""
+"""Below `tests/`; those that keep processors or a test waiting longest, on two cores."""
 SLOW_FOLDERS = ("e2e", "lab", "contracts")
 """What comes next: tests with processes and machines. The others take milliseconds each."""
 

@@ -34,14 +34,17 @@ COLLECTOR_CODE = "/usr/lib/schoolkeeper-collector/lib/python3.11/site-packages"
 
 
 def debian_package(
-    which: str, *, version: str = "", out: Path = KEPT, checkout: Path = REPOSITORY, quick: bool = False
+    which: str, *, version: str = "", out: Path = KEPT, checkout: Path = REPOSITORY, quick: bool | None = None
 ) -> Path:
     """The .deb of ``agent``, ``collector`` or ``officer``, built from this checkout or another.
 
-    As a release has it; ``quick``, and every other ``version``, is compressed less, which is most of a build's time.
+    ``quick`` ones are compressed less, which is most of a build's time: by default all but the officer's, which is
+    compressed as a release is.
     """
+    if quick is None:
+        quick = which != "officer" or bool(version)
     wanted = ["--version", version] if version else []
-    wanted += ["--quick"] if quick or version else []
+    wanted += ["--quick"] if quick else []
     done = subprocess.run(
         [sys.executable, checkout / "packaging/linux/build.py", which, "--out", out, *wanted],
         capture_output=True,
