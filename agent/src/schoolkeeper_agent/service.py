@@ -33,6 +33,7 @@ from schoolkeeper_agent.run_marker import NAME, RunMarker
 from schoolkeeper_agent.seams import Ability, Enforcer, Record, Tell
 from schoolkeeper_agent.service_manager import ServiceManager
 from schoolkeeper_agent.session.server import SessionServer
+from schoolkeeper_agent.session.silenced import Silenced
 from schoolkeeper_agent.spool.writer import FrameWriter
 from schoolkeeper_agent.spool_words import SpoolWords
 from schoolkeeper_agent.status import StatusReport
@@ -171,6 +172,7 @@ class Service:
             desk=self._desk,
             listener=self._telling,
             known=self._signed_in,
+            silenced=Silenced(self._silenced, self._signed_in, lambda: self.clock.now().monotonic_ms),
         )
         budget = BudgetWatch(self.settings.memory_bytes, self.settings.cpu_percent)
         parts.heart = Heart(
@@ -218,6 +220,9 @@ class Service:
     def _recorded(self, event: Record) -> None:
         self._desk.recorded(event)
         self._telling.recorded(event)
+
+    def _silenced(self, body: model.Body) -> None:
+        self.heart.emit(Noted(body=body, severity=model.Severity.MEDIUM))
 
     async def _say(self, words: Tell) -> None:
         await self.teller.tell(words)

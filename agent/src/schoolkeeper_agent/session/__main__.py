@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from schoolkeeper_agent.session.helper import bus_of_this_session, listen
+from schoolkeeper_agent.session.helper import bus_of_this_session, listen, reached_by_unit
+from schoolkeeper_agent.session.own import keep_to_itself
 from schoolkeeper_agent.session.server import SOCKET_NAME
 
 
@@ -15,7 +16,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m schoolkeeper_agent.session", description=__doc__)
     parser.add_argument("--socket", type=Path, default=Path("/run/schoolkeeper-agent") / SOCKET_NAME)
     parser.add_argument("--service-user", type=int, default=0, help="user id that the service must have")
+    parser.add_argument(
+        "--beside-unit", action="store_true", help="end at once where the system's unit reaches this desktop"
+    )
     arguments = parser.parse_args()
+    if arguments.beside_unit and reached_by_unit():
+        return
+    keep_to_itself()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(
             listen(arguments.socket, bus_address=bus_of_this_session(), trusted_user=arguments.service_user)

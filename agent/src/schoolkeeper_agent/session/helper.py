@@ -117,3 +117,9 @@ def bus_of_this_session() -> str:
         return address
     default = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")) / "bus"
     return f"unix:path={default}" if default.exists() else ""
+
+
+def reached_by_unit() -> bool:
+    """Whether this desktop's bus is the account's own one, which the helper that systemd keeps speaks to, too."""
+    own = f"unix:path=/run/user/{os.getuid()}/bus"
+    return os.environ.get("DBUS_SESSION_BUS_ADDRESS", own).split(",")[0] == own and Path(own[10:]).exists()

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Protocol
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
 from schoolkeeper_agent.session.lines import Ask, AskLately, LineMistake, Reply, Words
+from schoolkeeper_agent.session.own import is_own
+from schoolkeeper_agent.session.silenced import Silenced
 
 if TYPE_CHECKING:
     from schoolkeeper_agent.session import telling_lines
@@ -64,10 +66,12 @@ class Listener(Protocol):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Helper:
-    """``mute``: it left words unanswered, so nobody waits for it again until it answers."""
+    """``own``: the one that systemd keeps. ``mute``: it left words unanswered, so nobody waits for it again until it
+    answers."""
 
     peer: Peer
     writer: asyncio.StreamWriter
+    own: bool = False
     mute: bool = False
     asked: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
     late: deque[int] = field(default_factory=lambda: deque(maxlen=_LATE))
@@ -117,7 +121,10 @@ class _Helper:
 class SessionServer:
     """``user_of`` tells whose session an id is, ``terminals`` where to write when no helper could show anything.
 
-    ``known``: whether somebody of this user id is signed in. The others share ``MAX_STRANGERS`` places.
+    ``known``: whether somebody of this user id is signed in. The others share ``MAX_STRANGERS`` places. ``is_own``:
+    whether a process (its id, its user's) is the helper that systemd keeps; once an account had that one, no other
+    program of it is believed to have shown anything. ``silenced`` is told when that helper ends, and when an account
+    has no place left.
     """
 
     def __init__(
@@ -130,6 +137,8 @@ class SessionServer:
         desk: Desk | None = None,
         listener: Listener | None = None,
         known: Callable[[int], bool] = lambda _: True,
+        is_own: Callable[[int, int], bool] = is_own,
+        silenced: Silenced | None = None,
     ) -> None:
         self._path = run_dir / SOCKET_NAME
         self._user_of = user_of
@@ -138,6 +147,10 @@ class SessionServer:
         self._desk = desk
         self._listener = listener
         self._known = known
+        self._is_own = is_own
+        self._silenced = silenced
+        self._kept_for: set[int] = set()
+        self._closing = False
         self._server: asyncio.Server | None = None
         self._helpers: list[_Helper] = []
         self._numbers = itertools.count(1)
@@ -152,6 +165,7 @@ class SessionServer:
         self._path.chmod(0o666)
 
     async def close(self) -> None:
+        self._closing = True
         if self._server is not None:
             self._server.close()
             # Aborted: a helper that does not read would hold up an orderly end for ever.
@@ -196,7 +210,11 @@ class SessionServer:
             await asyncio.wait(answers.values(), timeout=self._answer_seconds)
         for helper in answers:
             helper.give_up(number)
-        shown = {h.peer.user_id for h, answer in answers.items() if answer.done() and answer.result()}
+        shown = {
+            h.peer.user_id
+            for h, answer in answers.items()
+            if answer.done() and answer.result() and (h.own or h.peer.user_id not in self._kept_for)
+        }
         return shown, {helper.peer.user_id for helper in answers}
 
     async def _on_terminals(self, user_id: int, effect: Tell) -> bool:
@@ -210,10 +228,15 @@ class SessionServer:
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer.get_extra_info("socket"))
-        if not self._has_place(peer):
+        own = self._is_own(peer.process_id, peer.user_id)
+        if not own and not self._has_place(peer):
+            if self._silenced is not None:
+                self._silenced.turned_away(peer.user_id)
             writer.close()
             return
-        helper = _Helper(peer=peer, writer=writer)
+        if own:
+            self._kept_for.add(peer.user_id)
+        helper = _Helper(peer=peer, writer=writer, own=own)
         self._helpers.append(helper)
         try:
             while line := await reader.readline():
@@ -222,6 +245,8 @@ class SessionServer:
             _log.info("the session helper of user %d is let go: %s", peer.user_id, error)
         finally:
             helper.gone()
+            if own and self._silenced is not None and not self._closing:
+                self._silenced.helper_ended(peer.user_id)
             writer.transport.abort()
             if helper.serving is not None:
                 helper.serving.cancel()
