@@ -34,7 +34,9 @@ def tell_the_program_of_another() -> None:
 
 
 def end_the_program_of_another() -> None:
-    signal.pidfd_send_signal(os.pidfd_open(int(ANOTHER)), 0)  # whether it may; the next that is tried needs it alive
+    signal.pidfd_send_signal(
+        os.pidfd_open(int(ANOTHER)), 0
+    )  # whether it may; the next that is tried needs it alive
 
 
 def read_a_private_file() -> None:
@@ -54,10 +56,6 @@ def lock_memory() -> None:
 
 def be_first() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, -15)
-
-
-def end_another() -> None:
-    os.kill(int(ANOTHER), 0)  # nothing is sent: kill(2) only says whether it could be
 
 
 def write_programs() -> None:
@@ -90,7 +88,6 @@ TRIED = {
     "CAP_LEASE": ask_who_writes,
     "CAP_IPC_LOCK": lock_memory,
     "CAP_SYS_NICE": be_first,
-    "CAP_KILL": end_another,
     "write programs": write_programs,
     "write homes": write_homes,
     "make code": make_code,

@@ -86,7 +86,8 @@ def _given(name: str, words: list[str]) -> str:
         return _operand(words, "", "") if name == "java" and any(w.endswith(".java") for w in words) else ""
     if _plain(name) in ("python", "pypy") and (module := _module(words)):
         return module.replace(".", "/") + ".py"
-    return _operand(words, *_NAMES.get(_plain(name), ("", "")))
+    known = _NAMES.get(_plain(name))
+    return _operand(words, *known) if known is not None else ""
 
 
 def _module(words: list[str]) -> str:
