@@ -68,7 +68,8 @@ def _text(
         return None, "The words were not collected: too few of the named persons had keys at the time."
     if words.scheme is not model.SealingScheme.COLLECTOR:
         who = ", ".join(words.recipients) or "the named persons"
-        return None, f"The words are sealed: {who} can open them with schoolkeeper-officer."
+        how = "save the proof of this event below and give it to `schoolkeeper-officer open-report`"
+        return None, f"The words are sealed: {who} can open them: {how}."
     if opener is None:
         return None, "The words are sealed to the collector, and this page runs without its keys."
     binding = Binding(school_id=school_id, device_id=device_id, epoch=stored.epoch)

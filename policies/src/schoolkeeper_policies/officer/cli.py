@@ -14,6 +14,7 @@ from schoolkeeper_policies.officer import (
     keyfile,
     memory,
     reason_cli,
+    report_cli,
     signing,
     staged,
     words,
@@ -27,6 +28,7 @@ keys_app = typer.Typer(help="An officer's key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(grant_cli.app, name="grant")
 app.command("open-reason")(reason_cli.open_reason_)
+app.command("open-report")(report_cli.open_report_)
 Key = Annotated[Path, typer.Option(help="The officer's key file.")]
 
 
