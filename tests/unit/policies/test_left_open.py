@@ -175,3 +175,7 @@ def test_a_change_of_what_people_are_told_reads_as_they_do() -> None:
     lines = (NoticeLine(said="For staff alone.", audiences=("staff",)), NoticeLine(said="For all."))
     (change,) = compare(before, replace(before, notice=policy.NoticeSection(also=lines)))
     assert (change.direction, change.after) == (Direction.WORDS, "For staff alone. (to staff) / For all.")
+    simpler = replace(lines[1], rewordings=(policy.Rewording(level="early", language="cy", said="I bawb."),))
+    worded = replace(before, notice=policy.NoticeSection(also=(lines[0], simpler)))
+    (change,) = compare(replace(before, notice=policy.NoticeSection(also=lines)), worded)
+    assert change.after.endswith("For all. [cy, early: I bawb.]")

@@ -104,3 +104,12 @@ def test_answers_and_handed_in_keys_name_what_they_are(tmp_path: Path) -> None:
         keyfile.read_public(file)
     with pytest.raises(keyfile.KeyFileError, match="not the public part of a root key"):
         keyfile.read_public_root(file)
+
+
+def test_fmt_says_which_file_is_no_text_and_forms_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe")
+    (tmp_path / "b.yaml").write_text("a:   1\n", encoding="utf-8")
+    result = CliRunner().invoke(policy_cli.app, ["fmt", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "a.yaml: not UTF-8 at byte 0; save it as UTF-8" in result.output
+    assert (tmp_path / "b.yaml").read_text(encoding="utf-8") == "a: 1\n"

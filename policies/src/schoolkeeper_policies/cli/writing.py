@@ -11,7 +11,7 @@ import typer
 from schoolkeeper_policies.cli.shared import fail, wrong_use
 from schoolkeeper_policies.fmt import format_text
 from schoolkeeper_policies.init import QUESTIONS, AnswerMistake, Asked, read_answers, write_pack
-from schoolkeeper_policies.problems import PolicyError, Problem
+from schoolkeeper_policies.problems import PolicyError, Position, Problem
 
 
 def init(
@@ -85,7 +85,10 @@ def fmt(
             problems += error.problems
             continue
         except UnicodeDecodeError as error:
-            wrong_use(f"{path}: not UTF-8 at byte {error.start}")
+            at = Position(file=str(path))
+            reason = f"not UTF-8 at byte {error.start}"
+            problems.append(Problem(position=at, reason=reason, remedy="save it as UTF-8"))
+            continue
         if formed != text:
             changed += 1
             typer.echo(f"{path}: {'would change' if check else 'put into form'}")

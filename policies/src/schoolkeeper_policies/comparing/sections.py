@@ -222,7 +222,9 @@ def compare_words(section: str, group: str, old: Any, new: Any) -> Iterator[Chan
 def _read(value: object) -> str:
     """A text, or several, as people read them."""
     if isinstance(value, NoticeLine):
-        return value.said + (f" (to {', '.join(value.audiences)})" if value.audiences else "")
+        to = f" (to {', '.join(value.audiences)})" if value.audiences else ""
+        others = "".join(f" [{one.language}, {one.level}: {one.said}]" for one in value.rewordings)
+        return value.said + to + others
     return " / ".join(map(_read, value)) if isinstance(value, tuple) else str(value)
 
 
