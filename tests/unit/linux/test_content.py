@@ -117,6 +117,40 @@ def gpt(*parts: bytes, kind: bytes = b"\xa2" * 16, sector: int = 512) -> bytes:
     return head.ljust(1 << 20, b"\0") + bytes(body)
 
 
+def with_table(data: bytes, *, start: int, part: bytes) -> bytes:
+    """The same medium with an MBR that lists a partition which no other table names."""
+    out = bytearray(data.ljust(start * 512, b"\0") + part.ljust(2048 * 512, b"\0"))
+    struct.pack_into("<B3xB3xII", out, 446, 0, 0x0C, start, 2048)
+    out[510:512] = b"\x55\xaa"
+    return bytes(out)
+
+
+def extended(*parts: bytes, goes_round: bool = False) -> bytes:
+    """An MBR with one extended partition that holds a chain of logical ones, each with a table of its own."""
+    first, room = 2048, 4096
+    out = bytearray(512)
+    struct.pack_into("<B3xB3xII", out, 446, 0, 0x0F, first, room * len(parts))
+    out[510:512] = b"\x55\xaa"
+    out = bytearray(bytes(out).ljust(first * 512, b"\0"))
+    for number, part in enumerate(parts):
+        table = bytearray(512)
+        struct.pack_into("<B3xB3xII", table, 446, 0, 0x83, 2048, 2048)
+        if number + 1 < len(parts):
+            struct.pack_into("<B3xB3xII", table, 462, 0, 0x05, room * (number + 1), room)
+        elif goes_round:
+            struct.pack_into("<B3xB3xII", table, 462, 0, 0x05, 0, room)
+        table[510:512] = b"\x55\xaa"
+        out += bytes(table).ljust(2048 * 512, b"\0") + part.ljust(2048 * 512, b"\0")
+    return bytes(out)
+
+
+def gpt_copy_at_the_end(part: bytes) -> bytes:
+    """The first header is gone; its copy in the last sector is what a repair, or ``gpt`` for Linux, goes by."""
+    data = bytearray(gpt(part))
+    header, data[512:1024] = data[512:1024], bytes(512)
+    return bytes(data.ljust(SIZE - 512, b"\0")) + bytes(header)
+
+
 EXT = bytes(1080) + b"\x53\xef" + bytes(2000)
 
 
@@ -154,7 +188,15 @@ def test_encrypted_media(data: bytes, encryption: str) -> None:
         # Tables that point nowhere, or hide more than can be looked at.
         (mbr(luks_bytes())[:600], "none"),
         (gpt(*[luks_bytes()] * 4)[: (1 << 20) + 100], "none"),
-        (mbr(luks_bytes(), kind=5), "luks2"),
+        # An extended partition with no table in it.
+        (mbr(luks_bytes(), kind=5), "unknown"),
+        # A table that shows a plain file system in the same sector as the header of LUKS.
+        (luks_bytes()[:446] + mbr(fat_bytes())[446:], "none"),
+        # A GPT that lists the encrypted one, an MBR that lists the plain one: each system believes another.
+        (with_table(gpt(luks_bytes()), start=8192, part=fat_bytes()), "none"),
+        (extended(luks_bytes(), fat_bytes()), "none"),
+        (extended(luks_bytes(), goes_round=True), "unknown"),
+        (gpt_copy_at_the_end(EXT), "none"),
     ],
 )
 def test_what_pretends_to_be_encrypted(data: bytes, encryption: str) -> None:

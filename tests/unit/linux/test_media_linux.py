@@ -15,6 +15,7 @@ from schoolkeeper_agent.enforcers.actions import LimitMedium
 from schoolkeeper_agent.enforcers.linux.media import MediaEnforcer
 from schoolkeeper_agent.observations import MediumArrived, MediumInUse, MediumLeft
 from schoolkeeper_agent.sensors.linux import uevents
+from schoolkeeper_agent.sensors.linux.block_device import is_removable, usb_interface
 from schoolkeeper_agent.sensors.linux.media import MediaSensor, mounted_disks
 from schoolkeeper_proto.model import MediumEncryption
 from schoolkeeper_proto.policy import MediaAccess
@@ -155,6 +156,71 @@ async def test_the_kernels_events_reach_the_sensor(stick: str, context: Context)
         Path(f"/sys/block/{stick}/uevent").write_text("remove")
         left = await until(seen, MediumLeft)
         assert left == MediumLeft(kernel_name=stick)
+
+
+async def test_a_stick_that_is_swapped_for_another_is_judged_as_another(
+    stick: str, context: Context, tmp_path: Path
+) -> None:
+    """Under the same name, faster than anybody looks: the kernel's number of it tells them apart."""
+    other = tmp_path / "other.img"
+    with other.open("wb") as blank:
+        blank.truncate(16 << 20)
+    subprocess.run(["mkfs.vfat", other], check=True, capture_output=True)
+    async with running(MediaSensor(context, include=frozenset({stick}))) as seen:
+        first = await until(seen, MediumArrived)
+        subprocess.run(["losetup", "--detach", f"/dev/{stick}"], check=True)
+        subprocess.run(["losetup", f"/dev/{stick}", other], check=True)
+        await until(seen, MediumLeft)
+        async with asyncio.timeout(60):
+            while (second := await until(seen, MediumArrived)) is first:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert isinstance(first, MediumArrived)
+    assert isinstance(second, MediumArrived)
+    assert (first.medium.file_system, second.medium.file_system) == ("ext4", "vfat")
+    assert first.sequence != second.sequence
+    # What was decided about the first is not done to the second, and that is no failure.
+    late = LimitMedium(kernel_name=stick, access=MediaAccess.READ_ONLY, sequence=first.sequence)
+    outcome = await MediaEnforcer(context).perform(late)
+    assert outcome.gone
+    assert Path(f"/sys/block/{stick}/ro").read_text().strip() == "0"
+
+
+async def test_what_was_made_read_only_is_given_back_when_a_new_policy_allows_it(
+    stick: str, context: Context
+) -> None:
+    enforcer = MediaEnforcer(context)
+    for access, flag in ((MediaAccess.READ_ONLY, "1"), (MediaAccess.ALLOW, "0")):
+        outcome = await enforcer.perform(LimitMedium(kernel_name=stick, access=access))
+        assert outcome.succeeded, outcome.detail
+        assert Path(f"/sys/block/{stick}/ro").read_text().strip() == flag
+
+
+def made_disk(root: Path, name: str, interface: str = "1-1:1.0") -> Path:
+    """As sysfs shows one disk of a USB device, with a keyboard as its second interface."""
+    usb = root / "devices/usb1/1-1"
+    for number, folder in enumerate(("1-1:1.0", "1-1:1.1")):
+        (usb / folder).mkdir(parents=True, exist_ok=True)
+        (usb / folder / "bInterfaceNumber").write_text(f"{number:02}\n")
+        (usb / folder / "authorized").write_text("1\n")
+    for file, text in (("idVendor", "0951"), ("authorized", "1"), ("removable", "removable")):
+        (usb / file).write_text(f"{text}\n")
+    disk = usb / interface / "host0" / "block" / name
+    disk.mkdir(parents=True)
+    (disk / "size").write_text("65536\n")
+    (root / "block").mkdir(exist_ok=True)
+    (root / "block" / name).symlink_to(disk)
+    return root / "block" / name
+
+
+def test_a_disk_is_told_from_the_other_parts_of_its_device(tmp_path: Path) -> None:
+    """The real thing, a keyboard that claims a disk, is the virtual laptop's to show."""
+    disk = made_disk(tmp_path, "sdx")
+    interface = usb_interface(disk)
+    assert interface is not None
+    assert interface.name == "1-1:1.0"
+    other_slot = made_disk(tmp_path, "sdy")
+    assert usb_interface(other_slot) == interface
+    assert is_removable(disk)
 
 
 def test_without_root_it_watches_and_says_what_it_cannot(tmp_path: Path) -> None:

@@ -25,13 +25,14 @@ MAX_PARTITIONS = 32
 _SECTORS = (512, 4096)
 UNFINISHED_MARK = b"schoolkeeper: this medium was not encrypted to the end\n"
 UNFINISHED_SUBSYSTEM = "schoolkeeper-unfinished"
-"""Where our own encryption was begun and not ended: the first bytes, then LUKS2's field 'subsystem' (48 bytes at 208)."""
+"""Where our own encryption was begun and not ended: the first bytes; then LUKS2's field 'subsystem' (at 208)."""
 _FVE = b"-FVE-FS-"
 _BITLOCKER_GUIDS = (
     bytes.fromhex("3bd66749292ed84a8399f6a339e3d001"),
     bytes.fromhex("3b4da89280dd0e4d9e4eb1e3284eaed8"),
 )
 _TO_GO_GUID_AT, _GUID_AT = 424, 160
+_EXTENDED, _PROTECTIVE = frozenset({0x05, 0x0F, 0x85}), 0xEE
 _ENCRYPTED = (
     MediumEncryption.LUKS1,
     MediumEncryption.LUKS2,
@@ -59,14 +60,25 @@ _UNFINISHED = Content(encryption=MediumEncryption.NONE, file_system="unfinished"
 
 
 def recognise(read: Read, size: int) -> Content:
-    """Looks at a whole medium of ``size`` bytes: itself, or its partitions."""
+    """Looks at a whole medium of ``size`` bytes: itself, and its partitions.
+
+    Every partition of every table counts: which table a system believes (the first GPT, its copy at the end, the MBR)
+    hangs on checksums that whoever made the medium chose. A header that says 'encrypted' before a table that shows
+    something plain is plain.
+    """
     whole = volume(read, 0, size)
     parts = _partitions(read, size)
-    if whole.file_system and whole.file_system != "blank":
-        return whole
     if parts is None:
         return whole
-    return _together([volume(read, start, length) for start, length in parts])
+    known = whole.file_system not in ("", "blank")
+    if known and whole.encryption is MediumEncryption.NONE:
+        return whole
+    found = [volume(read, start, length) for start, length in parts]
+    if not known:
+        return _together(found)
+    # In an encrypted volume's own first sector other fields lie where a table would: only what is plain counts.
+    plain = [one for one in found if one.encryption is MediumEncryption.NONE and one.file_system != "blank"]
+    return _together([whole, *plain])
 
 
 def volume(read: Read, start: int, length: int) -> Content:
@@ -100,15 +112,17 @@ def _together(found: list[Content]) -> Content:
 
 
 def _partitions(read: Read, size: int) -> list[tuple[int, int]] | None:
-    """(start, length) in bytes of every partition; None without a partition table."""
+    """(start, length) in bytes of every partition of every table; None without one."""
+    found: list[tuple[int, int]] | None = None
     for sector in _SECTORS:
-        header = read(sector, 92)
-        if header[:8] == b"EFI PART" and len(header) == 92:
-            return _gpt(read, header, sector, size)
+        for at in (sector, size - size % sector - sector):
+            header = read(at, 92) if at >= 0 else b""
+            if header[:8] == b"EFI PART" and len(header) == 92:
+                found = [*(found or []), *_gpt(read, header, sector, size)]
     first = read(0, 512)
-    if len(first) == 512 and first[510:] == b"\x55\xaa":
-        return _mbr(first, size)
-    return None
+    if len(first) == 512 and first[510:] == b"\x55\xaa" and (listed := _mbr(read, first, size)) is not None:
+        found = [*(found or []), *listed]
+    return None if found is None else list(dict.fromkeys(found))[: MAX_PARTITIONS + 1]
 
 
 def _gpt(read: Read, header: bytes, sector: int, size: int) -> list[tuple[int, int]]:
@@ -129,17 +143,44 @@ def _gpt(read: Read, header: bytes, sector: int, size: int) -> list[tuple[int, i
     return found
 
 
-def _mbr(first: bytes, size: int) -> list[tuple[int, int]] | None:
+def _mbr(read: Read, first: bytes, size: int) -> list[tuple[int, int]] | None:
     found = []
-    for number in range(4):
-        status, kind, start, length = struct.unpack_from("<B3xB3xII", first, 446 + 16 * number)
+    for status, kind, start, length in _entries(first):
         if kind == 0:
             continue
         if status not in (0, 0x80):
             return None  # boot code where a table would be: no partition table
-        # An extended partition holds others: it cannot be told as a whole, and reads as unknown.
-        found.append(_bounded(start * 512, length * 512, size))
+        if kind in _EXTENDED:
+            found += _logical(read, start, size)
+        elif kind != _PROTECTIVE:
+            found.append(_bounded(start * 512, length * 512, size))
     return found or None
+
+
+def _logical(read: Read, extended: int, size: int) -> list[tuple[int, int]]:
+    """The chain of tables in an extended partition; one that is broken, or goes round, cannot be told."""
+    found: list[tuple[int, int]] = []
+    at, seen = extended, set[int]()
+    while at not in seen and len(seen) < MAX_PARTITIONS:
+        seen.add(at)
+        table = read(at * 512, 512)
+        if len(table) < 512 or table[510:] != b"\x55\xaa":
+            break
+        onward = 0
+        for _, kind, start, length in _entries(table):
+            if kind in _EXTENDED:
+                onward = extended + start
+            elif kind:
+                found.append(_bounded((at + start) * 512, length * 512, size))
+        if not onward:
+            return found
+        at = onward
+    return [*found, (0, 0)]
+
+
+def _entries(table: bytes) -> list[tuple[int, int, int, int]]:
+    """(status, kind, start, length), in sectors of 512 bytes."""
+    return [struct.unpack_from("<B3xB3xII", table, 446 + 16 * number) for number in range(4)]
 
 
 def _bounded(start: int, length: int, size: int) -> tuple[int, int]:
