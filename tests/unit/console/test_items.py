@@ -215,7 +215,28 @@ def test_a_verdict_must_be_one_of_the_four(bench: Bench, alerts: dict[str, str])
     for wrong in ("", "recovered", "delete"):
         answer = post(client, f"/alerts/{alerts[TOR]}/verdict", verdict=wrong)
         assert answer.status_code == 422
-        assert "Choose one of the four verdicts" in answer.text
+        assert "Choose a verdict." in answer.text
+
+
+def test_what_was_typed_is_still_there_after_a_refusal(bench: Bench, alerts: dict[str, str]) -> None:
+    """Whoever forgot the verdict has not lost the reason; text that is too long can be shortened."""
+    client = bench.signed_in(Role.DSL)
+    place = f"/alerts/{alerts[TOR]}"
+    refused = post(client, f"{place}/verdict", reason="Asked Mr <Jones>, who had set it as homework.")
+    assert refused.status_code == 422
+    assert "Asked Mr &lt;Jones&gt;, who had set it as homework.</textarea>" in refused.text
+    long = "word " * 5_000
+    refused = post(client, f"{place}/verdict", verdict="no-concern", reason=long)
+    assert refused.status_code == 422
+    assert f"{long.strip()}" in refused.text
+    assert 'value="no-concern" id="verdict-no-concern"' in refused.text
+    assert (
+        refused.text.count('id="verdict-no-concern" data-key="n" aria-describedby="hint-no-concern" checked>')
+        == 1
+    )
+    refused = post(client, f"{place}/notes", note=long)
+    assert refused.status_code == 422
+    assert f"{long}</textarea>" in refused.text
 
 
 @pytest.mark.requirement("W-19")

@@ -49,9 +49,7 @@ def verdict(call: Call) -> Response:
     """Give a verdict, and go back to the queue, where it can be undone for ten seconds."""
     chosen = next((v for v in PERSONS_VERDICTS if v.value == call.form.get("verdict", "")), None)
     if chosen is None:
-        return _alert_page(
-            call, _alert(call), fault=call.say("Choose one of the four verdicts."), field="verdict"
-        )
+        return _alert_page(call, _alert(call), fault=call.say("Choose a verdict."), field="verdict")
     try:
         call.console.cases.give_verdict(
             call.viewer, _item(call), chosen, note=call.form.get("reason", "").strip(), now_ms=call.now_ms
