@@ -126,9 +126,20 @@ def monitored_page_html(bundle: OpenBundle, running: Sequence[Running] | None = 
 
 
 def sign_in_notice(bundle: OpenBundle) -> str:
-    """A few words for the moment of signing in."""
+    """A few words for the moment of signing in; 999 and Childline among them, before anything was asked for (T-28)."""
+    from schoolkeeper_agent.tell.words import help_now, says
+
     words = bundle.notice.sign_in_notice or "This device belongs to the school. Its use is monitored."
-    return f"{words}\nTo read what is monitored: schoolkeeper-agent notice\n"
+    tell = says(bundle.notice.language)
+    return "\n".join(
+        (
+            words,
+            "To read what is monitored: schoolkeeper-agent notice",
+            *help_now(tell),
+            f"{tell.title}: schoolkeeper-agent tell",
+            "",
+        )
+    )
 
 
 def write_notices(state_dir: Path, bundle: OpenBundle, running: Sequence[Running] | None = None) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -41,7 +42,9 @@ from schoolkeeper_agent.session.telling_lines import (
 from schoolkeeper_agent.spool.contract import Appended, Settlement, Spool, SpoolUnwritable, Wanted
 from schoolkeeper_agent.spool.writer import FrameWriter, Hooks
 from schoolkeeper_agent.state import HeldSession
+from schoolkeeper_agent.tell import window
 from schoolkeeper_agent.tell.client import NotReached, TooLong, speak
+from schoolkeeper_agent.tell.words import ENGLISH, WELSH, Says, help_now, moment
 from schoolkeeper_agent.telling import PER_HOUR, TellingDesk
 from schoolkeeper_agent.told import NOTE
 from schoolkeeper_proto import model, policy, wire
@@ -390,6 +393,63 @@ def test_a_socket_of_somebody_else_is_not_spoken_to(tmp_path: Path, monkeypatch:
             speak(tmp_path, HELP, seconds=5)
         connection, _ = impostor.accept()
         assert connection.recv(100) == b""
+
+
+FORM = """
+import json, sys
+form = json.loads(sys.stdin.readline())["form"]
+choices = {"to": form["to"][1][0], "about": form["about"][0][0], "urgent": False, "who": "", "quiet": False}
+print(json.dumps({"send": choices | {"words": ""}}), flush=True)
+refused = json.loads(sys.stdin.readline())["refused"]
+print(json.dumps({"send": choices | {"words": "please"}}), flush=True)
+told = json.loads(sys.stdin.readline())
+print(json.dumps({"look": True}), flush=True)
+json.dump([form["help"], refused, told, json.loads(sys.stdin.readline())], open(sys.argv[0] + ".heard", "w"))
+"""
+
+
+async def test_the_window_shows_what_the_service_says_and_keeps_what_was_not_taken(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child that draws it is a script here; the real one: tests/unit/session/test_tell_window.py."""
+    form = tmp_path / "form.py"
+    form.write_text(FORM)
+    monkeypatch.setattr(window, "FORM", form)
+    assert await asyncio.to_thread(window.shown_in_window, bench.run_dir, "en") == 0
+    numbers, refused, told, looked = json.loads(Path(f"{form}.heard").read_text())
+    assert numbers == list(help_now(ENGLISH))
+    assert refused == "Not sent. Nobody knows. You have not written anything yet."
+    (report,) = bench.reports
+    assert told["told"][0].startswith("Not sent. Nobody knows yet.")
+    assert "School is " in told["told"][1]
+    assert ENGLISH.number.format(number=report.reference) in told["told"]
+    assert not told["last"]
+    assert looked["told"][0] == told["told"][0]
+    assert report.recipient == "head"
+
+
+async def test_without_anybody_to_write_to_the_numbers_are_all_that_is_shown() -> None:
+    for words in (ENGLISH, WELSH):
+        shown = window.described(words, Offer(recipients=()), "")
+        assert shown["help"] == [words.danger, words.childline]
+        assert shown["problem"] == words.nobody
+        assert "send" not in shown
+
+
+def test_both_languages_say_everything_and_keep_every_figure() -> None:
+    figures = re.compile(r"999|0800 1111|3,000|\{\w+\}|--number")
+    for name in Says.__slots__:
+        english, welsh = getattr(ENGLISH, name), getattr(WELSH, name)
+        assert type(english) is type(welsh)
+        pairs = [(english, welsh)] if isinstance(english, str) else []
+        if isinstance(english, dict):
+            assert english.keys() == welsh.keys()
+            pairs = [(english[key], welsh[key]) for key in english]
+        for one, other in pairs:
+            assert bool(one) == bool(other)
+            assert sorted(figures.findall(one)) == sorted(figures.findall(other)), (one, other)
+            assert not one or one != other or name == "moment" or name == "language", one
+    assert moment(WELSH, 1_795_420_800_000).endswith("Tachwedd am " + moment(ENGLISH, 1_795_420_800_000)[-5:])
 
 
 LONDON_SUNDAY = 1_795_348_800_000

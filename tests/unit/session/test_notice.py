@@ -84,8 +84,10 @@ def test_kinds_told_in_the_same_words_are_one_line_and_stop_only_together() -> N
 
 @pytest.mark.requirement("T-41")
 def test_no_page_promises_what_no_part_of_the_agent_does() -> None:
+    imported = policy.CollectedKind(kind=model.ImportedAlert.KIND, notice="What a filter saw.")
+    assert "What a filter saw" not in notice.monitored_page(bundle(imported, STARTS))
     report = policy.CollectedKind(kind="person.report", notice="What you tell through 'Tell someone'.")
-    assert "Tell someone" not in notice.monitored_page(bundle(report, STARTS))
+    assert "Tell someone" in notice.monitored_page(bundle(report, STARTS))
     sources = Path(notice.__file__).parent
     code = "\n".join(
         path.read_text()
@@ -164,7 +166,10 @@ def test_the_files_are_readable_by_everybody(tmp_path: Path) -> None:
     assert notice.written_page(tmp_path, page=False) == names["monitored.txt"].read_text()
     assert notice.written_page(tmp_path, page=True) == names["monitored.html"].read_text()
     assert notice.written_page(tmp_path / "nothing", page=False) is None
-    assert names["sign-in.txt"].read_text().startswith("Monitored by the school.")
+    at_sign_in = names["sign-in.txt"].read_text()
+    assert at_sign_in.startswith("Monitored by the school.")
+    assert "In danger now? Call 999.\nChildline: 0800 1111." in at_sign_in
+    assert "Tell someone: schoolkeeper-agent tell\n" in at_sign_in
 
 
 @pytest.mark.requirement("T-41", "W-62")

@@ -7,17 +7,14 @@ from schoolkeeper_proto import model
 NEVER_MADE = frozenset(
     {
         model.MediumWriteRefused.KIND,
-        model.MediumCopy.KIND,
         model.SiteUsage.KIND,
         model.SiteRefused.KIND,
         model.AcceptableUseShown.KIND,
         model.AcceptableUseAccepted.KIND,
-        model.PersonReport.KIND,
         model.ImportedAlert.KIND,
     }
 )
-"""Kinds of the wire that no part of the agent makes yet: no page may say that they are collected, or that a person can
-report something through this device."""
+"""Kinds of the wire that no part of the agent makes yet: no page may say that they are collected."""
 
 ACTED_ON = frozenset({"applications", "media", "screen", "browser", "peripherals"})
 """Sections whose rules the agent enforces on Linux, where kernel, desktop and rights allow it."""
