@@ -40,6 +40,13 @@ def test_a_page_says_what_happened_and_why_it_fired(bench: Bench) -> None:
     assert "Whether the person whose account it was sat at the device." in detail.not_known
 
 
+def test_what_went_round_a_rule_and_was_ended_is_not_said_to_have_simply_run() -> None:
+    game = model.Application(path="/home/ann/game.sh", name="game.sh")
+    assert tell(model.ApplicationStarted(application=game)) == "game.sh was started."
+    ended = tell(model.ApplicationStarted(application=game, ended=True))
+    assert ended == "game.sh was started round the rule that refuses it, and ended at once."
+
+
 def test_proof_is_not_claimed_before_a_checkpoint_covers_it(bench: Bench) -> None:
     bench.event(bench.device(), refused(), who=user("x"))
     bench.run()

@@ -22,6 +22,8 @@ def tell(body: model.Body) -> str:
     match body:
         case model.ApplicationRefused(application=application):
             return f"{_program(application)} did not start: a rule refused it."
+        case model.ApplicationStarted(application=application, ended=True):
+            return f"{_program(application)} was started round the rule that refuses it, and ended at once."
         case model.ApplicationStarted(application=application):
             return f"{_program(application)} was started."
         case model.MediumRefused(medium=medium):
