@@ -23,7 +23,7 @@ RULE_LISTS = ("applications", "media", "sites", "browser", "network", "periphera
 
 
 def check_whole(files: list[File], pack: str, *, complete: bool) -> Iterator[Problem]:
-    """Every mistake across the files; ``complete`` is False while some file could not be read at all."""
+    """Every mistake across the files; ``complete`` is False while some part of them has mistakes of its own."""
     yield from _singles(files)
     if complete:
         for name in _REQUIRED:
@@ -36,7 +36,7 @@ def check_whole(files: list[File], pack: str, *, complete: bool) -> Iterator[Pro
     yield from _twice(files, "groups", lambda item: item.name, "the group")
     yield from _rule_ids(files)
     yield from _twice(files, "posture", lambda item: item.check, "the check")
-    names = names_of(files, (rule for _, file in files for _, rule in rules_of(file)))
+    names = names_of(files, (rule for _, file in files for _, rule in rules_of(file)), unsure=not complete)
     for source, file in files:
         for path, rule in rules_of(file):
             yield from check_rule(source, path, rule, names)
@@ -47,7 +47,8 @@ def check_whole(files: list[File], pack: str, *, complete: bool) -> Iterator[Pro
     yield from _clocks(files)
     yield from _made_twice(files, names)
     yield from _collection(files)
-    yield from _agreement(files)
+    if complete:
+        yield from _agreement(files)
     yield from check_assessments(files)
 
 

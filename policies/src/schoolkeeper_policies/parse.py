@@ -12,7 +12,7 @@ from schoolkeeper_policies.checks import check_overlaps, check_whole
 from schoolkeeper_policies.filekinds import MAX_LOOKED_AT, looks_like
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.source import Source, read
-from schoolkeeper_policies.validate import validate
+from schoolkeeper_policies.validate import valid_parts, validate
 
 
 def pack_names() -> list[str]:
@@ -68,7 +68,10 @@ def load_pack(name_or_path: str | Path) -> model.Pack:
 
 
 def read_files(root: Path) -> tuple[list[tuple[Source, model.PackFile]], list[Problem], bytes]:
-    """Every file of a pack's folder, each valid by itself; the mistakes of the others; the hash of all."""
+    """Every file of a pack's folder; the mistakes of each by itself; the hash of all.
+
+    With mistakes a file is there with what is valid of it, to look for more of them, and for nothing else.
+    """
     digest = hashlib.sha256()
     problems: list[Problem] = []
     files: list[tuple[Source, model.PackFile]] = []
@@ -76,9 +79,15 @@ def read_files(root: Path) -> tuple[list[tuple[Source, model.PackFile]], list[Pr
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
         try:
             source = read_file(path, root)
+        except PolicyError as error:
+            problems.extend(error.problems)
+            continue
+        try:
             files.append((source, validate(model.PackFile, source)))
         except PolicyError as error:
             problems.extend(error.problems)
+            if (parts := valid_parts(model.PackFile, source)) is not None:
+                files.append(parts)
     return files, problems, digest.digest()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, Final
@@ -50,6 +50,26 @@ class Source:
 
     def problem(self, path: Path, reason: str, remedy: str = "") -> Problem:
         return Problem(position=self.at(path), reason=reason, remedy=remedy)
+
+    def without(self, paths: Collection[Path]) -> Source:
+        """The document without these keys and items; what is left keeps its place in the file."""
+        left = Source(file=self.file)
+
+        def take(value: Value, path: Path, now: Path) -> Value:
+            if path in self.keys:
+                left.keys[now] = self.keys[path]
+            if path in self.values:
+                left.values[now] = self.values[path]
+            if isinstance(value, dict):
+                kept = [key for key in value if (*path, key) not in paths]
+                return {key: take(value[key], (*path, key), (*now, key)) for key in kept}
+            if isinstance(value, list):
+                numbers = [number for number in range(len(value)) if (*path, number) not in paths]
+                return [take(value[n], (*path, n), (*now, new)) for new, n in enumerate(numbers)]
+            return value
+
+        left.value = take(self.value, (), ())
+        return left
 
 
 def read(text: str, *, file: str) -> Source:

@@ -30,6 +30,30 @@ def validate(cls: type[M], source: Source, *, at: Path = ()) -> M:
         raise PolicyError([_problem(cls, source, at, details) for details in error.errors()]) from error
 
 
+def valid_parts(cls: type[M], source: Source) -> tuple[Source, M] | None:
+    """What is left of a document with mistakes: without unknown keys, wrong items of its lists, and other wrong parts.
+
+    It is never used but to find further mistakes in the same reading. None: nothing can be told.
+    """
+    while isinstance(source.value, dict) and source.value:
+        try:
+            return source, cls.model_validate(source.value)
+        except ValidationError as error:
+            wrong = {_part(source, details) for details in error.errors()}
+        if () in wrong:
+            return None
+        source = source.without(wrong)
+    return None
+
+
+def _part(source: Source, details: ErrorDetails) -> Path:
+    """The smallest part that can be left out so that the mistake is gone."""
+    path = _existing(source, (), details["loc"])
+    if details["type"] == "extra_forbidden":
+        return path
+    return path[:2] if len(path) > 1 and isinstance(path[1], int) else path[:1]
+
+
 def _problem(cls: type[BaseModel], source: Source, at: Path, details: ErrorDetails) -> Problem:
     path = (*at, *_existing(source, at, details["loc"]))
     kind = details["type"]

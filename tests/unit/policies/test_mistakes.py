@@ -104,10 +104,11 @@ def test_an_unknown_kind_is_not_collected(tmp_path: Path) -> None:
         "collection:\n  collected:\n    - kinds: [hearbeat]\n      notice: n\n      purpose: p\n"
         "      retention_days: 1\n      readers: [dsl]\n"
     )
-    (line,) = mistakes(pack(tmp_path, collection=text))
+    line, agreed = mistakes(pack(tmp_path, collection=text))
     assert line.startswith(
         "mine/collection.yaml:3:15: there is no kind of event 'hearbeat'; did you mean 'heartbeat'?"
     )
+    assert "people are asked to agree, and 'aup.accepted'" in agreed
 
 
 def test_a_group_that_the_pack_refuses(tmp_path: Path) -> None:

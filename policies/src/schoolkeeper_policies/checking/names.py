@@ -27,6 +27,8 @@ class Names:
     register: bool
     sites: bool
     other_groups: bool
+    unsure: bool = False
+    """Some part of the pack cannot be read: of no name it can be said that it leads nowhere."""
 
     def audiences(self) -> list[str]:
         """Names of groups of people that rules can give."""
@@ -37,7 +39,7 @@ class Names:
         return tuple(group for group in self.groups if names_group(refs, group.name, group))
 
 
-def names_of(files: Iterable[File], rules: Iterable[model.Rule]) -> Names:
+def names_of(files: Iterable[File], rules: Iterable[model.Rule], *, unsure: bool = False) -> Names:
     held = [file for _, file in files]
     people = [file.people for file in held if file.people is not None]
     schools = [file.school for file in held if file.school is not None]
@@ -59,4 +61,5 @@ def names_of(files: Iterable[File], rules: Iterable[model.Rule]) -> Names:
         register=any(one.register_ is not None for one in people),
         sites=any(school.sites for school in schools),
         other_groups=any(about.other_groups == "rules-for-all" for about in abouts),
+        unsure=unsure,
     )

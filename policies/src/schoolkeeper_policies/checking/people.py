@@ -19,7 +19,7 @@ def check_persons(files: list[File], names: Names) -> Iterator[Problem]:
         for number, override in enumerate(file.overrides):
             yield from _override(source, ("overrides", number), override, names, rules)
         for number, bound in enumerate(file.grants):
-            yield from _bound(source, ("grants", number), bound, rules)
+            yield from _bound(source, ("grants", number), bound, names, rules)
         if file.people is not None:
             yield from _people(source, file.people)
 
@@ -30,13 +30,15 @@ def _override(
     if (override.person is None) == (override.pseudonym is None):
         remedy = "write 'pseudonym:', or 'person:' with the id of the register"
         yield source.problem(path, f"the override {override.id!r} must name one person", remedy)
-    if override.person is not None and not names.register:
+    if override.person is not None and not names.register and not names.unsure:
         remedy = "add 'people: {register: {file: ...}}', or write 'pseudonym:'"
         yield source.problem((*path, "person"), "an id of the register, and the pack has none", remedy)
     if not override.lift and override.treat_as is None:
         yield source.problem(
             path, f"the override {override.id!r} decides nothing", "add 'lift:' or 'treat_as:'"
         )
+    if names.unsure:
+        return
     for number, name in enumerate(override.lift):
         if name not in rules:
             yield source.problem(
@@ -49,13 +51,15 @@ def _override(
         )
 
 
-def _bound(source: Source, path: Path, bound: model.GrantBound, rules: list[str]) -> Iterator[Problem]:
+def _bound(
+    source: Source, path: Path, bound: model.GrantBound, names: Names, rules: list[str]
+) -> Iterator[Problem]:
     if bound.console and (bound.kind != "lesson" or bound.two_persons or not bound.rules):
         remedy = "name the rules of a lesson that one person may open, or leave 'console:' out"
         yield source.problem(
             (*path, "console"), "only a lesson that names its rules is opened on the console", remedy
         )
-    for number, pattern in enumerate(bound.rules):
+    for number, pattern in enumerate(() if names.unsure else bound.rules):
         stem = re.escape(pattern.removesuffix("*")) + (".*" if pattern.endswith("*") else "")
         if not any(re.fullmatch(stem, rule) for rule in rules):
             yield source.problem(
