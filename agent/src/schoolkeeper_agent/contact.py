@@ -12,7 +12,7 @@ from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.light import forget_first_classes, without_unused
 from schoolkeeper_agent.observations import Noted
 from schoolkeeper_agent.parts import Parts
-from schoolkeeper_agent.telling import TellingDesk
+from schoolkeeper_agent.telling_door import TellingDoor
 from schoolkeeper_agent.upkeep import PolicyKeeper, Renewals
 from schoolkeeper_agent.uplink import messages
 from schoolkeeper_agent.uplink.machine import answer
@@ -33,7 +33,7 @@ class Contact:
     renewals: Renewals
     grants: GrantKeeper
     desk: AskingDesk
-    telling: TellingDesk
+    telling: TellingDoor
 
     async def run(self) -> None:
         """The gRPC library is loaded only here, after everything that protects is in place."""

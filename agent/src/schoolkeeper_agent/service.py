@@ -37,7 +37,7 @@ from schoolkeeper_agent.session.silenced import Silenced
 from schoolkeeper_agent.spool.writer import FrameWriter
 from schoolkeeper_agent.spool_words import SpoolWords
 from schoolkeeper_agent.status import StatusReport
-from schoolkeeper_agent.telling import TellingDesk
+from schoolkeeper_agent.telling_door import TellingDoor
 from schoolkeeper_agent.trust import Trust
 from schoolkeeper_agent.upkeep import PolicyKeeper, Renewals
 from schoolkeeper_agent.uplink.machine import Uplink
@@ -70,7 +70,7 @@ class Service:
     _words: SpoolWords = field(init=False)
     _grants: GrantKeeper = field(init=False)
     _desk: AskingDesk = field(init=False)
-    _telling: TellingDesk = field(init=False)
+    _telling: TellingDoor = field(init=False)
     _encrypting: EncryptingDesk = field(init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stop_reason: str = ""
@@ -165,7 +165,7 @@ class Service:
         parts.abilities = {e.name: self._ability(e) for e in self._enforcers}
         able = frozenset(name for name, ability in parts.abilities.items() if ability.able)
         self._desk = AskingDesk(parts)
-        self._telling = TellingDesk(parts, self._desk.known_account, self._say)
+        self._telling = TellingDoor(parts, self._desk.known_account, self._say)
         self.teller = SessionServer(
             self.settings.run_dir,
             user_of=self.user_of_session,

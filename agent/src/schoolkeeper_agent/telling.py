@@ -58,6 +58,7 @@ DUTIES = {
 }
 Account = Callable[[int, int], Awaitable[str | None]]
 """The account's name of a user id (and now, monotonic milliseconds); None for one that nobody knows here."""
+Say = Callable[[Tell], Awaitable[None]]
 
 
 class _No(Exception):
@@ -72,7 +73,7 @@ class TellingDesk:
 
     parts: Parts
     account: Account
-    say: Callable[[Tell], Awaitable[None]]
+    say: Say
     _kept: list[Kept] = field(default_factory=list)
     _sent: dict[int, list[tuple[int, Telling, str]]] = field(default_factory=dict)
     _written: dict[bytes, asyncio.Future[Future[Place]]] = field(default_factory=dict)

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -46,6 +48,8 @@ from schoolkeeper_agent.tell import window
 from schoolkeeper_agent.tell.client import NotReached, TooLong, speak
 from schoolkeeper_agent.tell.words import ENGLISH, WELSH, Says, help_now, moment
 from schoolkeeper_agent.telling import PER_HOUR, TellingDesk
+from schoolkeeper_agent.telling_door import NOTE as DOOR_NOTE
+from schoolkeeper_agent.telling_door import TellingDoor
 from schoolkeeper_agent.told import NOTE
 from schoolkeeper_proto import model, policy, wire
 from schoolkeeper_proto.sealing import Binding, FieldContext, SealingError, open_field, unwrap_key
@@ -313,11 +317,28 @@ async def test_who_is_away_is_told_after_a_restart_and_no_word_was_kept_for_it(b
     await bench.desk.read(wire.ReportRead(reference=told.number, read_unix_ms=5))
     assert not bench.shown
     bench.sign_in(ME)
-    next_run = TellingDesk(bench.desk.parts, bench._account, bench._say)
+    next_run = TellingDoor(bench.desk.parts, bench._account, bench._say)
     running = asyncio.create_task(next_run.run())
     await eventually(lambda: bool(bench.shown), "told at the next sign-in")
     assert bench.shown[0].text == f"{told.number}: read."
     running.cancel()
+
+
+async def test_nothing_of_it_is_loaded_before_somebody_needs_it(bench: Bench) -> None:
+    assert DOOR_NOTE == NOTE
+    door = TellingDoor(bench.desk.parts, bench._account, bench._say)
+    running = asyncio.create_task(door.run())
+    await asyncio.wrap_future(bench.writer.call(lambda spool: spool.note(NOTE)))
+    assert door._desk is None
+    assert isinstance(await door.told(ME, AskOffer()), Offer)
+    assert door._desk is not None
+    await eventually(door._desk._loaded.is_set, "from then on it runs")
+    running.cancel()
+    code = "import sys, schoolkeeper_agent.service; print('schoolkeeper_agent.telling' in sys.modules)"
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 async def test_what_cannot_be_kept_is_not_called_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,6 @@ systemd from starting it again, and no process of theirs gets into its cgroup. (
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -41,5 +39,6 @@ def is_own(process_id: int, user_id: int, proc_root: Path = Path("/proc")) -> bo
 def keep_to_itself() -> None:
     """No other process of the account may trace this one or read its memory (prctl(2), PR_SET_DUMPABLE)."""
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        import ctypes  # the service needs none of this
+
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
