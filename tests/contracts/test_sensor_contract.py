@@ -20,7 +20,7 @@ from support.work import waiting_for_nothing
 
 pytestmark = pytest.mark.anyio
 CHECKS = policy.PostureSection(checks=(policy.PostureCheck(check="antivirus", every_seconds=3600),))
-NAMES = ("sessions", "processes", "media", "clock", "network", "posture", "bypass")
+NAMES = ("sessions", "processes", "media", "media-writes", "clock", "network", "posture", "bypass")
 KINDS = {cls.KIND for cls in model.BODY_CLASSES}
 # What the agent says of itself may follow from any sensor.
 OF_ITSELF = {"agent.gap", "sensor.failed", "sensor.recovered"}

@@ -143,6 +143,8 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
             return media.left(state, seen)
         case observations.MediumInUse():
             return media.in_use(state, seen)
+        case observations.MediumWritten():
+            return media.written(state, seen)
         case observations.MediumEncrypting():
             return media.encrypting(state, seen, now)
         case observations.PeripheralArrived():

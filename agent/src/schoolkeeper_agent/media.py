@@ -173,6 +173,24 @@ def encrypting_words(kernel_name: str) -> str:
     )
 
 
+def written(state: CoreState, seen: observations.MediumWritten) -> tuple[CoreState, Effects]:
+    """How many files and how much about, never which."""
+    held = state.media.get(seen.kernel_name) or HeldMedium(medium=model.Medium(kernel_name=seen.kernel_name))
+    copied = model.MediumCopy(medium=held.medium, files=seen.files, size_class=size_class(seen.size))
+    return state, (record(copied, user=_user(state, held)),)
+
+
+def size_class(size: int) -> model.SizeClass:
+    """Of so many bytes."""
+    bounds = (
+        (0, model.SizeClass.EMPTY),
+        ((1 << 20) - 1, model.SizeClass.UNDER_1_MIB),
+        ((100 << 20) - 1, model.SizeClass.UNDER_100_MIB),
+        ((1 << 30) - 1, model.SizeClass.UNDER_1_GIB),
+    )
+    return next((named for most, named in bounds if size <= most), model.SizeClass.OVER_1_GIB)
+
+
 def encrypting(state: CoreState, seen: observations.MediumEncrypting, now: int) -> tuple[CoreState, Effects]:
     """Written down; while it goes on the medium is left alone, and afterwards judged by what it is now."""
     user = user_of(seen.account, seen.user_id, state.policy.collection)

@@ -207,6 +207,15 @@ class MediumInUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediumWritten:
+    """So many files of a medium were written within a minute or less; ``size`` is of all together, in bytes."""
+
+    kernel_name: str
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediumEncrypting:
     """A medium is being encrypted here for this account, or that ended: ``body`` says which, and becomes an event.
 
@@ -341,6 +350,7 @@ Observation = (
     | MediumArrived
     | MediumLeft
     | MediumInUse
+    | MediumWritten
     | MediumEncrypting
     | PeripheralArrived
     | PeripheralLeft

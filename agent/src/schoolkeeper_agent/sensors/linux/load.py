@@ -7,6 +7,7 @@ from schoolkeeper_agent.seams import Sensor
 from schoolkeeper_agent.sensors.linux.bypass import BypassSensor
 from schoolkeeper_agent.sensors.linux.clock import ClockSensor
 from schoolkeeper_agent.sensors.linux.media import MediaSensor
+from schoolkeeper_agent.sensors.linux.media_writes import MediaWritesSensor
 from schoolkeeper_agent.sensors.linux.network import NetworkSensor
 from schoolkeeper_agent.sensors.linux.posture import PostureSensor
 from schoolkeeper_agent.sensors.linux.processes import ProcessSensor
@@ -20,6 +21,7 @@ def sensors(context: Context) -> list[Sensor]:
         sessions,
         ProcessSensor(context),
         MediaSensor(context, person=sessions.person),
+        MediaWritesSensor(context),
         ClockSensor(),
         NetworkSensor(context),
         BypassSensor(context),

@@ -85,7 +85,7 @@ class MediaSensor:
         with listener, (self._context.proc_root / "self" / "mountinfo").open("rb", buffering=0) as mounts:
             loop.add_reader(listener.fileno(), _guarded, lambda: self._drain(listener, emit), stopped)
             self._look_at_mounts = lambda: self._mounts(mounts.fileno(), emit)
-            watcher = _watch_mounts(loop, mounts.fileno(), self._look_at_mounts, stopped)
+            watcher = watch_mounts(loop, mounts.fileno(), self._look_at_mounts, stopped)
             try:
                 self._find(mounts.fileno(), emit)
                 self._look_at_usb(emit)
@@ -100,7 +100,7 @@ class MediaSensor:
 
     def _find(self, mounts: int, emit: Emit) -> None:
         """What is there now; what an earlier run knew and is not there any more has left."""
-        self._of_the_system = _system_disks(_all_of(mounts), self._context.sys_root)
+        self._of_the_system = _system_disks(all_of(mounts), self._context.sys_root)
         disks = {disk.name for disk in (self._context.sys_root / "block").iterdir()}
         for name in sorted(self._shown.keys() - disks):
             self._removed(name, emit)
@@ -180,7 +180,7 @@ class MediaSensor:
 
     def _mounts(self, descriptor: int, emit: Emit) -> None:
         now: dict[str, bool] = {}
-        for device, read_only in mounted_disks(_all_of(descriptor), self._context.sys_root):
+        for device, read_only in mounted_disks(all_of(descriptor), self._context.sys_root):
             if device in self._shown:
                 now[device] = now.get(device, True) and read_only
         for device, read_only in now.items():
@@ -202,7 +202,7 @@ def _nothing() -> None:
     """No mount table is open."""
 
 
-def _all_of(descriptor: int) -> str:
+def all_of(descriptor: int) -> str:
     os.lseek(descriptor, 0, os.SEEK_SET)
     parts = []
     while part := os.read(descriptor, 65536):
@@ -221,14 +221,19 @@ def _system_disks(mountinfo: str, sys_root: Path) -> frozenset[str]:
 
 def mounted_disks(mountinfo: str, sys_root: Path) -> list[tuple[str, bool]]:
     """(disk, read-only) of each mount whose source is a disk or a partition of one."""
+    return [(disk, read_only) for disk, _, _, read_only in mounts_of_disks(mountinfo, sys_root)]
+
+
+def mounts_of_disks(mountinfo: str, sys_root: Path) -> list[tuple[str, str, str, bool]]:
+    """(disk, device as 'major:minor', mount point, read-only) of each; an opened LUKS volume is its disk's."""
     found = []
     for line in mountinfo.split("\n"):
         fields = line.split(" ")
-        if len(fields) > 6 and parse_mounts(line):
+        if len(fields) > 6 and (parsed := parse_mounts(line)):
             disk = _disk_of(fields[2], sys_root)
             if disk:
                 options = fields[5].split(",") + fields[-1].split(",")
-                found.append((disk, "ro" in options))
+                found.append((disk, fields[2], parsed[0][1], "ro" in options))
     return found
 
 
@@ -246,7 +251,7 @@ def _disk_of(device: str, sys_root: Path) -> str:
     return place.name
 
 
-def _watch_mounts(
+def watch_mounts(
     loop: asyncio.AbstractEventLoop, descriptor: int, step: Callable[[], None], stopped: asyncio.Future[None]
 ) -> Callable[[], None]:
     """The mount table tells of a change by POLLPRI (proc(5)), which epoll hands on; asyncio only knows 'readable'."""
