@@ -100,7 +100,8 @@ async def delivering(collector: CollectorProcess, device: SimulatedDevice) -> As
         sending = asyncio.create_task(uplink.deliver(window=2, max_frames=4))
         try:
             yield
-            await asyncio.wait_for(sending, _LIMIT_S)
+            async with asyncio.timeout(_LIMIT_S):
+                await sending
         finally:
             sending.cancel()
 
@@ -183,9 +184,10 @@ async def test_syncs_that_fail_are_told_to_nobody_as_stored(collector: Collector
     collector.start()
     assert collector.process is not None
     device = collector.device()
-    for _ in range(120):
+    for _ in range(240):
         device.record([started()] * 3, chance.choice(wire.LANES))
-    fault = f"inject=fsync,fdatasync:error=EIO:when={chance.randint(2, 9)}+{chance.randint(3, 9)}"
+    # Two of them fail within the first eleven syncs: the delivery takes more than that, however commits are grouped.
+    fault = f"inject=fsync,fdatasync:error=EIO:when={chance.randint(2, 6)}+{chance.randint(2, 5)}"
     arguments = ["strace", "-f", "--quiet=all", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", fault]
     tracer = subprocess.Popen(
         [*arguments, "-p", str(collector.process.pid)], stderr=subprocess.PIPE, text=True

@@ -5,6 +5,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -16,6 +17,7 @@ from schoolkeeper_proto import checkpoint, wire
 from schoolkeeper_proto.wire import Lane
 from support.collector_process import SCHOOL, CollectorProcess
 from support.device import ProofFailed, SimulatedDevice, started
+from support.patience import eventually
 
 pytestmark = pytest.mark.anyio
 KILLS = 4
@@ -46,6 +48,16 @@ async def deliver_until_dead(collector: CollectorProcess, device: SimulatedDevic
     return under_way
 
 
+def answers(devices: list[SimulatedDevice]) -> int:
+    """Events that the collector said it has."""
+    return sum(device.stored + device.duplicate for device in devices)
+
+
+def under_way(devices: list[SimulatedDevice], answered: int) -> bool:
+    """Whether so many are answered, and more were sent."""
+    return answers(devices) >= answered and any(device.flying for device in devices)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.seeds(short=1, long=8)
 async def test_killed_in_the_middle_of_commits_nothing_is_lost_or_stored_twice(
@@ -59,8 +71,9 @@ async def test_killed_in_the_middle_of_commits_nothing_is_lost_or_stored_twice(
         for device in devices:
             for _ in range(150):
                 device.record([started()] * 10, chance.choice(wire.LANES))
+        point = partial(under_way, devices, answers(devices) + chance.randrange(3_000))
         sending = asyncio.gather(*(deliver_until_dead(collector, device) for device in devices))
-        await asyncio.sleep(chance.uniform(0.05, 0.3))
+        await eventually(point, "some of the 4,500 events are answered, and more are under way", 60)
         await asyncio.to_thread(collector.kill)
         interrupted += sum(await sending)
     assert interrupted, "no kill fell into a delivery"
