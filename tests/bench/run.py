@@ -59,6 +59,7 @@ BENCHES: Final = (
     Bench("streams", "2,000 idle streams in one process", "--streams 200"),
     Bench("publish", "a publication on its way to 500 connected devices", "--devices 50 --rounds 1"),
     Bench("start", "cold start of the agent", "--rounds 2"),
+    Bench("media", "a refused stick is gone within 2 s of the plug, in the virtual laptop", "--rounds 1"),
     Bench("stages", "what each stage costs, at full frames and at frames of one"),
     Bench("detection", "detection with 50 rules", "--events 20000"),
     Bench("plan", "a plan tried against a million events, and the check of a pack", "--events 50000"),
