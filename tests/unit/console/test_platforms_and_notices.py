@@ -12,11 +12,13 @@ from sqlalchemy import select
 
 from schoolkeeper_collector.console.access import Role
 from schoolkeeper_collector.console.in_force import in_force
+from schoolkeeper_collector.console.pages.notices import AGREEMENTS
 from schoolkeeper_collector.school.pack_in_force import pack_in_force
 from schoolkeeper_collector.store.tables import access_log
 from schoolkeeper_policies.targets.common import WITHOUT, Platform
 from schoolkeeper_policies.targets.coverage import table
 from schoolkeeper_policies.targets.exporters import EXPORTERS, export, group_policy
+from schoolkeeper_proto.notices.agreement import agreement_of
 from schoolkeeper_proto.notices.facts import facts_of
 from schoolkeeper_proto.notices.render import EDITIONS, as_page, edition_name
 from support.console import Bench, Clock, new_bench, text_of
@@ -106,6 +108,19 @@ def test_every_edition_reads_as_the_notice_of_the_policy_in_force(
         assert "<style" not in shown, "the console's pages may hold no style of their own"
     assert client.get("/notices/pupil.early.xx").status_code == 404
     assert client.get("/notices/staff.early.en").status_code == 404
+
+
+def test_the_agreements_to_be_signed_are_those_of_the_policy_in_force(school: School, bench: Bench) -> None:
+    client = bench.signed_in(Role.DSL)
+    index = client.get(f"/notices?group={GROUP}").text
+    held = in_force(school.folder, school.school_id, GROUP)
+    assert held is not None
+    for name, (band, language) in AGREEMENTS.items():
+        assert f'href="/notices/{name}?group={GROUP}"' in index
+        saved = client.get(f"/notices/{name}?group={GROUP}")
+        assert saved.text == agreement_of(held.bundle, band, language, school="Westgate").as_page()
+        assert f'filename="{GROUP}-{name}.html"' in saved.headers["content-disposition"]
+    assert client.get("/notices/agreement.ks9.en").status_code == 404
 
 
 def test_without_a_school_on_disk_the_pages_say_why(tmp_path: Path, school: School) -> None:

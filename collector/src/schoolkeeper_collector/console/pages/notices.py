@@ -9,9 +9,17 @@ from starlette.responses import Response
 from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.faults import Fault
 from schoolkeeper_collector.console.in_force import FAULTS, InForce, in_force
+from schoolkeeper_proto.notices.agreement import Band, agreement_of
 from schoolkeeper_proto.notices.facts import Audience, facts_of
 from schoolkeeper_proto.notices.render import EDITIONS, WORDS, as_page, edition_name, parts, source_line
 from schoolkeeper_proto.notices.words import Language, Level
+
+AGREEMENTS = {
+    f"agreement.{band.value.replace('+', '-up')}.{language}": (band, language)
+    for band in Band
+    for language in Language
+}
+"""The acceptable-use agreement, by a name that fits an address and a file."""
 
 
 def notices(call: Call) -> Response:
@@ -28,6 +36,8 @@ def notices(call: Call) -> Response:
         fault=fault,
         held=held,
         audiences=list(Audience),
+        bands=list(Band),
+        agreements=[(band, language, name) for name, (band, language) in AGREEMENTS.items()],
         editions=[
             (audience, level, language, edition_name(audience, level, language))
             for audience, level, language in EDITIONS
@@ -36,9 +46,10 @@ def notices(call: Call) -> Response:
 
 
 def notice(call: Call) -> Response:
-    """One edition as a page that prints, or as one file for a website or a letter."""
-    found = {edition_name(*edition): edition for edition in EDITIONS}.get(call.request.path_params["item"])
-    if found is None:
+    """One edition as a page that prints, or as one file for a website or a letter; an agreement as a file."""
+    item = call.request.path_params["item"]
+    found = {edition_name(*edition): edition for edition in EDITIONS}.get(item)
+    if found is None and item not in AGREEMENTS:
         raise Fault(HTTPStatus.NOT_FOUND, "nothing-here")
     try:
         held = _in_force(call)
@@ -47,6 +58,10 @@ def notice(call: Call) -> Response:
         return notices(call)
     if held is None or held.group != call.request.query_params.get("group", held.group):
         raise Fault(HTTPStatus.NOT_FOUND, "nothing-here")
+    if found is None:
+        band, tongue = AGREEMENTS[item]
+        made = agreement_of(held.bundle, band, tongue, school=call.console.options.school_name)
+        return _saved(made.as_page(), f"{held.group}-{item}.html")
     if "file" in call.request.query_params:
         return _file(call, held, found)
     audience, level, language = found
@@ -71,11 +86,12 @@ def notice(call: Call) -> Response:
 def _file(call: Call, held: InForce, edition: tuple[Audience, Level, Language]) -> Response:
     audience, level, language = edition
     facts = facts_of(held.bundle, audience, school=call.console.options.school_name)
-    name = f"{held.group}-{edition_name(*edition)}.html"
+    return _saved(as_page(facts, language, level), f"{held.group}-{edition_name(*edition)}.html")
+
+
+def _saved(page: str, name: str) -> Response:
     return Response(
-        as_page(facts, language, level),
-        media_type="text/html",
-        headers={"content-disposition": f'attachment; filename="{name}"'},
+        page, media_type="text/html", headers={"content-disposition": f'attachment; filename="{name}"'}
     )
 
 
