@@ -24,7 +24,7 @@ from school import PASSWORD, Looking, School, make_school
 from stages import StageError, Stages
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / ".cache" / "demo"
+FOLDER = Path(os.environ.get("SCHOOLKEEPER_DEMO_FOLDER", ROOT / ".cache" / "demo"))
 BIN = ROOT / ".venv" / "bin"
 
 

@@ -39,7 +39,5 @@ class Stages:
                 self.reached(hop, found)
                 return found
             if time.monotonic() > deadline:
-                raise StageError(
-                    f"not within {seconds:.0f} s: {hop}. The event was last seen at: {self.last}"
-                )
+                raise StageError(f"not within {seconds:.0f} s: {hop}")
             time.sleep(0.1)
