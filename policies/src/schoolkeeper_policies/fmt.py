@@ -44,6 +44,8 @@ def _formed(text: str, file: str) -> str:
     yaml.width = WIDTH
     yaml.allow_unicode = True
     yaml.indent(mapping=2, sequence=4, offset=2)
+    # `[{a: b}]`, not `[a: b]`: that looks like a list of texts.
+    yaml.brace_single_entry_mapping_in_flow_sequence = True
     out = StringIO()
     try:
         documents = list(yaml.load_all(text))

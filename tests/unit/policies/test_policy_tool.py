@@ -266,6 +266,10 @@ def test_fmt_of_every_shipped_file_is_idempotent(path: Path) -> None:
     assert format_text(formed, file=path.name) == formed
 
 
+def test_fmt_leaves_the_braces_of_a_single_pair() -> None:
+    assert format_text("a: [{b: c}, d:   e]\n", file="x") == "a: [{b: c}, {d: e}]\n"
+
+
 def test_fmt_refuses_what_is_no_pack_and_leaves_it(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("a: &x 1\nb: *x\n")
