@@ -86,6 +86,8 @@ def test_what_a_rule_is_not_about_is_left_to_the_others() -> None:
     assert by_package.packages == frozenset({"scratch"})
     assert by_package.needs_package
     assert table(PERSONAL).packages == frozenset()
+    named = table(match(MatchBy.PACKAGE, "nmap"), match(MatchBy.PATH, "/opt/x"), unless=(PERSONAL,))
+    assert named.packages == frozenset({"nmap"})
 
 
 def test_an_unless_takes_out_of_its_own_rule_only() -> None:
