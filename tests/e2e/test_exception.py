@@ -37,6 +37,8 @@ REFUSED = 126
 """What a shell answers for a program that it found and could not start."""
 PERSON = 1
 """An account without rights that every Debian has; below 1000, so that no session is waited for."""
+PUPIL = 4711
+"""Of people, by its number: what an account of the system runs is never ended."""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -212,6 +214,11 @@ def test_refused_asked_granted_started_and_refused_again() -> None:
                 return done.returncode == 0
 
             until(lambda: not starts(), 20, "the policy refuses the program")
+            # Round the kernel's question: only the shell is executed. The service itself ends it.
+            (programs / "scripts").mkdir()
+            (programs / "scripts/tor").write_text("sleep 600\n:\n")
+            script = ["/bin/sh", str(programs / "scripts/tor")]
+            assert subprocess.run(script, timeout=60, check=False, cwd="/", **_as(PUPIL)).returncode == -9
             helper = subprocess.Popen(
                 [sys.executable, "-m", "schoolkeeper_agent.session", "--socket", folder / "run" / "session.sock"],
                 stdout=(folder / "heard").open("w"), env=os.environ | {"DBUS_SESSION_BUS_ADDRESS": ""},
@@ -251,6 +258,12 @@ def test_refused_asked_granted_started_and_refused_again() -> None:
                 one.event.body for one in stage.stored() if isinstance(one.event.body, model.GrantApplied)
             ]
             assert [body.rule_id for body in applied] == ["bypass.tor"]
+            went_round = [
+                one.event.body
+                for one in stage.stored()
+                if isinstance(one.event.body, model.ApplicationStarted)
+            ]
+            assert ("tor", True) in [(body.application.name, body.ended) for body in went_round]
         finally:
             if helper is not None:
                 helper.terminate()

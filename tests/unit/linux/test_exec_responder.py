@@ -112,6 +112,24 @@ async def test_another_mount_namespace_and_a_bind_mount_do_not_walk_around_it(
     assert not [one for one in guard.seen if isinstance(one, ExecutionJudged) and not one.rule_id]
 
 
+async def test_a_program_that_a_sandbox_shows_elsewhere_is_known_by_its_own_place(
+    guard: Guard, folder: Path
+) -> None:
+    """As Flatpak does it: the application's folder is /app inside, and the rule names where it is installed."""
+    place = folder / "flatpak/app/org.example.Game/files"
+    place.mkdir(parents=True)
+    shutil.copy("/bin/true", place / "run")
+    (folder / "app").mkdir()
+    await guard.decide_by(rule("r", MatchBy.PATH_PATTERN, f"{folder}/flatpak/app/org.example.Game/**"))
+    inside = f"mount --bind {place} {folder}/app && exec {folder}/app/run"
+    tried = ["unshare", "--mount", "sh", "-c", inside]
+    done = await asyncio.to_thread(subprocess.run, tried, capture_output=True, text=True, check=False)
+    assert "not permitted" in done.stderr, done
+    (seen,) = await guard.saw(ExecutionJudged)
+    assert isinstance(seen, ExecutionJudged)
+    assert seen.path == f"{place}/run"
+
+
 async def test_a_file_system_of_ones_own_goes_around_it_and_the_process_sensor_sees_that(
     guard: Guard, folder: Path, tmp_path: Path
 ) -> None:
