@@ -10,7 +10,7 @@ As a program (``python desktop_files.py ETC``) it gives everything back: when th
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +99,7 @@ def give_back(etc: Path) -> None:
 
 def problem(etc: Path, root: Path = Path("/")) -> str:
     """Why a desktop that is installed here does not heed it; empty when nothing is known to be in the way."""
-    if shutil.which("dconf") is None and any(
+    if not _has_dconf() and any(
         (root / "usr/bin" / program).exists()
         for program in ("gnome-session", "cinnamon-session", "mate-session")
     ):
@@ -128,8 +128,14 @@ def _kde(before: str, idle_lock_seconds: int) -> str:
     return "\n".join(part for part in (NOTE, before.strip(), ours) if part)
 
 
+def _has_dconf() -> bool:
+    """Looked for by hand: shutil would bring three packers into the service."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return any(os.access(Path(folder, "dconf"), os.X_OK) for folder in folders)
+
+
 def _compile(etc: Path) -> None:
-    if shutil.which("dconf") is None:
+    if not _has_dconf():
         return  # whether that matters is `problem`'s to say
     try:
         done = subprocess.run(
