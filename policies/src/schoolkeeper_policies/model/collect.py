@@ -94,8 +94,10 @@ class Collected(Strict):
     """What it is for."""
     retention_days: int = Field(ge=1, le=36_500)
     """How long it is kept."""
-    readers: tuple[Literal["dsl", "head", "technician", "pupil", "staff"], ...] = Field(min_length=1)
-    """Who can look."""
+    readers: tuple[Literal["dsl", "head", "chair", "trusted-adult", "technician", "pupil", "staff"], ...] = (
+        Field(min_length=1)
+    )
+    """Who can look. Of ``person.report``: whom a person can choose to tell (a trusted adult is told by the DSL)."""
     off_site: bool | None = None
     """Also away from school; without it everything but counts of use."""
     out_of_hours: bool | None = None

@@ -196,6 +196,8 @@ PLAIN = Words(
     readers={
         "dsl": "the designated safeguarding lead",
         "head": "the head",
+        "chair": "the chair of governors",
+        "trusted-adult": "an adult whom you name",
         "technician": "the technician",
         "pupil": "you",
         "staff": "staff",
@@ -291,6 +293,8 @@ JUNIOR = replace(
     readers={
         "dsl": "the grown-up who keeps children safe",
         "head": "the head teacher",
+        "chair": "the person whom the head teacher answers to (the chair of governors)",
+        "trusted-adult": "a grown-up whom you name",
         "technician": "the person who looks after the computers",
         "pupil": "you",
         "staff": "teachers",

@@ -215,6 +215,8 @@ PLAIN = Words(
     readers={
         "dsl": "y person diogelu dynodedig",
         "head": "y pennaeth",
+        "chair": "cadeirydd y llywodraethwyr",
+        "trusted-adult": "oedolyn rydych chi'n ei enwi",
         "technician": "y technegydd",
         "pupil": "chi",
         "staff": "staff",
@@ -313,6 +315,8 @@ JUNIOR = replace(
     readers={
         "dsl": "yr oedolyn sy'n cadw plant yn ddiogel",
         "head": "y pennaeth",
+        "chair": "y person y mae'r pennaeth yn atebol iddo (cadeirydd y llywodraethwyr)",
+        "trusted-adult": "oedolyn rwyt ti'n ei enwi",
         "technician": "y person sy'n gofalu am y cyfrifiaduron",
         "pupil": "ti",
         "staff": "athrawon",
