@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -89,12 +87,10 @@ async def test_a_package_upgrade_under_an_allow_list_leaves_no_moment_in_which_i
         assert subprocess.run([script], check=False).returncode == 0
 
 
-async def test_a_file_of_roots_is_believed_only_where_nobody_could_have_brought_it(tmp_path: Path) -> None:
-    del tmp_path
+async def test_a_file_of_roots_is_believed_only_where_nobody_could_have_brought_it() -> None:
     async with under(Rules.LIST) as tried:
         stick = (
             'mount -t tmpfs -o nosuid,nodev,mode=755 stick "$STICK" && cp "$EDITOR" "$STICK/editor"; '
-            'sleep 0.3; as_pupil "$STICK/editor" "$MARK" -'
+            'as_pupil "$STICK/editor" "$MARK" -'
         )
         assert await tried.attempt(way(stick, admin=True)) is Result.PREVENTED
-        assert shutil.which("mount")

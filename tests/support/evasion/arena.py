@@ -47,7 +47,17 @@ _SPOKEN = (
     model.FilterBypass.KIND,
     model.AgentKilled.KIND,
 )
-_PROLOGUE = """as_pupil() { setpriv --reuid "$PUPIL" --regid "$PUPIL" --clear-groups "$@"; }
+_PROLOGUE = """looked_at() {  # until the guard's marks (proc(5), fdinfo) have the stick's file system among them
+    device=$(awk -v at="$STICK" '$5 == at {print $3}' /proc/self/mountinfo | tail -n 1)
+    [ -n "$device" ] && [ -n "$RESPONDER" ] || return 0
+    number=$(printf 'sdev:%x ' $(( (${device%:*} << 20) + ${device#*:} )))
+    for _ in $(seq 200); do
+        grep -qs "$number" /proc/"$RESPONDER"/fdinfo/* && return 0
+        [ -d /proc/"$RESPONDER" ] || return 0
+        sleep 0.05
+    done
+}
+as_pupil() { looked_at; setpriv --reuid "$PUPIL" --regid "$PUPIL" --clear-groups "$@"; }
 cd "$HOME"
 """
 _GAME_SH = '#!/bin/sh\ncat "$@"\n:\n'

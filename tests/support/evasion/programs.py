@@ -312,9 +312,9 @@ _REMOVABLE = (
         staged=True,
         source="mount(8), umount(8): the second has the first one's device number",
         needs=("mkfs.ext4", "mount"),
-        script=f"""{_STICK} && sleep 0.5 && cp stick.img two.img
+        script=f"""{_STICK} && cp stick.img two.img
 umount "$STICK" && mount -o loop,nosuid,nodev two.img "$STICK" && cp "$GAME" "$STICK/maths"
-sleep 0.5; as_pupil "$STICK/maths" "$MARK" -""",
+as_pupil "$STICK/maths" "$MARK" -""",
     ),
     Way(
         name="a stick with a changed program",
@@ -323,7 +323,7 @@ sleep 0.5; as_pupil "$STICK/maths" "$MARK" -""",
         source="mount(8)",
         needs=("mkfs.ext4", "mount"),
         script=f"""{_STICK} && cp "$GAME" "$STICK/maths" && printf x >> "$STICK/maths"
-sleep 0.5; as_pupil "$STICK/maths" "$MARK" -""",
+as_pupil "$STICK/maths" "$MARK" -""",
     ),
     Way(
         name="a stick with a program that belongs to root there",
@@ -332,7 +332,7 @@ sleep 0.5; as_pupil "$STICK/maths" "$MARK" -""",
         source="chown(1), ext4(5): owners travel with the stick",
         needs=("mkfs.ext4", "mount"),
         script=f"""{_STICK} && mkdir "$STICK/bin" && cp "$GAME" "$STICK/bin/cat" && printf x >> "$STICK/bin/cat"
-chown -R 0:0 "$STICK"; chmod -R go-w "$STICK"; sleep 0.5; as_pupil "$STICK/bin/cat" "$MARK" -""",
+chown -R 0:0 "$STICK"; chmod -R go-w "$STICK"; as_pupil "$STICK/bin/cat" "$MARK" -""",
     ),
     Way(
         name="a stick formatted with NTFS",
@@ -343,7 +343,7 @@ chown -R 0:0 "$STICK"; chmod -R go-w "$STICK"; sleep 0.5; as_pupil "$STICK/bin/c
         script="""truncate -s 16M stick.img && mkfs.ntfs -q -F stick.img >/dev/null
 loop=$(losetup --find --show stick.img)
 ntfs-3g -o nosuid,nodev,umask=022 "$loop" "$STICK" && losetup -d "$loop"
-cp "$GAME" "$STICK/maths"; sleep 0.5; as_pupil "$STICK/maths" "$MARK" -""",
+cp "$GAME" "$STICK/maths"; as_pupil "$STICK/maths" "$MARK" -""",
     ),
     Way(
         name="a script on a stick, given to its shell",
@@ -351,7 +351,7 @@ cp "$GAME" "$STICK/maths"; sleep 0.5; as_pupil "$STICK/maths" "$MARK" -""",
         staged=True,
         source="mount(8): noexec does not hold for sh(1) either",
         needs=("mkfs.ext4", "mount"),
-        script=f"""{_STICK} && cp "$GAME_SH" "$STICK/game.sh"; sleep 0.5; as_pupil sh "$STICK/game.sh" "$MARK" -""",
+        script=f"""{_STICK} && cp "$GAME_SH" "$STICK/game.sh"; as_pupil sh "$STICK/game.sh" "$MARK" -""",
     ),
 )
 
