@@ -68,6 +68,7 @@ application_rules = st.builds(
     decision=st.sampled_from(_DECISIONS),
     matches=st.lists(st.sampled_from(_MATCHES), min_size=1, max_size=2).map(tuple),
     when=whens,
+    unless=st.just(()) | st.lists(st.sampled_from(_MATCHES), max_size=2).map(tuple),
 )
 media_rules = st.builds(
     policy.MediaRule,
@@ -197,7 +198,7 @@ def test_one_changed_rule_never_hides_a_weaker_answer(
     kept = [rule for rule in one.applications.rules if rule.text.rule_id != new.text.rule_id]
     old = data.draw(st.sampled_from([None, new, *one.applications.rules]))
     if old is not None:
-        field = data.draw(st.sampled_from(["when", "decision", "matches", "text"]))
+        field = data.draw(st.sampled_from(["when", "decision", "matches", "unless", "text"]))
         if field == "text":
             new = replace(new, text=replace(new.text, mode=old.text.mode))
         else:
