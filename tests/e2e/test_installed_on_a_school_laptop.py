@@ -136,17 +136,28 @@ def test_the_pupil_is_told_what_is_monitored(school: School) -> None:
     assert "Programs that a rule of the school is about" in page
 
 
-def test_the_helper_of_a_desktop_session_listens(school: School) -> None:
-    started = "$(sed -n 's/^Exec=//p' /etc/xdg/autostart/schoolkeeper-session.desktop)"
-    school.laptop.sh(f"{started} >/tmp/helper 2>&1 </dev/null &", user="pupil").check()
-    listening = "ss --no-header --unix state connected src unix:/run/schoolkeeper-agent/session.sock"
+def test_the_helper_of_a_session_listens_and_comes_back(school: School) -> None:
+    desktop = sign_in(school.laptop)
+    process = "pgrep --uid pupil --full 'schoolkeeper_agent.sessio[n]'"
+    # A connection is of the namespace of whoever connected, and the helper has one without a network.
+    listening = (
+        f"nsenter --net=/proc/$({process})/ns/net"
+        " ss --no-header --unix state connected src unix:/run/schoolkeeper-agent/session.sock"
+    )
     until(lambda: bool(school.laptop.sh(listening).out.strip()), SECONDS, "the helper is connected")
-    this = "pgrep --uid pupil --full 'schoolkeeper_agent.session --beside-uni[t]'"
-    helper = school.laptop.sh(this).check().strip()
-    assert school.laptop.sh("cat /tmp/helper").out == ""
+    first = school.laptop.sh(process).check().strip()
+    school.laptop.sh(f"kill -9 {first}", user="pupil").check()
+    until(
+        lambda: school.laptop.sh(process).out.strip() not in ("", first), SECONDS, "systemd starts it again"
+    )
+    until(lambda: bool(school.laptop.sh(listening).out.strip()), SECONDS, "it is connected again")
+    until(
+        lambda: bool(school.events("sensor.failed", "session helper")), SECONDS, "that it was killed arrives"
+    )
     # It would take the words of the next step, and there is no desktop here that could show them.
-    school.laptop.sh(f"kill {helper}").check()
-    until(lambda: school.laptop.sh(this).rc == 1, SECONDS, "the helper is gone")
+    desktop.end()
+    school.laptop.sh("loginctl terminate-user pupil; systemctl stop user@$(id -u pupil)").check()
+    until(lambda: school.laptop.sh(process).rc == 1, SECONDS, "it ends with the session")
 
 
 @pytest.mark.requirement("T-17")
