@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from support.school import School, enrol_device, listening, wall_ms
 def school(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[School]:
     made = School(tmp_path / "collector")
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(made.folder))
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     yield made
     made.close()
 

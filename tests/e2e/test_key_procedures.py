@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def office(template: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     copy.__dict__.update(template.__dict__)
     copy.folder, copy.repository = folder, Repository(folder)
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(folder))
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     monkeypatch.setenv("SCHOOLKEEPER_OFFICER_HOME", str(tmp_path / "home"))
     app = typer.Typer()
     register(app)

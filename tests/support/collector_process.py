@@ -56,7 +56,7 @@ class CollectorProcess:
     @property
     def environment(self) -> dict[str, str]:
         own = {
-            "SCHOOLKEEPER_CONFIG": str(self.folder / "none.toml"),
+            "SCHOOLKEEPER_CONFIG": os.devnull,
             "SCHOOLKEEPER_STATE_DIR": str(self.state),
             "SCHOOLKEEPER_ENROL_LISTEN": f"127.0.0.1:{self.ports['enrol']}",
             "SCHOOLKEEPER_UPLINK_LISTEN": f"127.0.0.1:{self.ports['uplink']}",

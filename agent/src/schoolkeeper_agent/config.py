@@ -115,11 +115,15 @@ def _toml(value: object) -> str:
 
 
 def load_settings(path: Path) -> Settings:
-    """The file's settings over the defaults; defaults alone when there is no file. Raises ``ConfigError``."""
+    """The file's settings over the defaults; the defaults where the usual file is not there. Raises ``ConfigError``."""
     try:
         data = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        return Settings()
+    except FileNotFoundError as error:
+        if path == CONFIG_PATH:
+            return Settings()
+        raise ConfigError(
+            f"{path} is not there: give --config the file that is meant, or leave it out"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}; run as root, or give --config") from error
     except tomllib.TOMLDecodeError as error:

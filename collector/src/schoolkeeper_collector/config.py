@@ -109,6 +109,10 @@ def load_settings() -> Settings:
     try:
         with contextlib.suppress(FileNotFoundError), config_file().open("rb"):
             pass  # what is there and is no file, pydantic would pass over without a word
+        if "SCHOOLKEEPER_CONFIG" in os.environ and not config_file().exists():
+            raise ConfigError(
+                f"{config_file()} is not there: name another file in SCHOOLKEEPER_CONFIG, or unset it"
+            )
         settings = Settings()
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{config_file()}: not TOML: {error}") from error

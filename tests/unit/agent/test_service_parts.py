@@ -15,7 +15,7 @@ import pytest
 
 from fakes.memory_spool import MemorySpool
 from fakes.silent_teller import SilentTeller
-from schoolkeeper_agent import clock, core, effects, status
+from schoolkeeper_agent import clock, config, core, effects, status
 from schoolkeeper_agent.budget import BudgetWatch
 from schoolkeeper_agent.clock import ClockWatch, Moment, PoweredOn, SystemClock, TimeFloor
 from schoolkeeper_agent.config import ConfigError, Settings, help_text, load_settings
@@ -48,11 +48,14 @@ BUNDLE = OpenBundle(
 # ---- settings ----
 
 
-def test_the_printed_settings_are_the_defaults(tmp_path: Path) -> None:
+def test_the_printed_settings_are_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(help_text())
     assert load_settings(path) == Settings()
-    assert load_settings(tmp_path / "none.toml") == Settings()
+    monkeypatch.setattr(config, "CONFIG_PATH", tmp_path / "none.toml")
+    assert load_settings(tmp_path / "none.toml") == Settings(), "the usual file need not be there"
+    with pytest.raises(ConfigError, match=r"other.toml is not there: give --config"):
+        load_settings(tmp_path / "other.toml")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,13 @@ def test_a_setting_that_does_not_fit_is_named_with_the_remedy(
     assert all(word in told for word in words), told
 
 
+def test_a_file_that_is_named_and_not_there_does_not_mean_the_defaults(config: Path) -> None:
+    config.unlink()
+    told = refusal()
+    assert str(config) in told
+    assert "is not there: name another file in SCHOOLKEEPER_CONFIG" in told
+
+
 def test_a_variable_that_nearly_names_a_setting_is_refused_and_others_are_nobody_s_business(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +82,7 @@ def collector(state: Path, *arguments: str, **more: str) -> subprocess.Completed
     environment = {
         **others,
         "SCHOOLKEEPER_STATE_DIR": str(state),
-        "SCHOOLKEEPER_CONFIG": "/nowhere.toml",
+        "SCHOOLKEEPER_CONFIG": os.devnull,
         **more,
     }
     code = "from schoolkeeper_collector.cli import main; main()"

@@ -18,7 +18,7 @@ COMMAND = (sys.executable, "-m", "schoolkeeper_collector.console")
 def environment(tmp_path: Path, state: Path) -> dict[str, str]:
     return {
         **os.environ,
-        "SCHOOLKEEPER_CONFIG": str(tmp_path / "none.toml"),
+        "SCHOOLKEEPER_CONFIG": os.devnull,
         "SCHOOLKEEPER_STATE_DIR": str(state),
         "SCHOOLKEEPER_CONSOLE_LISTEN": f"127.0.0.1:{free_port()}",
     }

@@ -1,5 +1,6 @@
 """One register of people: the same export for the console's pages and for rules, and never among what is published."""
 
+import os
 import shutil
 import stat
 from importlib.resources import files
@@ -47,7 +48,7 @@ def school(tmp_path: Path, pack: Path, monkeypatch: pytest.MonkeyPatch) -> Schoo
     school = School(tmp_path / "collector", pack=str(pack))
     school.close()
     beside.unlink()
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(school.folder))
     return school
 

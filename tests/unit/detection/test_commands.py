@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from support.stores import StoreUrls
 @pytest.fixture
 def school(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     urls = StoreUrls(store=f"sqlite:///{tmp_path}/collector.db", keystore=f"sqlite:///{tmp_path}/keystore.db")
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(tmp_path))
     return Bench.make(urls)
 
@@ -39,7 +40,7 @@ def test_a_disabled_rule_is_shown_and_gets_another_chance(school: Bench) -> None
 
 
 def test_without_a_database_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(tmp_path))
     result = CliRunner().invoke(app, ["list"])
     assert result.exit_code == 1

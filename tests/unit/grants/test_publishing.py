@@ -36,7 +36,7 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
 
 @pytest.fixture
 def run(school: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(school.folder))
 
     def words(*arguments: str, code: int = 0) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_the_command_prints_it_and_keeps_it(
     school: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(school)
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(school.folder))
     runner = CliRunner()
     pack = pack_with(tmp_path, "enforce")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_it_is_dated_and_signed_by_the_log_and_every_change_is_seen(school: Scho
 def test_the_command_line_makes_lists_shows_and_verifies(
     school: School, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(school.folder))
 
     def run(*arguments: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -164,7 +165,7 @@ def test_the_commands_make_a_school_a_token_and_no_second_school(
 ) -> None:
     folder = tmp_path / "collector"
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(folder))
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     app = Typer()
     register_school(app)
     register_devices(app)

@@ -111,7 +111,7 @@ def test_an_officer_leaves_and_another_comes(tmp_path: Path, monkeypatch: pytest
     """Two root keys name the new officer; from then on the old one's signature is worth nothing."""
     school = School(tmp_path / "collector")
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(school.folder))
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     collector = typer.Typer()
     register(collector)
     run = CliRunner().invoke
@@ -159,7 +159,7 @@ def test_one_more_ingest_key_is_used_once_officers_signed_it(
 ) -> None:
     school = School(tmp_path / "collector")
     monkeypatch.setenv("SCHOOLKEEPER_STATE_DIR", str(school.folder))
-    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SCHOOLKEEPER_CONFIG", os.devnull)
     collector = typer.Typer()
     register(collector)
     staged = CliRunner().invoke(collector, ["stage", "--new-ingest-key"])
