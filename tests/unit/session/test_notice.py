@@ -151,10 +151,10 @@ def test_the_editions_call_restricted_what_an_enforcer_acts_on() -> None:
 
     here = Context(bundle=bundle(), run_dir=Path("/nonexistent"))
     by_grant = {"isolation", "sign-in"}  # no rule of a policy asks for these
-    of_peripherals = {"bluetooth"}  # its rules stand in that section, too
+    of_others = {"bluetooth", "desktop"}  # of the rules on peripherals and on the screen, too
     assert {
         part.name for part in enforcers.load("linux", here, lambda _: None)
-    } - by_grant - of_peripherals == ACTED_ON
+    } - by_grant - of_others == ACTED_ON
 
 
 def test_the_files_are_readable_by_everybody(tmp_path: Path) -> None:
