@@ -18,7 +18,7 @@ from schoolkeeper_collector.config import ConfigError, config_file, load_setting
 from schoolkeeper_collector.console import commands as console_commands
 from schoolkeeper_collector.detection import commands as rule_commands
 from schoolkeeper_collector.devices import commands as device_commands
-from schoolkeeper_collector.devices import grants_commands, inventory_commands
+from schoolkeeper_collector.devices import grants_commands, inventory_commands, recovery_keys
 from schoolkeeper_collector.incidents import hold_commands
 from schoolkeeper_collector.ledger.fsck import check_store
 from schoolkeeper_collector.ledger.proofs import NotProvable, event_proof
@@ -66,6 +66,7 @@ def make_app() -> typer.Typer:
         recover_commands,
         hold_commands,
         snapshot_commands,
+        recovery_keys,
     ):
         module.register(app)
     return app

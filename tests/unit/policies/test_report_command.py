@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from schoolkeeper_policies.officer import keyfile
 from schoolkeeper_policies.officer.cli import app
+from schoolkeeper_policies.officer.recovery_cli import recovery_key
 from schoolkeeper_policies.officer.report_cli import opened_report
 from schoolkeeper_policies.reasons import ReasonError
 from schoolkeeper_proto import merkle, model, sealing, statements, wire
@@ -86,6 +87,31 @@ def test_whom_the_person_chose_reads_it_and_nobody_else(tmp_path: Path) -> None:
     assert said.stdout.splitlines() == [
         "Number 4F2A1C77, marked as urgent", "They say that they are: Efa, 4B. Nobody checked it.", "", WORDS
     ]  # fmt: skip
+
+
+def test_a_technician_opens_the_recovery_key_of_a_stick_and_nobody_else_does(tmp_path: Path) -> None:
+    technician = keyfile.new_keys("technician", Duty.TECHNICAL)
+    binding = sealing.Binding(school_id=SCHOOL, device_id=DEVICE, epoch=EPOCH)
+    context = sealing.FieldContext(binding=binding, event_id=EVENT, category="media.recovery-key")
+    to = [sealing.Recipient(name="technician", public_key=technician.sealing.public_key())]
+    field = sealing.seal_field(b"abacus-badger", model.SealingScheme.ANY_ONE, to, context)
+    medium = model.Medium(kernel_name="sdb")
+    text = proof(
+        model.MediumEncrypted(medium=medium, state="begun", recovery_key=field, reference="1A2B3C4D")
+    ).to_json()
+    with pytest.raises(ReasonError, match=r"does not open with this key: .*; it is sealed to: technician"):
+        recovery_key(text, DSL.sealing)
+    with pytest.raises(
+        ReasonError, match="another event: write it again with `schoolkeeper-collector recovery-key"
+    ):
+        recovery_key(proof(model.MediumEncrypted(medium=medium, state="done")).to_json(), technician.sealing)
+    key, file = tmp_path / "technician.key", tmp_path / "recovery-1A2B3C4D.json"
+    keyfile.save_keys(key, technician, None)
+    file.write_text(text)
+    said = CliRunner().invoke(app, ["open-recovery-key", str(file), "--key", str(key)])
+    assert said.exit_code == 0, said.output
+    assert "number 1A2B3C4D" in said.stdout
+    assert said.stdout.rstrip().endswith("    abacus-badger")
 
 
 def test_what_the_device_did_not_sign_is_not_shown() -> None:

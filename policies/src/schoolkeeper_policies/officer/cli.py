@@ -14,6 +14,7 @@ from schoolkeeper_policies.officer import (
     keyfile,
     memory,
     reason_cli,
+    recovery_cli,
     report_cli,
     signing,
     staged,
@@ -29,6 +30,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(grant_cli.app, name="grant")
 app.command("open-reason")(reason_cli.open_reason_)
 app.command("open-report")(report_cli.open_report_)
+app.command("open-recovery-key")(recovery_cli.open_recovery_key_)
 Key = Annotated[Path, typer.Option(help="The officer's key file.")]
 
 

@@ -14,14 +14,9 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from schoolkeeper_policies.officer.asking import guarded, open_keys
+from schoolkeeper_policies.officer.signed_event import signed_event
 from schoolkeeper_policies.reasons import ReasonError
-from schoolkeeper_proto import model, wire
-from schoolkeeper_proto.codec import WireFormatError, decode
-from schoolkeeper_proto.proof import EventProof, ProofError, check
-from schoolkeeper_proto.sealing import Binding, FieldContext, SealingError, open_field, unwrap_key
-
-_OF_THE_DEVICE = 2
-"""Steps of a proof that need no key of the ledger: the event is in the statement, and the device signed that."""
+from schoolkeeper_proto import model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,31 +44,11 @@ def open_report_(
 
 def opened_report(text: str, private_key: X25519PrivateKey) -> Opened:
     """Raises ``ReasonError`` that says what is wrong and the remedy."""
-    try:
-        proof = EventProof.from_json(text)
-        steps = check(proof, ())
-        event = decode(model.Event, proof.event)
-        statement = decode(wire.BatchStatement, decode(wire.LedgerEntry, proof.entry).statement)
-    except (ProofError, WireFormatError) as error:
-        raise ReasonError(f"{error}: save the proof of the report's event again, from its page") from error
-    failed = next((step for step in steps[:_OF_THE_DEVICE] if not step.holds), None)
-    if failed is not None:
-        raise ReasonError(f"this is not what the device signed: {failed.name}: {failed.detail}")
-    if not isinstance(event.body, model.PersonReport):
+    signed = signed_event(text, "save the proof of the report's event again, from its page")
+    body = signed.event.body
+    if not isinstance(body, model.PersonReport):
         raise ReasonError("this proof is of another event: save the one of the report, from its page")
-    binding = Binding(school_id=statement.school_id, device_id=statement.device_id, epoch=statement.epoch)
-
-    def opened(field: model.SealedField | None) -> str:
-        if field is None:
-            return ""
-        context = FieldContext(binding=binding, event_id=event.id, category=field.category)
-        try:
-            return open_field(field, context, unwrap_key(field, context, private_key)).decode(
-                "utf-8", "replace"
-            )
-        except SealingError as error:
-            who = ", ".join(field.recipients) or "nobody"
-            raise ReasonError(f"it does not open with this key: {error}; it is sealed to: {who}") from error
-
-    body = event.body
-    return Opened(number=body.reference, urgent=body.urgent, words=opened(body.words), who=opened(body.who))
+    words, who = (
+        "" if field is None else signed.opened(field, private_key) for field in (body.words, body.who)
+    )
+    return Opened(number=body.reference, urgent=body.urgent, words=words, who=who)
