@@ -38,6 +38,10 @@ def ip(*arguments: str) -> None:
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
 
 
+_LOOK_S = 0.2
+"""How long a server waits before it asks whether all is over."""
+
+
 def inside(name: str, work: Callable[[], T], seconds: float = 60) -> T:
     """What ``work`` returns or raises, run in the namespace."""
     answer: list[T] = []
@@ -85,6 +89,8 @@ class Cable:
     outside: str
     servers: list[socket.socket] = field(default_factory=list)
     got: list[bytes] = field(default_factory=list)
+    threads: list[threading.Thread] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
 
     def serve(self, address: str, port: int, *, on: str = "") -> None:
         """Takes connections there and echoes what comes; datagrams, too."""
@@ -98,14 +104,29 @@ class Cable:
 
         stream, datagrams = inside(on or self.outside, listen)
         self.servers += [stream, datagrams]
-        threading.Thread(target=_accept, args=(stream, self.got), daemon=True).start()
-        threading.Thread(target=_answer, args=(datagrams, self.got), daemon=True).start()
+        for server, work in ((stream, _accept), (datagrams, _answer)):
+            server.settimeout(_LOOK_S)
+            thread = threading.Thread(target=work, args=(server, self.got, self.over), daemon=True)
+            thread.start()
+            self.threads.append(thread)
+
+    def close(self) -> None:
+        """No socket is closed while its thread waits on it: its number would be another's by then, and the thread would
+        take what was sent to that one.
+        """
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        for server in self.servers:
+            server.close()
 
 
-def _accept(server: socket.socket, got: list[bytes]) -> None:
-    while True:
+def _accept(server: socket.socket, got: list[bytes], over: threading.Event) -> None:
+    while not over.is_set():
         try:
             taken, _ = server.accept()
+        except TimeoutError:
+            continue
         except OSError:
             return
         threading.Thread(target=_echo, args=(taken, got), daemon=True).start()
@@ -121,12 +142,14 @@ def _echo(taken: socket.socket, got: list[bytes]) -> None:
             return
 
 
-def _answer(server: socket.socket, got: list[bytes]) -> None:
-    while True:
+def _answer(server: socket.socket, got: list[bytes], over: threading.Event) -> None:
+    while not over.is_set():
         try:
             data, asked = server.recvfrom(4096)
             got.append(data)
             server.sendto(data, asked)
+        except TimeoutError:
+            continue
         except OSError:
             return
 
@@ -164,7 +187,6 @@ def cable() -> Iterator[Cable]:
             ip("-n", name, "link", "set", "lo", "up")
         yield made
     finally:
-        for server in made.servers:
-            server.close()
+        made.close()
         for name in (made.device, made.outside):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)

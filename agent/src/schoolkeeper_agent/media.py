@@ -19,9 +19,8 @@ from schoolkeeper_agent.people import user_of
 from schoolkeeper_agent.seams import Effect, Enforce, Outcome, Tell
 from schoolkeeper_agent.state import CoreState, HeldMedium
 from schoolkeeper_proto import model
-from schoolkeeper_proto.decide import MEDIUM
+from schoolkeeper_proto.decide import MEDIUM, encrypting_words, opens_encrypted
 from schoolkeeper_proto.matching import mode_of
-from schoolkeeper_proto.media_matching import resolve
 from schoolkeeper_proto.policy import MediaAccess, MediaSection
 
 ENFORCER = "media"
@@ -109,16 +108,7 @@ def decide(state: CoreState, held: HeldMedium, now: int) -> tuple[CoreState, Eff
 
 def can_be_encrypted(state: CoreState, held: HeldMedium) -> bool:
     """Whether the rule that limits this medium would let it be used if it were encrypted."""
-    verdict = held.verdict
-    if verdict is None or verdict.access is MediaAccess.ALLOW:
-        return False
-    luks = replace(held.medium, encryption=model.MediumEncryption.LUKS2)
-    return any(
-        rule.text.rule_id == verdict.rule_id
-        and rule.access is MediaAccess.ENCRYPTED_ONLY
-        and resolve(rule, luks.encryption) is MediaAccess.ALLOW
-        for rule in state.policy.media.rules
-    )
+    return held.verdict is not None and opens_encrypted(state.policy.media.rules, held.verdict)
 
 
 def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effects]:
@@ -163,14 +153,6 @@ def _offer(state: CoreState, held: HeldMedium, told: Tell) -> Effects:
     if not can_be_encrypted(state, held):
         return (told,)
     return (replace(told, text=f"{told.text}\n{encrypting_words(held.medium.kernel_name)}"),)
-
-
-def encrypting_words(kernel_name: str) -> str:
-    """How a refused stick becomes one that may be used: said beside the refusal."""
-    return (
-        "You can encrypt it here and now, and use it then: everything that is on it is lost. "
-        f"Copy off what you need first, then type in a terminal: schoolkeeper-agent encrypt {kernel_name}"
-    )
 
 
 def written(state: CoreState, seen: observations.MediumWritten) -> tuple[CoreState, Effects]:

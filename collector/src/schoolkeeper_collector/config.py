@@ -136,7 +136,8 @@ def address_of(text: str, setting: str) -> tuple[str, int]:
     """(host, port); raises ``ConfigError`` naming the setting."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or not 0 <= int(port) < 65_536:
-        raise ConfigError(f"{setting} = {text!r}: write it as host:port, for example 127.0.0.1:9464")
+        usual = Settings.model_fields[setting].default
+        raise ConfigError(f"{setting} = {text!r}: write it as host:port, for example {usual}")
     return host.strip("[]"), int(port)
 
 

@@ -110,7 +110,7 @@ def explain(subject: Subject, question: Question) -> Answer:
                 asked=str(said.asked),
                 text=text,
                 position=_position(subject, said.rule_id),
-                words=medium_words(said, text),
+                words=medium_words(said, text, subject.bundle.media.rules, medium.kernel_name),
                 concerned=engine.media.concerning(medium, now),
             )
         case SiteVisit(site=site, categories=categories):

@@ -6,7 +6,7 @@ tries it against what happened. There is no second engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
 from schoolkeeper_proto import policy
@@ -56,12 +56,38 @@ def application_words(verdict: Verdict, path: str, text: RuleText | None) -> Wor
     return warned_words(name, text) if verdict.decision == "warn" else None
 
 
-def medium_words(verdict: MediaVerdict, text: RuleText | None) -> Words | None:
-    """What is said about a medium that is plugged in; None where nothing is said."""
-    if verdict.access is policy.MediaAccess.BLOCK:
-        return refused_words(MEDIUM, text)
-    if verdict.access is policy.MediaAccess.READ_ONLY:
-        return read_only_words(MEDIUM, text)
+def opens_encrypted(rules: Iterable[policy.MediaRule], verdict: MediaVerdict) -> bool:
+    """Whether the rule that limits a medium would let it be used if it were encrypted (LUKS)."""
+    return verdict.access is not policy.MediaAccess.ALLOW and any(
+        rule.text.rule_id == verdict.rule_id and rule.access is policy.MediaAccess.ENCRYPTED_ONLY
+        for rule in rules
+    )
+
+
+def encrypting_words(kernel_name: str) -> str:
+    """How a refused stick becomes one that may be used: said beside the refusal."""
+    return (
+        "You can encrypt it here and now, and use it then: everything that is on it is lost. "
+        f"Copy off what you need first, then type in a terminal: schoolkeeper-agent encrypt {kernel_name}"
+    ).rstrip()
+
+
+def medium_words(
+    verdict: MediaVerdict,
+    text: RuleText | None,
+    rules: Iterable[policy.MediaRule] = (),
+    kernel_name: str = "",
+) -> Words | None:
+    """What is said about a medium that is plugged in; None where nothing is said.
+
+    ``rules``: of the policy in force, for the offer to encrypt it where that would help.
+    """
+    if verdict.access in (policy.MediaAccess.BLOCK, policy.MediaAccess.READ_ONLY):
+        said = refused_words if verdict.access is policy.MediaAccess.BLOCK else read_only_words
+        words = said(MEDIUM, text)
+        if not opens_encrypted(rules, verdict):
+            return words
+        return Words(title=words.title, text=f"{words.text}\n{encrypting_words(kernel_name)}")
     return warned_words(MEDIUM[:1].lower() + MEDIUM[1:], text) if verdict.mode == "warn" else None
 
 

@@ -134,10 +134,15 @@ def _wait_for_session(machine: Machine, user: str, timeout: float = 90) -> str:
     while time.monotonic() < deadline:
         listed = json.loads(machine.sh("loginctl list-sessions --output=json").out or "[]")
         for session in listed:
-            if session["user"] == user:
+            if session["user"] == user and not _is_closing(machine, str(session["session"])):
                 return str(session["session"])
         time.sleep(_POLL)
     raise LabError(f"no session of {user} appeared in logind within {timeout:.0f} s")
+
+
+def _is_closing(machine: Machine, session: str) -> bool:
+    """Whether the person has signed out of it: it stays listed while something that began in it runs."""
+    return machine.sh(f"loginctl show-session {session} --property=State --value").out.strip() == "closing"
 
 
 def _wait_for_screen(desktop: Desktop, locker: bool, timeout: float = 90) -> None:

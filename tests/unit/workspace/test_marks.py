@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
+SUPPORT = ("requirements", "faults", "order", "warm", "warm_keeper")
+"""What the conftest imports of `support`."""
 
 
 @pytest.fixture
@@ -17,8 +19,8 @@ def suite(tmp_path: Path) -> Path:
     """A copy of the settings, the conftest and its helpers, with no test yet."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "tests" / "support").mkdir(parents=True)
-    for name in ("conftest.py", "support/requirements.py", "support/faults.py", "support/order.py"):
-        shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
+    for name in ("conftest", *(f"support/{part}" for part in SUPPORT)):
+        shutil.copy(ROOT / "tests" / f"{name}.py", tmp_path / "tests" / f"{name}.py")
     shutil.copytree(ROOT / "tests" / "data", tmp_path / "tests" / "data")
     return tmp_path
 

@@ -68,6 +68,8 @@ _SAFEGUARDING = (
     "media.write_refused",
     "media.copy",
     "imported.alert",
+    # Not for safeguarding: whoever forgot a password needs the key to a stick as long as there is the stick.
+    "media.encrypted",
 )
 
 _BY_NUMBER: dict[int, Retention] = {

@@ -6,6 +6,7 @@ away in the kernel, so that they do not wake the agent: most of what it would ot
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -53,7 +54,9 @@ def listen() -> socket.socket:
     """Non-blocking and subscribed; raises OSError without the right to it."""
     connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR)
     try:
-        connector.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        connector.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        with contextlib.suppress(PermissionError):  # a container may hear of processes, and not have this
+            connector.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
         _filter(connector)
         connector.bind((0, _CN_IDX_PROC))
         wish = struct.pack("=IIIIHHI", _CN_IDX_PROC, _CN_VAL_PROC, 0, 0, 4, 0, _PROC_CN_MCAST_LISTEN)
