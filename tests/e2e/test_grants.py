@@ -113,7 +113,7 @@ def test_a_grant_opens_a_rule_for_real_survives_a_kill_and_ends_without_the_netw
             until(lambda: not starts(), 20, "the policy refuses the program")
             until(lambda: told().get("DnsOverHttpsMode") == "off", 20, f"browsers are told\n{stage.logs()}")
             two = officer(stage, "technician"), officer(stage, "dsl")
-            # A minute is the least; and longer than a kill and a start of the agent, which take less than all of this did.
+            # A minute is the least; and longer than a kill and a start of the agent, which take less than all of this.
             lasts = min(240, max(65, 4 * (time.monotonic() - began)))
             said = grant(GrantKind.OBSERVE, seconds=lasts, rule_ids=("bypass.tor", "browser.filter"))
             done = publish(stage, said, *two)
