@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,11 +50,6 @@ class School(Stage):
         assert not done.stderr, done.stderr
         return done.stdout
 
-    def console_listens(self) -> bool:
-        with socket.socket() as asking:
-            asking.settimeout(0.5)
-            return asking.connect_ex(("127.0.0.1", self.console_port)) == 0
-
     def signed_in(self, login: str) -> httpx2.Client:
         """As a person does it once: first password, second factor from the page, a password of one's own."""
         client = httpx2.Client(
@@ -97,7 +91,6 @@ def test_told_without_a_network_delivered_read_by_whom_was_chosen_and_told_so(st
     stage.start_collector()
     until(lambda: "Delivered." in stage.tell("--number", number), 60, stage.logs())
     assert "nobody has read it yet" in stage.tell("--number", number)
-    until(stage.console_listens, 60, stage.logs())
     head, dsl, technician = (stage.signed_in(login) for login in ("head", "dsl", "technician"))
     until(lambda: "Somebody asks for help" in text_of(head.get("/").text), 30, stage.logs())
     for other in (dsl, technician):

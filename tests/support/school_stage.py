@@ -22,6 +22,12 @@ from support.ports import free_ports
 BIN = Path(sys.executable).parent
 
 
+def takes_connections(port: int) -> bool:
+    with socket.socket() as asking:
+        asking.settimeout(0.5)
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
 @dataclass
 class Stage:
     """``folder`` holds everything; ``prefix`` goes before the agent's command; ``environment`` is added to both's."""
@@ -93,9 +99,9 @@ class Stage:
     def _listens(self) -> bool:
         assert self.collector is not None
         assert self.collector.poll() is None, (self.folder / "collector.log").read_text()[-3000:]
-        with socket.socket() as asking:
-            asking.settimeout(0.5)
-            return asking.connect_ex(("127.0.0.1", self.uplink_listens or self.uplink_port)) == 0
+        return takes_connections(self.uplink_listens or self.uplink_port) and (
+            not self.serves_console or takes_connections(self.console_port)
+        )
 
     def stored(self) -> list[StoredEvent]:
         """Every event that the collector holds, opened as its detection would."""
