@@ -4,6 +4,7 @@ Marks, time limit and import mode are set in the root's pyproject.toml.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,6 +99,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print which demands this run proved, and keep the answer for `make requirements-table`; note what failed."""
+    if os.environ.get("SCHOOLKEEPER_SECOND_LOOK"):
+        return
     failed = [one.nodeid for kind in ("failed", "error") for one in terminalreporter.stats.get(kind, ())]
     FAILED.parent.mkdir(exist_ok=True)
     FAILED.write_text(json.dumps(list(dict.fromkeys(failed))), encoding="utf-8")

@@ -31,7 +31,7 @@ def run(suite: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTEST_", "SCHOOLKEEPER_FAULT"))
+        if not name.startswith(("PYTEST_", "SCHOOLKEEPER_FAULT", "SCHOOLKEEPER_SECOND"))
     }
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     command = [sys.executable, "-m", "pytest", "-p", "pytest_timeout", "-p", "xdist.plugin", *arguments]
