@@ -119,8 +119,8 @@ def test_without_a_spool_jobs_are_refused_and_events_wait(writers: list[FrameWri
     with pytest.raises(SpoolUnwritable, match="the disk is full"):
         writer.call(lambda s: s.usage()).result()
     ready.append(MemorySpool(OWNER, TARGET))
+    until(lambda: ready[0].usage().pending_events == 1)
     until(lambda: writer.state().buffered_events == 0)
-    assert ready[0].usage().pending_events == 1
 
 
 def test_an_event_that_fits_no_frame_is_counted_and_takes_no_other_with_it(
