@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from schoolkeeper_agent.decisions import Effects, record
+from schoolkeeper_agent.decisions import Effects, held_or_not
 from schoolkeeper_agent.enforcers.actions import ApplyBrowsers
 from schoolkeeper_agent.people import FIRST_PERSON_UID
 from schoolkeeper_agent.seams import Enforce, Outcome
 from schoolkeeper_agent.state import CoreState
-from schoolkeeper_proto import model
 from schoolkeeper_proto.conditions import Circumstances
 
 ENFORCER = "browser"
-_SENSOR = f"enforcer {ENFORCER}"
 
 
 def decide(state: CoreState, now: int) -> tuple[CoreState, Effects]:
@@ -40,13 +38,8 @@ def people(state: CoreState, now: int) -> tuple[Circumstances, ...]:
 
 
 def done(state: CoreState, outcome: Outcome) -> tuple[CoreState, Effects]:
-    """A failure is said once and tried again with each minute; its end is said, too."""
-    failing = state.browser_failing
+    """A failure is tried again with each minute."""
+    told = held_or_not(outcome, failing=state.browser_failing)
     if outcome.succeeded:
-        recovered = (record(model.SensorRecovered(sensor=_SENSOR)),) if failing else ()
-        return (replace(state, browser_failing=False) if failing else state), recovered
-    state = replace(state, browser_asked=None, browser_failing=True)
-    if failing:
-        return state, ()
-    failed = model.SensorFailed(sensor=_SENSOR, error=outcome.detail)
-    return state, (record(failed, model.Severity.HIGH),)
+        return replace(state, browser_failing=False), told
+    return replace(state, browser_asked=None, browser_failing=True), told

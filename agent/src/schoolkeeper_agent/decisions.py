@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from schoolkeeper_agent.seams import Effect, Record, Tell
+from typing import TypeGuard
+
+from schoolkeeper_agent.seams import Effect, Outcome, Record, Tell
 from schoolkeeper_proto import decide, model
-from schoolkeeper_proto.policy import RuleText
+from schoolkeeper_proto.matching import mode_of
+from schoolkeeper_proto.policy import RuleText, ScreenSection
 from schoolkeeper_proto.wire import Lane
 
 CRITICAL_KINDS = frozenset(
@@ -83,6 +86,24 @@ def _tell(words: decide.Words, text: RuleText | None, session_id: str, *, askabl
         session_id=session_id,
         askable=askable and bool(rule_id),
     )
+
+
+def held_or_not(outcome: Outcome, *, failing: bool) -> Effects:
+    """Of a setting that is held all the time and tried again with each minute: a failure is said once, and its end.
+
+    ``failing``: whether the try before this one failed.
+    """
+    if outcome.succeeded is not failing:
+        return ()
+    sensor = f"enforcer {outcome.enforcer}"
+    if outcome.succeeded:
+        return (record(model.SensorRecovered(sensor=sensor)),)
+    return (record(model.SensorFailed(sensor=sensor, error=outcome.detail), model.Severity.HIGH),)
+
+
+def locks_screens(section: ScreenSection | None) -> TypeGuard[ScreenSection]:
+    """Whether the policy has screens locked by themselves, and not only watched."""
+    return section is not None and section.idle_lock_seconds > 0 and mode_of(section.text) == "enforce"
 
 
 def name_of(path: str) -> str:

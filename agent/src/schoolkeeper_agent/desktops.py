@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from schoolkeeper_agent.browsers import people
-from schoolkeeper_agent.decisions import Effects, record
+from schoolkeeper_agent.decisions import Effects, held_or_not, locks_screens
 from schoolkeeper_agent.enforcers.actions import HoldDesktops
 from schoolkeeper_agent.seams import Enforce, Outcome
 from schoolkeeper_agent.state import CoreState
-from schoolkeeper_proto import model
 from schoolkeeper_proto.conditions import ZoneClock, compile_condition, holds
-from schoolkeeper_proto.matching import mode_of
 
 ENFORCER = "desktop"
-_SENSOR = f"enforcer {ENFORCER}"
 
 
 def decide(state: CoreState, now: int) -> tuple[CoreState, Effects]:
@@ -31,7 +28,7 @@ def decide(state: CoreState, now: int) -> tuple[CoreState, Effects]:
 def _seconds(state: CoreState, now: int) -> int:
     """0: no rule. The settings are the machine's: one person to whom it applies is enough; unknown counts as that."""
     section = state.policy.screen
-    if section is None or section.idle_lock_seconds <= 0 or mode_of(section.text) != "enforce":
+    if not locks_screens(section):
         return 0
     condition, clock = compile_condition(section.when), ZoneClock()
     applies = any(holds(condition, who, clock) is not False for who in people(state, now))
@@ -39,13 +36,8 @@ def _seconds(state: CoreState, now: int) -> int:
 
 
 def done(state: CoreState, outcome: Outcome) -> tuple[CoreState, Effects]:
-    """A failure is said once and tried again with each minute; its end is said, too."""
-    failing = state.desktop_failing
+    """A failure is tried again with each minute."""
+    told = held_or_not(outcome, failing=state.desktop_failing)
     if outcome.succeeded:
-        recovered = (record(model.SensorRecovered(sensor=_SENSOR)),) if failing else ()
-        return (replace(state, desktop_failing=False) if failing else state), recovered
-    state = replace(state, desktop_asked=None, desktop_failing=True)
-    if failing:
-        return state, ()
-    failed = model.SensorFailed(sensor=_SENSOR, error=outcome.detail)
-    return state, (record(failed, model.Severity.HIGH),)
+        return replace(state, desktop_failing=False), told
+    return replace(state, desktop_asked=None, desktop_failing=True), told

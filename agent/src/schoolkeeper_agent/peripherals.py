@@ -9,7 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from schoolkeeper_agent import browsers, observations
-from schoolkeeper_agent.decisions import Effects, record, rule_ref, severity_of, tell_refused, tell_warned
+from schoolkeeper_agent.decisions import (
+    Effects,
+    held_or_not,
+    record,
+    rule_ref,
+    severity_of,
+    tell_refused,
+    tell_warned,
+)
 from schoolkeeper_agent.enforcers.actions import KeepBluetooth, WithholdInterface
 from schoolkeeper_agent.people import FIRST_PERSON_UID, user_of
 from schoolkeeper_agent.seams import Effect, Enforce, Outcome
@@ -111,16 +119,11 @@ def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effec
 
 
 def bluetooth_done(state: CoreState, outcome: Outcome) -> tuple[CoreState, Effects]:
-    """A failure is said once and tried again with each minute; its end is said, too."""
-    sensor, failing = f"enforcer {BLUETOOTH}", state.bluetooth_failing
+    """A failure is tried again with each minute."""
+    told = held_or_not(outcome, failing=state.bluetooth_failing)
     if outcome.succeeded:
-        recovered = (record(model.SensorRecovered(sensor=sensor)),) if failing else ()
-        return replace(state, bluetooth_failing=False), recovered
-    state = replace(state, bluetooth_asked=None, bluetooth_failing=True)
-    if failing:
-        return state, ()
-    failed = model.SensorFailed(sensor=sensor, error=outcome.detail)
-    return state, (record(failed, model.Severity.HIGH),)
+        return replace(state, bluetooth_failing=False), told
+    return replace(state, bluetooth_asked=None, bluetooth_failing=True), told
 
 
 def what_of(held: HeldPeripheral) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from schoolkeeper_agent import confinement, observations
-from schoolkeeper_agent.decisions import Effects, record, rule_ref, severity_of
+from schoolkeeper_agent.decisions import Effects, locks_screens, record, rule_ref, severity_of
 from schoolkeeper_agent.enforcers.actions import LockSession, RefreshApplications
 from schoolkeeper_agent.people import user_of
 from schoolkeeper_agent.seams import Effect, Enforce, Outcome, Tell
@@ -59,10 +59,10 @@ def session_gone(state: CoreState, seen: observations.SessionGone) -> tuple[Core
 def falling_asleep(state: CoreState, now: int) -> tuple[CoreState, Effects]:
     """Where screens are locked after idle time, none wakes up open: each is locked before the machine sleeps (W-72)."""
     section = state.policy.screen
-    if section is None or section.idle_lock_seconds <= 0 or state.confined.lost is not None:
-        return state, ()  # on a lost device every screen is locked as it opens
-    if ENFORCER not in state.able or mode_of(section.text) != "enforce":
+    if ENFORCER not in state.able or not locks_screens(section):
         return state, ()
+    if state.confined.lost is not None:
+        return state, ()  # every screen is locked as it opens
     effects: list[Effect] = []
     sessions = dict(state.sessions)
     for held in state.sessions.values():

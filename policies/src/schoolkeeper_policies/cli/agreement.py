@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from schoolkeeper_policies.cli.shared import Group, Subject, fail, now_ms, wrong_use
+from schoolkeeper_policies.cli.shared import Group, Subject, fail, now_ms, write_documents, wrong_use
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_policies.subject import open_subject
 from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.notices import page
 from schoolkeeper_proto.notices.agreement import Agreement, Band, agreement_of
 from schoolkeeper_proto.notices.words import Language
 
@@ -38,7 +40,7 @@ def agreement(
     except PolicyError as error:
         fail(error)
     if every is not None:
-        _write_all(subject.bundle, every, school)
+        write_documents(every, _agreements(subject.bundle, school))
         return
     made = agreement_of(subject.bundle, band or _of_the_group(subject.bundle), language, school=school)
     typer.echo(made.as_page() if html else made.as_text(), nl=False)
@@ -51,17 +53,11 @@ def _of_the_group(bundle: OpenBundle) -> Band:
     return Band(held)
 
 
-def _write_all(bundle: OpenBundle, folder: Path, school: str) -> None:
-    made = [agreement_of(bundle, band, language, school=school) for band in Band for language in Language]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for one in made:
-            name = file_name(one)
-            (folder / f"{name}.txt").write_text(one.as_text(), encoding="utf-8")
-            (folder / f"{name}.html").write_text(one.as_page(), encoding="utf-8")
-    except OSError as error:
-        wrong_use(f"{error.filename} cannot be written: {error.strerror}; choose another folder")
-    typer.echo(f"{2 * len(made)} files in {folder}")
+def _agreements(bundle: OpenBundle, school: str) -> Iterator[tuple[str, page.Document]]:
+    for band in Band:
+        for language in Language:
+            made = agreement_of(bundle, band, language, school=school)
+            yield file_name(made), made.page
 
 
 def file_name(one: Agreement) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from schoolkeeper_policies.cli.shared import Group, Subject, fail, now_ms, wrong_use
+from schoolkeeper_policies.cli.shared import Group, Subject, fail, now_ms, write_documents, wrong_use
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_policies.subject import open_subject
 from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.notices import page
 from schoolkeeper_proto.notices.facts import Audience, facts_of
-from schoolkeeper_proto.notices.render import EDITIONS, as_page, as_text, edition_name
+from schoolkeeper_proto.notices.render import EDITIONS, document, edition_name
 from schoolkeeper_proto.notices.words import Language, Level
 
 
@@ -37,22 +39,16 @@ def notice(
     except PolicyError as error:
         fail(error)
     if every is not None:
-        _write_all(subject.bundle, every, school)
+        write_documents(every, _editions(subject.bundle, school))
         return
     if (audience, level, language) not in EDITIONS:
         wrong_use(f"only pupils have a notice at the level {level}: leave --level out")
-    made = as_page if html else as_text
-    typer.echo(made(facts_of(subject.bundle, audience, school=school), language, level), nl=False)
+    made = page.as_page if html else page.as_text
+    facts = facts_of(subject.bundle, audience, school=school)
+    typer.echo(made(document(facts, language, level)), nl=False)
 
 
-def _write_all(bundle: OpenBundle, folder: Path, school: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for audience, level, language in EDITIONS:
-            facts = facts_of(bundle, audience, school=school)
-            name = edition_name(audience, level, language)
-            (folder / f"{name}.txt").write_text(as_text(facts, language, level), encoding="utf-8")
-            (folder / f"{name}.html").write_text(as_page(facts, language, level), encoding="utf-8")
-    except OSError as error:
-        wrong_use(f"{error.filename} cannot be written: {error.strerror}; choose another folder")
-    typer.echo(f"{2 * len(EDITIONS)} files in {folder}")
+def _editions(bundle: OpenBundle, school: str) -> Iterator[tuple[str, page.Document]]:
+    for audience, level, language in EDITIONS:
+        facts = facts_of(bundle, audience, school=school)
+        yield edition_name(audience, level, language), document(facts, language, level)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from schoolkeeper_policies.problems import PolicyError
+from schoolkeeper_proto.notices import page
 
 Pack = Annotated[str, typer.Argument(help="A folder, or the name of a pack that comes with the product.")]
 Subject = Annotated[str, typer.Argument(help="A pack's folder or name, or the file of a compiled bundle.")]
@@ -37,3 +39,17 @@ def wrong_use(reason: str) -> NoReturn:
     """The command was called in a way that makes no sense: exit 2."""
     typer.echo(reason, err=True)
     raise typer.Exit(2)
+
+
+def write_documents(folder: Path, documents: Iterator[tuple[str, page.Document]]) -> None:
+    """Each document under its name, as text and as a page to be printed; says how many files there are."""
+    files = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, document in documents:
+            (folder / f"{name}.txt").write_text(page.as_text(document), encoding="utf-8")
+            (folder / f"{name}.html").write_text(page.as_page(document), encoding="utf-8")
+            files += 2
+    except OSError as error:
+        wrong_use(f"{error.filename} cannot be written: {error.strerror}; choose another folder")
+    typer.echo(f"{files} files in {folder}")

@@ -10,11 +10,11 @@ from contextlib import suppress
 from schoolkeeper_agent import observations
 from schoolkeeper_agent.accounts import Accounts
 from schoolkeeper_agent.context import Context
+from schoolkeeper_agent.decisions import locks_screens
 from schoolkeeper_agent.seams import Ability, Emit, SensorError
 from schoolkeeper_agent.sensors.linux.logind import Logind, LogindError, SessionState, reachable
 from schoolkeeper_agent.sensors.linux.sleep_delay import SleepDelay
 from schoolkeeper_proto import model
-from schoolkeeper_proto.matching import mode_of
 from schoolkeeper_proto.policy import ScreenSection
 
 AGAIN_S = 5.0
@@ -40,7 +40,7 @@ class SessionSensor:
         self._accounts = Accounts()
         self._told: dict[str, SessionState] = {}
         self._screen = context.bundle.screen
-        self._locks = context.has_root and locks_before_sleep(context.bundle.screen)
+        self._locks = context.has_root and locks_screens(context.bundle.screen)
 
     def ability(self) -> Ability:
         why_not = reachable(self._context.system_bus)
@@ -126,11 +126,6 @@ def wait_seconds(held: Iterable[SessionState], screen: ScreenSection | None, now
     warned_at = screen.idle_lock_seconds - screen.warn_seconds
     left = [warned_at - one for one in idle if one < screen.idle_lock_seconds + LOOK_S]
     return min(LOOK_S, max(AGAIN_S, min(left, default=LOOK_S)))
-
-
-def locks_before_sleep(screen: ScreenSection | None) -> bool:
-    """Whether the policy has screens locked at all: then they are locked before the machine sleeps, too."""
-    return screen is not None and screen.idle_lock_seconds > 0 and mode_of(screen.text) == "enforce"
 
 
 def _is_away(held: SessionState) -> bool:
