@@ -87,7 +87,7 @@ def wait_for_checks(agent: Agent) -> None:
 
 def session_helper(agent: Agent) -> str:
     """The helper as a session starts it, with the agent's run folder; its RSS after a second."""
-    from schoolkeeper_agent.session.server import SOCKET_NAME
+    from schoolkeeper_agent.session.lines import SOCKET_NAME
 
     socket, said = agent.folder / "run" / SOCKET_NAME, agent.folder / "helper.log"
     command = [sys.executable, "-m", "schoolkeeper_agent.session", "--socket", str(socket)]

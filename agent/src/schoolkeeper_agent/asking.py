@@ -6,10 +6,9 @@ import socket
 from pathlib import Path
 
 from schoolkeeper_agent.session import lines
-from schoolkeeper_agent.session.lines import Answer, Ask, AskLately, LineMistake, Reply, Words
+from schoolkeeper_agent.session.calling import first_answer
+from schoolkeeper_agent.session.lines import Ask, AskLately, LineMistake, Reply
 
-SOCKET_NAME = "session.sock"
-"""The same as the service's (``session/server.py``), which loads more than this command needs."""
 SECONDS = 15.0
 
 
@@ -27,7 +26,7 @@ def ask(run_dir: Path, request: Ask | AskLately, *, timeout: float = SECONDS) ->
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
-            connection.connect(str(run_dir / SOCKET_NAME))
+            connection.connect(str(run_dir / lines.SOCKET_NAME))
             connection.sendall(line)
             return _reply(connection)
         except TimeoutError as error:
@@ -45,14 +44,15 @@ def ask(run_dir: Path, request: Ask | AskLately, *, timeout: float = SECONDS) ->
 
 
 def _reply(connection: socket.socket) -> Reply:
-    """What is said to the person meanwhile is not for this program: it has not shown it."""
-    with connection.makefile("rb") as heard:
-        while line := heard.readline(lines.MAX_LINE):
-            said = lines.read(line)
-            if isinstance(said, Reply):
-                return said
-            assert isinstance(said, Words)
-            connection.sendall(lines.write_answer(Answer(number=said.number, shown=False)))
-    raise NotAsked(
-        "the school's agent took nothing: too many programs of your account speak to it at once; try again in a minute"
-    )
+    reply = first_answer(connection, _read_reply)
+    if reply is None:
+        raise NotAsked(
+            "the school's agent took nothing: too many programs of your account speak to it at once;"
+            " try again in a minute"
+        )
+    return reply
+
+
+def _read_reply(line: bytes) -> Reply | None:
+    said = lines.read(line)
+    return said if isinstance(said, Reply) else None

@@ -38,7 +38,8 @@ from schoolkeeper_agent.session.telling_lines import (
     bounded,
 )
 from schoolkeeper_agent.spool.contract import FrameState, Settlement, SpoolError
-from schoolkeeper_agent.told import KEPT_MS, MOST_KEPT, NOTE, Kept, decode, encode
+from schoolkeeper_agent.telling_door import AGAIN_SECONDS, NOTE
+from schoolkeeper_agent.told import KEPT_MS, MOST_KEPT, Kept, decode, encode
 from schoolkeeper_proto import model, sealing, wire
 from schoolkeeper_proto.policy import CollectedKind
 
@@ -46,7 +47,6 @@ PER_HOUR, SHARED_PER_HOUR, PER_DEVICE_HOUR = 20, 60, 200
 """So many that no person meets them; fewer would let one program of an account silence the next child."""
 HOUR_MS = 3_600_000
 KEPT_SECONDS, DELIVERED_SECONDS, LOOK_SECONDS = 5.0, 3.0, 0.2
-AGAIN_SECONDS = 60.0
 TRIES = 2
 """The spool may begin a new epoch between sealing and writing, to which the seal is bound."""
 WORDS, WHO = "person.report", "person.report.who"
@@ -107,7 +107,7 @@ class TellingDesk:
             self._changed.clear()
             await self._look()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(AGAIN_SECONDS if any(map(_awaited, self._kept)) else None):
+                async with asyncio.timeout(AGAIN_SECONDS if any(one.awaited for one in self._kept) else None):
                     await self._changed.wait()
 
     async def read(self, order: wire.ReportRead) -> str:
@@ -371,7 +371,3 @@ class TellingDesk:
             since = {one.number for one in self._kept}
             self._kept = [*(one for one in decode(self._saved) if one.number not in since), *self._kept]
             self._loaded.set()
-
-
-def _awaited(kept: Kept) -> bool:
-    return kept.awaited

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from schoolkeeper_agent.telling import Account, Say, TellingDesk
 
 NOTE = "told"
-"""The same as ``told.NOTE``."""
+"""The spool's note of what was told lately; ``told.py`` reads and writes it."""
 AGAIN_SECONDS = 60.0
 
 

@@ -9,7 +9,6 @@ from schoolkeeper_agent.places import Place
 from schoolkeeper_agent.session.telling_lines import State
 from schoolkeeper_proto.wire import Lane
 
-NOTE = "told"
 KEPT_MS = 14 * 86_400_000
 """As long as the school's server tries to say that it was read."""
 MOST_KEPT = 256

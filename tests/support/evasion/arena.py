@@ -26,7 +26,8 @@ from schoolkeeper_agent.observations import ActionDone, GuardUp, Observation, Pr
 from schoolkeeper_agent.people import user_of
 from schoolkeeper_agent.seams import Enforce, Record
 from schoolkeeper_agent.sensors.linux.processes import ProcessSensor
-from schoolkeeper_agent.session.server import SOCKET_NAME, SessionServer
+from schoolkeeper_agent.session.lines import SOCKET_NAME
+from schoolkeeper_agent.session.server import SessionServer
 from schoolkeeper_proto import model, policy
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.model import DecisionKind

@@ -37,8 +37,8 @@ from schoolkeeper_agent.observations import ExecutionJudged
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.seams import Record
 from schoolkeeper_agent.session import server
-from schoolkeeper_agent.session.lines import MAX_ASKED, Ask, AskLately, Because, Outcome
-from schoolkeeper_agent.session.server import MAX_HELPERS_PER_USER, SOCKET_NAME, SessionServer
+from schoolkeeper_agent.session.lines import MAX_ASKED, SOCKET_NAME, Ask, AskLately, Because, Outcome
+from schoolkeeper_agent.session.server import MAX_HELPERS_PER_USER, SessionServer
 from schoolkeeper_agent.spool.contract import Appended, Settlement, Spool, SpoolUnwritable, Wanted
 from schoolkeeper_agent.spool.writer import FrameWriter, Hooks
 from schoolkeeper_agent.state import HeldSession

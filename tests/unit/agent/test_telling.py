@@ -27,7 +27,8 @@ from schoolkeeper_agent.desk import NotTold
 from schoolkeeper_agent.effects import Heart, Stamp
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.seams import Record, Tell
-from schoolkeeper_agent.session.server import SOCKET_NAME, SessionServer
+from schoolkeeper_agent.session.lines import SOCKET_NAME
+from schoolkeeper_agent.session.server import SessionServer
 from schoolkeeper_agent.session.telling_lines import (
     MAX_TOLD,
     About,
@@ -48,9 +49,8 @@ from schoolkeeper_agent.tell import window
 from schoolkeeper_agent.tell.client import NotReached, TooLong, speak
 from schoolkeeper_agent.tell.words import ENGLISH, WELSH, Says, help_now, moment
 from schoolkeeper_agent.telling import PER_HOUR, TellingDesk
+from schoolkeeper_agent.telling_door import NOTE, TellingDoor
 from schoolkeeper_agent.telling_door import NOTE as DOOR_NOTE
-from schoolkeeper_agent.telling_door import TellingDoor
-from schoolkeeper_agent.told import NOTE
 from schoolkeeper_proto import model, policy, wire
 from schoolkeeper_proto.sealing import Binding, FieldContext, SealingError, open_field, unwrap_key
 from schoolkeeper_proto.wire import Lane

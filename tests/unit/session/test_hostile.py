@@ -15,8 +15,9 @@ import pytest
 
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import silenced as silencing
+from schoolkeeper_agent.session.lines import SOCKET_NAME
 from schoolkeeper_agent.session.own import CGROUP, is_own
-from schoolkeeper_agent.session.server import MAX_HELPERS_PER_USER, SOCKET_NAME, SessionServer
+from schoolkeeper_agent.session.server import MAX_HELPERS_PER_USER, SessionServer
 from schoolkeeper_agent.session.silenced import AGAIN_MS, CROWDED, ENDED, Silenced
 from schoolkeeper_proto import model
 from support.patience import eventually

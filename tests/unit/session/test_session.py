@@ -19,6 +19,7 @@ from fakes.notification_daemon import NotificationDaemon
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
 from schoolkeeper_agent.session.lines import (
+    SOCKET_NAME,
     Answer,
     Ask,
     AskLately,
@@ -31,7 +32,6 @@ from schoolkeeper_agent.session.lines import (
 from schoolkeeper_agent.session.server import (
     MAX_STRANGERS,
     PAUSE_SECONDS,
-    SOCKET_NAME,
     Peer,
     SessionServer,
     _Helper,

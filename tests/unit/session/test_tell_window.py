@@ -16,7 +16,7 @@ import pytest
 
 from schoolkeeper_agent.session.telling_lines import Looks, Offer, State, To, Told
 from schoolkeeper_agent.tell.window import FORM, NO_TOOLKIT, PYTHON, described
-from schoolkeeper_agent.tell.words import ENGLISH, WELSH, Says, afterwards, outcome
+from schoolkeeper_agent.tell.words import ENGLISH, WELSH, Says, became
 
 OFFER = Offer(
     recipients=(To.DSL, To.HEAD), personal=True, looks=Looks.LATER, looks_at_unix_ms=1_795_420_800_000
@@ -117,7 +117,7 @@ def test_by_the_keyboard_alone_and_nothing_is_chosen_for_anybody(display: str) -
             }
         }  # fmt: skip
         told = Told(state=State.KEPT, number="4F2A1C77")
-        shown.say({"told": [outcome(ENGLISH, told), *afterwards(ENGLISH, told, personal=True)], "last": True})
+        shown.say({"told": became(ENGLISH, OFFER, told), "last": True})
         shown.keys("Escape")
         assert shown.form.wait(60) == 0
         assert shown.form.stdout is not None

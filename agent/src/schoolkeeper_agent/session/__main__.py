@@ -8,8 +8,8 @@ import contextlib
 from pathlib import Path
 
 from schoolkeeper_agent.session.helper import bus_of_this_session, listen, reached_by_unit
+from schoolkeeper_agent.session.lines import SOCKET_NAME
 from schoolkeeper_agent.session.own import keep_to_itself
-from schoolkeeper_agent.session.server import SOCKET_NAME
 
 
 def main() -> None:

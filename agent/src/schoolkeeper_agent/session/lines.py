@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from schoolkeeper_agent.session import telling_lines
 
+SOCKET_NAME = "session.sock"
+"""In the service's run folder."""
 MAX_LINE = 16_384
 MAX_PEER_LINE = 16_384
 MAX_ASKED = 300

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
-from schoolkeeper_agent.session.lines import Ask, AskLately, LineMistake, Reply, Words
+from schoolkeeper_agent.session.lines import SOCKET_NAME, Ask, AskLately, LineMistake, Reply, Words
 from schoolkeeper_agent.session.own import is_own
 from schoolkeeper_agent.session.silenced import Silenced
 
 if TYPE_CHECKING:
     from schoolkeeper_agent.session import telling_lines
 
-SOCKET_NAME = "session.sock"
 MAX_HELPERS = 64
 MAX_HELPERS_PER_USER = 8
 MAX_STRANGERS = 24

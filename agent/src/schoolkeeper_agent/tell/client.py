@@ -7,11 +7,10 @@ import struct
 from pathlib import Path
 
 from schoolkeeper_agent.session import lines
+from schoolkeeper_agent.session.calling import first_answer
 from schoolkeeper_agent.session.lines import LineMistake
 from schoolkeeper_agent.session.telling_lines import Answer, Request, Telling, read_answer, write_request
 
-SOCKET_NAME = "session.sock"
-"""The same as the service's (``session/server.py``), which loads more than a form needs."""
 SECONDS = 25.0
 
 
@@ -39,7 +38,7 @@ def speak(run_dir: Path, request: Request, *, seconds: float = SECONDS) -> Answe
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(seconds)
         try:
-            connection.connect(str(run_dir / SOCKET_NAME))
+            connection.connect(str(run_dir / lines.SOCKET_NAME))
             if _owner(connection) != run_dir.stat().st_uid:
                 raise NotReached("the socket is not of the school's agent")
             connection.sendall(line)
@@ -54,16 +53,10 @@ def speak(run_dir: Path, request: Request, *, seconds: float = SECONDS) -> Answe
 
 
 def _answer(connection: socket.socket) -> Answer:
-    """Words for the session's helper come this way, too; they are answered as not shown."""
-    with connection.makefile("rb") as heard:
-        while line := heard.readline(lines.MAX_LINE):
-            answer = read_answer(line)
-            if answer is not None:
-                return answer
-            words = lines.read(line)
-            if isinstance(words, lines.Words):
-                connection.sendall(lines.write_answer(lines.Answer(number=words.number, shown=False)))
-    raise NotReached("it took nothing: too many programs of this account speak to it at once")
+    answer = first_answer(connection, read_answer)
+    if answer is None:
+        raise NotReached("it took nothing: too many programs of this account speak to it at once")
+    return answer
 
 
 def _owner(connection: socket.socket) -> int:

@@ -19,7 +19,7 @@ from schoolkeeper_agent.session.telling_lines import (
     Told,
 )
 from schoolkeeper_agent.tell.client import NotReached, TooLong, speak
-from schoolkeeper_agent.tell.words import Says, afterwards, help_now, outcome, says, when_looked
+from schoolkeeper_agent.tell.words import Says, became, help_now, outcome, says, when_looked
 
 Say = Callable[[str], None]
 Ask = Callable[[], str | None]
@@ -122,10 +122,7 @@ def _send(run_dir: Path, words: Says, offer: Offer, telling: Telling, say: Say) 
         return 1
     assert isinstance(told, Told)
     say("")
-    say(outcome(words, told))
-    if told.state in (State.KEPT, State.DELIVERED, State.TAKEN):
-        say(when_looked(words, offer))
-    for line in afterwards(words, told, personal=offer.personal):
+    for line in became(words, offer, told):
         say(line)
     return 0 if told.state is not State.REFUSED else 1
 

@@ -25,7 +25,7 @@ from schoolkeeper_agent.session.telling_lines import (
     Why,
 )
 from schoolkeeper_agent.tell.client import NotReached, TooLong, speak
-from schoolkeeper_agent.tell.words import Says, afterwards, help_now, outcome, says, when_looked
+from schoolkeeper_agent.tell.words import Says, became, help_now, outcome, says, when_looked
 
 PYTHON = Path("/usr/bin/python3")
 FORM = Path(__file__).with_name("gtk_form.py")
@@ -139,11 +139,8 @@ def _answer(
     if told.state is State.REFUSED:
         _say(say, {"refused": outcome(words, told)})
         return None
-    lines = [outcome(words, told)]
-    if told.state in (State.KEPT, State.DELIVERED, State.TAKEN):
-        lines.append(when_looked(words, offer))
-    lines += afterwards(words, told, personal=offer.personal)
-    _say(say, {"told": lines, "last": told.state in (State.READ, State.ASIDE, State.UNKNOWN)})
+    last = told.state in (State.READ, State.ASIDE, State.UNKNOWN)
+    _say(say, {"told": became(words, offer, told), "last": last})
     return told
 
 

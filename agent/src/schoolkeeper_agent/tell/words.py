@@ -289,8 +289,14 @@ def outcome(words: Says, told: Told) -> str:
     return f"{words.states[told.state]} {why}".strip()
 
 
-def afterwards(words: Says, told: Told, *, personal: bool) -> tuple[str, ...]:
-    """What to keep; nothing of it stays here."""
+def became(words: Says, offer: Offer, told: Told) -> tuple[str, ...]:
+    """What became of a report that was just sent, when somebody looks, and what to keep."""
+    looked = (when_looked(words, offer),) if told.state in (State.KEPT, State.DELIVERED, State.TAKEN) else ()
+    return (outcome(words, told), *looked, *_to_keep(words, told, personal=offer.personal))
+
+
+def _to_keep(words: Says, told: Told, *, personal: bool) -> tuple[str, ...]:
+    """Nothing of it stays here."""
     if not told.number:
         return ()
     said = [words.number.format(number=told.number), words.look_again.format(number=told.number)]
