@@ -5,7 +5,7 @@ Marks, time limit and import mode are set in the root's pyproject.toml.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.user_properties.extend(("requirement", row) for row in ids)
     if mistakes:
         raise pytest.UsageError("\n".join(mistakes))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """After a scenario that passed, whoever uses its laptop can still work on it (see ``support/scenarios.py``)."""
+    done = yield
+    if pyfuncitem.get_closest_marker("scenario") is not None:
+        from support.lab.usable import check_scenario
+
+        check_scenario(pyfuncitem.funcargs)
+    return done
 
 
 @pytest.fixture(autouse=True, scope="session")

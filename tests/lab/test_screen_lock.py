@@ -34,15 +34,16 @@ def until(laptop: Laptop, words: str, timeout: float = 90) -> str:
     return said
 
 
-def go_away(desktop: Desktop, laptop: Laptop) -> None:
-    """What a desktop tells logind when nobody touched anything: the session's idle hint."""
+def go_away(desktop: Desktop, laptop: Laptop, *, idle: bool = True) -> None:
+    """What a desktop tells logind when nobody touched anything, or (not ``idle``) that they are back: the idle hint."""
     call = (
         f"busctl call org.freedesktop.login1 /org/freedesktop/login1/session/$(loginctl show-session {desktop.session} "
-        "-p Id --value | sed 's/^\\([0-9]\\)/_3\\1/') org.freedesktop.login1.Session SetIdleHint b true"
+        f"-p Id --value | sed 's/^\\([0-9]\\)/_3\\1/') org.freedesktop.login1.Session SetIdleHint b {str(idle).lower()}"
     )
     laptop.sh(f"runuser -u {desktop.user} -- sh -c '{call}' || {call}").check()
 
 
+@pytest.mark.scenario(tier="session", name="an idle screen is locked, and logind's own hint says so")
 @pytest.mark.requirement("W-72")
 def test_an_idle_screen_is_locked_and_logind_shows_it(laptop: Laptop) -> None:
     desktop = sign_in(laptop)
@@ -54,6 +55,7 @@ def test_an_idle_screen_is_locked_and_logind_shows_it(laptop: Laptop) -> None:
     assert desktop.properties()["LockedHint"] == "yes"
     desktop.wait_for_grab()
     assert "lock_failed" not in said
+    go_away(desktop, laptop, idle=False)
 
 
 def can_sleep(laptop: Laptop) -> None:
@@ -82,6 +84,10 @@ def sleep(laptop: Laptop, desktop: Desktop) -> str:
     return found
 
 
+@pytest.mark.scenario(
+    tier="session",
+    name="the lid is shut: the screen is locked before the machine sleeps, and the machine waits for it",
+)
 @pytest.mark.requirement("W-72")
 def test_a_screen_is_locked_before_the_machine_sleeps_and_the_machine_waits_for_it(laptop: Laptop) -> None:
     can_sleep(laptop)
@@ -94,6 +100,9 @@ def test_a_screen_is_locked_before_the_machine_sleeps_and_the_machine_waits_for_
     until_held(laptop)
 
 
+@pytest.mark.scenario(
+    tier="session", name="a screen that does not lock keeps no machine awake, and is reported"
+)
 def test_a_screen_that_does_not_lock_keeps_no_machine_awake_and_is_reported(laptop: Laptop) -> None:
     can_sleep(laptop)
     desktop = sign_in(laptop, locker=False)
@@ -111,6 +120,9 @@ def until_held(laptop: Laptop) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.scenario(
+    tier="session", name="a session without a locker is a failed lock, on the critical lane"
+)
 def test_a_session_without_a_locker_is_a_failed_lock_on_the_critical_lane(laptop: Laptop) -> None:
     desktop = sign_in(laptop, locker=False)
     start_agent_parts(laptop, 2)
@@ -119,8 +131,10 @@ def test_a_session_without_a_locker_is_a_failed_lock_on_the_critical_lane(laptop
     assert "critical" in said
     assert "is there a screen locker" in said
     assert "record session.locked" not in said
+    go_away(desktop, laptop, idle=False)
 
 
+@pytest.mark.scenario(tier="session", name="a lock by hand and a sign-out are seen")
 def test_a_lock_by_hand_and_a_sign_out_are_seen(laptop: Laptop) -> None:
     desktop = sign_in(laptop)
     start_agent_parts(laptop, 900)
