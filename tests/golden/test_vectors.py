@@ -21,6 +21,8 @@ KINDS = [cls for cls in model.BODY_CLASSES if cls is not model.Unrecognised]
 LATER: dict[type[model.Body], dict[str, object]] = {
     model.IsolationChanged: {"grant_id": b"", "what": "", "state": "", "until_unix_ms": 0},
     model.PersonReport: {"who": None},
+    model.AcceptableUseShown: {"text_sha256": b""},
+    model.AcceptableUseAccepted: {"age_band": "", "language": "", "text_sha256": b""},
     model.ApplicationStarted: {"ended": False},
 }
 """Fields that came after version 1 was fixed: an event of then has their defaults."""

@@ -27,6 +27,7 @@ NEED_NO_NOTICE = frozenset(
         model.AgentStopped.KIND,
         model.AgentKilled.KIND,
         model.AgentTampered.KIND,
+        model.AgentRemoval.KIND,
         model.ClockChanged.KIND,
         model.Gap.KIND,
         model.Evicted.KIND,
@@ -43,6 +44,7 @@ NEED_NO_NOTICE = frozenset(
         model.MediumEncrypted.KIND,
         model.AcceptableUseShown.KIND,
         model.AcceptableUseAccepted.KIND,
+        model.AcceptableUseDeferred.KIND,
     }
 )
 """The agent's own health, and what a person says to the school: recorded always. All other kinds need a notice text."""

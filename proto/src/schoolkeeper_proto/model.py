@@ -443,14 +443,32 @@ class AcceptableUseShown:
     document_version: str = ""
     age_band: str = ""
     language: str = ""
+    text_sha256: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptableUseAccepted:
+    """``accepted_by``: ``self``, ``staff`` or ``parent``, as was said at the device."""
+
     KIND: ClassVar[str] = "aup.accepted"
     document: str
     document_version: str = ""
     accepted_by: str = ""
+    age_band: str = ""
+    language: str = ""
+    text_sha256: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptableUseDeferred:
+    """It was put off for the ``times``-th time; more than ``allowed`` is something to be talked about, no lock."""
+
+    KIND: ClassVar[str] = "aup.deferred"
+    document: str
+    document_version: str = ""
+    age_band: str = ""
+    times: int = 0
+    allowed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -497,6 +515,16 @@ class AgentTampered:
     KIND: ClassVar[str] = "agent.tampered"
     what: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRemoval:
+    """Said before the agent's package goes. ``state``: "begun" or "failed"; ``by``: "command" or "package manager"."""
+
+    KIND: ClassVar[str] = "agent.removal"
+    state: str
+    by: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -631,6 +659,7 @@ Body = (
     | ExceptionRequested
     | AcceptableUseShown
     | AcceptableUseAccepted
+    | AcceptableUseDeferred
     | PersonReport
     | AgentStarted
     | AgentStopped
@@ -643,6 +672,7 @@ Body = (
     | SensorFailed
     | SensorRecovered
     | BudgetExceeded
+    | AgentRemoval
     | CommandResult
     | Canary
     | ImportedAlert

@@ -28,7 +28,7 @@ ASKING = """agreement:
 """
 COLLECTED = """\
   collected:
-    - {kinds: [aup.shown, aup.accepted], notice: n, purpose: p, retention_days: 366, readers: [dsl]}
+    - {kinds: [aup.shown, aup.accepted, aup.deferred], notice: n, purpose: p, retention_days: 366, readers: [dsl]}
 """
 SECTION = policy.AgreementSection(
     document="acceptable-use",
@@ -87,7 +87,7 @@ def test_what_is_asked_must_be_collected(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as caught:
         load_pack(pack(tmp_path, ASKING))
     (problem,) = caught.value.problems
-    assert "'aup.accepted' and 'aup.shown'" in problem.reason
+    assert "'aup.accepted' and 'aup.deferred' and 'aup.shown'" in problem.reason
     assert "collection" in problem.remedy
     assert problem.position.line
 

@@ -9,8 +9,6 @@ NEVER_MADE = frozenset(
         model.MediumWriteRefused.KIND,
         model.SiteUsage.KIND,
         model.SiteRefused.KIND,
-        model.AcceptableUseShown.KIND,
-        model.AcceptableUseAccepted.KIND,
         model.ImportedAlert.KIND,
     }
 )

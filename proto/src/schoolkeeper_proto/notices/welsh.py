@@ -167,7 +167,7 @@ PLAIN = Words(
         Family.POSTURE: "A yw'r ddisg wedi'i hamgryptio, ac a yw'r diweddariadau, y sganiwr firysau a chlo'r sgrin "
         "mewn trefn.",
         Family.RULES: "Pa rai o reolau'r ysgol sydd mewn grym ar y ddyfais.",
-        Family.AGREEMENT: "Bod y rheolau ar gyfer defnyddio'r ddyfais wedi'u dangos a'u derbyn.",
+        Family.AGREEMENT: "Bod y rheolau ar gyfer defnyddio'r ddyfais wedi'u dangos, a'u derbyn neu eu gohirio.",
         Family.ASKING: "Beth sy'n cael ei ofyn pan wrthodwyd rhywbeth, a'r rheswm a roddwyd.",
         Family.REPORT: "Yr hyn a ddywedir drwy 'Dweud wrth rywun'. Dim ond y bobl a ddewiswyd sy'n gallu ei ddarllen.",
         Family.IMPORTED: "Rhybuddion o hidlydd gwe neu ddarparwr monitro'r ysgol.",
@@ -282,7 +282,7 @@ JUNIOR = replace(
         Family.ISOLATION: "Pryd cafodd y gliniadur ei dynnu oddi ar y rhyngrwyd, a phryd cafodd ddod yn ôl.",
         Family.POSTURE: "A yw'r gliniadur yn iach: diweddariadau, sganiwr firysau, clo'r sgrin.",
         Family.RULES: "Pa reolau ysgol sydd gan y gliniadur.",
-        Family.AGREEMENT: "Dy fod wedi gweld y rheolau ac wedi dweud ie.",
+        Family.AGREEMENT: "Dy fod wedi gweld y rheolau ac wedi dweud ie, neu ddim nawr.",
         Family.ASKING: "Beth rwyt ti'n gofyn amdano pan na fydd rhywbeth yn gweithio.",
         Family.REPORT: "Beth rwyt ti'n ei ddweud drwy 'Dweud wrth rywun'. Dim ond y bobl rwyt ti'n eu dewis sy'n "
         "gallu ei ddarllen.",

@@ -1071,10 +1071,13 @@ class AcceptableUseShown(_message.Message):
     DOCUMENT_VERSION_FIELD_NUMBER: _builtins.int
     AGE_BAND_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    TEXT_SHA256_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     document_version: _builtins.str
     age_band: _builtins.str
     language: _builtins.str
+    text_sha256: _builtins.bytes
+    """Over the text that was shown, without the line that names the bundle."""
     def __init__(
         self,
         *,
@@ -1082,10 +1085,11 @@ class AcceptableUseShown(_message.Message):
         document_version: _builtins.str = ...,
         age_band: _builtins.str = ...,
         language: _builtins.str = ...,
+        text_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_band", b"age_band", "document", b"document", "document_version", b"document_version", "language", b"language"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_band", b"age_band", "document", b"document", "document_version", b"document_version", "language", b"language", "text_sha256", b"text_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1098,24 +1102,67 @@ class AcceptableUseAccepted(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     DOCUMENT_VERSION_FIELD_NUMBER: _builtins.int
     ACCEPTED_BY_FIELD_NUMBER: _builtins.int
+    AGE_BAND_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    TEXT_SHA256_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     document_version: _builtins.str
     accepted_by: _builtins.str
-    """"self", "staff", "parent"."""
+    """"self", "staff", "parent": as was said at the device."""
+    age_band: _builtins.str
+    language: _builtins.str
+    text_sha256: _builtins.bytes
     def __init__(
         self,
         *,
         document: _builtins.str = ...,
         document_version: _builtins.str = ...,
         accepted_by: _builtins.str = ...,
+        age_band: _builtins.str = ...,
+        language: _builtins.str = ...,
+        text_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_by", b"accepted_by", "document", b"document", "document_version", b"document_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_by", b"accepted_by", "age_band", b"age_band", "document", b"document", "document_version", b"document_version", "language", b"language", "text_sha256", b"text_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcceptableUseAccepted: _TypeAlias = AcceptableUseAccepted  # noqa: Y015
+
+@_typing.final
+class AcceptableUseDeferred(_message.Message):
+    """It was put off: nothing is locked for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    DOCUMENT_VERSION_FIELD_NUMBER: _builtins.int
+    AGE_BAND_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    document: _builtins.str
+    document_version: _builtins.str
+    age_band: _builtins.str
+    times: _builtins.int
+    """So often by now, by this person on this device, and how often that is thought to be in order."""
+    allowed: _builtins.int
+    def __init__(
+        self,
+        *,
+        document: _builtins.str = ...,
+        document_version: _builtins.str = ...,
+        age_band: _builtins.str = ...,
+        times: _builtins.int = ...,
+        allowed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_band", b"age_band", "allowed", b"allowed", "document", b"document", "document_version", b"document_version", "times", b"times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptableUseDeferred: _TypeAlias = AcceptableUseDeferred  # noqa: Y015
 
 @_typing.final
 class PersonReport(_message.Message):
@@ -1261,6 +1308,35 @@ class AgentTampered(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentTampered: _TypeAlias = AgentTampered  # noqa: Y015
+
+@_typing.final
+class AgentRemoval(_message.Message):
+    """The agent is about to be removed from the device, or was about to be and is still there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """"begun", "failed"."""
+    by: _builtins.str
+    """"command": somebody gave a reason; "package manager": nobody did."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentRemoval: _TypeAlias = AgentRemoval  # noqa: Y015
 
 @_typing.final
 class ClockChanged(_message.Message):
@@ -1785,6 +1861,7 @@ class Event(_message.Message):
     EXCEPTION_REQUESTED_FIELD_NUMBER: _builtins.int
     ACCEPTABLE_USE_SHOWN_FIELD_NUMBER: _builtins.int
     ACCEPTABLE_USE_ACCEPTED_FIELD_NUMBER: _builtins.int
+    ACCEPTABLE_USE_DEFERRED_FIELD_NUMBER: _builtins.int
     PERSON_REPORT_FIELD_NUMBER: _builtins.int
     AGENT_STARTED_FIELD_NUMBER: _builtins.int
     AGENT_STOPPED_FIELD_NUMBER: _builtins.int
@@ -1797,6 +1874,7 @@ class Event(_message.Message):
     SENSOR_FAILED_FIELD_NUMBER: _builtins.int
     SENSOR_RECOVERED_FIELD_NUMBER: _builtins.int
     BUDGET_EXCEEDED_FIELD_NUMBER: _builtins.int
+    AGENT_REMOVAL_FIELD_NUMBER: _builtins.int
     COMMAND_RESULT_FIELD_NUMBER: _builtins.int
     CANARY_FIELD_NUMBER: _builtins.int
     IMPORTED_ALERT_FIELD_NUMBER: _builtins.int
@@ -1876,6 +1954,8 @@ class Event(_message.Message):
     @_builtins.property
     def acceptable_use_accepted(self) -> Global___AcceptableUseAccepted: ...
     @_builtins.property
+    def acceptable_use_deferred(self) -> Global___AcceptableUseDeferred: ...
+    @_builtins.property
     def person_report(self) -> Global___PersonReport: ...
     @_builtins.property
     def agent_started(self) -> Global___AgentStarted: ...
@@ -1899,6 +1979,8 @@ class Event(_message.Message):
     def sensor_recovered(self) -> Global___SensorRecovered: ...
     @_builtins.property
     def budget_exceeded(self) -> Global___BudgetExceeded: ...
+    @_builtins.property
+    def agent_removal(self) -> Global___AgentRemoval: ...
     @_builtins.property
     def command_result(self) -> Global___CommandResult: ...
     @_builtins.property
@@ -1947,6 +2029,7 @@ class Event(_message.Message):
         exception_requested: Global___ExceptionRequested | None = ...,
         acceptable_use_shown: Global___AcceptableUseShown | None = ...,
         acceptable_use_accepted: Global___AcceptableUseAccepted | None = ...,
+        acceptable_use_deferred: Global___AcceptableUseDeferred | None = ...,
         person_report: Global___PersonReport | None = ...,
         agent_started: Global___AgentStarted | None = ...,
         agent_stopped: Global___AgentStopped | None = ...,
@@ -1959,17 +2042,18 @@ class Event(_message.Message):
         sensor_failed: Global___SensorFailed | None = ...,
         sensor_recovered: Global___SensorRecovered | None = ...,
         budget_exceeded: Global___BudgetExceeded | None = ...,
+        agent_removal: Global___AgentRemoval | None = ...,
         command_result: Global___CommandResult | None = ...,
         canary: Global___Canary | None = ...,
         imported_alert: Global___ImportedAlert | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "network_changed", b"network_changed", "person_report", b"person_report", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_deferred", b"acceptable_use_deferred", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_removal", b"agent_removal", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "network_changed", b"network_changed", "person_report", b"person_report", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "boot_id", b"boot_id", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "id", b"id", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "monotonic_ms", b"monotonic_ms", "network_changed", b"network_changed", "person_report", b"person_report", "place", b"place", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "severity", b"severity", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_deferred", b"acceptable_use_deferred", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_removal", b"agent_removal", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "boot_id", b"boot_id", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "id", b"id", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "monotonic_ms", b"monotonic_ms", "network_changed", b"network_changed", "person_report", b"person_report", "place", b"place", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "severity", b"severity", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__skew_ms: _TypeAlias = _typing.Literal["skew_ms"]  # noqa: Y015
     _WhichOneofArgType__skew_ms: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms"]  # noqa: Y015
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["heartbeat", "signed_in", "signed_out", "session_locked", "session_unlocked", "session_idle", "lock_failed", "application_started", "application_refused", "application_usage", "medium_attached", "medium_mounted", "medium_refused", "medium_made_read_only", "medium_write_refused", "medium_ejected", "medium_copy", "medium_encrypted", "site_usage", "site_refused", "network_changed", "filter_bypass", "isolation_changed", "posture", "policy_applied", "policy_refused", "grant_applied", "grant_ended", "exception_requested", "acceptable_use_shown", "acceptable_use_accepted", "person_report", "agent_started", "agent_stopped", "agent_killed", "agent_tampered", "clock_changed", "gap", "evicted", "set_aside", "sensor_failed", "sensor_recovered", "budget_exceeded", "command_result", "canary", "imported_alert"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["heartbeat", "signed_in", "signed_out", "session_locked", "session_unlocked", "session_idle", "lock_failed", "application_started", "application_refused", "application_usage", "medium_attached", "medium_mounted", "medium_refused", "medium_made_read_only", "medium_write_refused", "medium_ejected", "medium_copy", "medium_encrypted", "site_usage", "site_refused", "network_changed", "filter_bypass", "isolation_changed", "posture", "policy_applied", "policy_refused", "grant_applied", "grant_ended", "exception_requested", "acceptable_use_shown", "acceptable_use_accepted", "acceptable_use_deferred", "person_report", "agent_started", "agent_stopped", "agent_killed", "agent_tampered", "clock_changed", "gap", "evicted", "set_aside", "sensor_failed", "sensor_recovered", "budget_exceeded", "agent_removal", "command_result", "canary", "imported_alert"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__skew_ms) -> _WhichOneofReturnType__skew_ms | None: ...
