@@ -1,4 +1,4 @@
-"""``schoolkeeper-agent``: run, status, doctor, enrol, policy, notice, ask, tell. What is not needed is not loaded."""
+"""``schoolkeeper-agent``: run, status, doctor, enrol, ask, tell, uninstall, ... What is not needed is not loaded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         )  # who may not read the settings may ask and tell: the agent is where it always is
     if args.state_dir is None:
         args.state_dir = settings.state_dir
-    elif args.command in ("run", "status", "policy", "notice"):
+    elif args.command in ("run", "status", "policy", "notice", "uninstall"):
         from dataclasses import replace
 
         settings = replace(settings, state_dir=args.state_dir)
@@ -119,10 +119,38 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("--language", choices=("en", "cy"), default="", help="English (en) or Welsh (cy)")
     commands.add_parser("settings", help="every setting with its default, as a file to edit")
     return parser
+    _uninstall_arguments(
+        commands.add_parser(
+            "uninstall",
+            help="remove the agent from this device, with a reason that the school hears",
+            description="Tells the school why, waits a while until it has it, and then removes the agent's package."
+            " Identity and undelivered events stay on the disk until `apt purge schoolkeeper-agent`.",
+        )
+    )
 
 
 def _enrol_arguments(parser: argparse.ArgumentParser) -> None:
     """Declared here and not where they are used: that module loads the network library."""
+def _uninstall_arguments(parser: argparse.ArgumentParser) -> None:
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument(
+        "--reason", metavar="TEXT", help="why, in one line; 3 to 300 characters; it is recorded"
+    )
+    given.add_argument("--seen-by-package-manager", action="store_true", help=argparse.SUPPRESS)  # its prerm
+    parser.add_argument(
+        "--wait",
+        type=int,
+        default=30,
+        metavar="SECONDS",
+        help="how long to wait until the school has the reason (30; 0 to 600); it is removed in any case",
+    )
+    parser.add_argument(
+        "--even-unrecorded",
+        action="store_true",
+        help="remove it although the agent does not run and the reason cannot be recorded",
+    )
+
+
     parser.add_argument("address", metavar="HOST:PORT", help="the collector's enrolment port (7443)")
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--token", help="the line that `schoolkeeper-collector token create` printed")
@@ -202,6 +230,21 @@ def _encrypt(args: argparse.Namespace, settings: Settings) -> int:
 
 def _status(args: argparse.Namespace, settings: Settings) -> int:
     """0 when it runs and nothing is wrong, 1 otherwise."""
+def _uninstall(args: argparse.Namespace, settings: Settings) -> int:
+    """Root only. 0: it is removed."""
+    from schoolkeeper_agent.removing import command
+
+    if args.seen_by_package_manager:
+        return command.seen_by_package_manager(settings.run_dir)
+    return command.uninstall_main(
+        settings.run_dir,
+        settings.state_dir,
+        reason=args.reason,
+        wait=args.wait,
+        even_unrecorded=args.even_unrecorded,
+    )
+
+
     from schoolkeeper_agent import status
     from schoolkeeper_agent.status_socket import NotAllowed, NotRunning, ask
 
@@ -338,3 +381,4 @@ _COMMANDS = {
     "tell": _tell,
     "settings": _settings,
 }
+    "uninstall": _uninstall,

@@ -15,6 +15,7 @@ CRITICAL_KINDS = frozenset(
         model.PersonReport.KIND,
         model.AgentTampered.KIND,
         model.AgentKilled.KIND,
+        model.AgentRemoval.KIND,
         model.LockFailed.KIND,
         model.FilterBypass.KIND,
         model.IsolationChanged.KIND,

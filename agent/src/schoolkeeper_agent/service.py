@@ -28,6 +28,7 @@ from schoolkeeper_agent.observations import Noted, PolicyRejected, PolicySwapped
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.policy_file import PolicyInForce
 from schoolkeeper_agent.pulse import Pulse
+from schoolkeeper_agent.removing.door import RemovalDoor
 from schoolkeeper_agent.reporting import Running, TellsBrowsers, report_of
 from schoolkeeper_agent.run_marker import NAME, RunMarker
 from schoolkeeper_agent.seams import Ability, Enforcer, Record, Tell
@@ -74,6 +75,7 @@ class Service:
     _encrypting: EncryptingDesk = field(init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stop_reason: str = ""
+    _removal: RemovalDoor = field(init=False)
     _enforcers: list[Enforcer] = field(default_factory=list)
     _marker: RunMarker = field(init=False)
 
@@ -100,6 +102,7 @@ class Service:
         self._encrypting = await self._begin_encrypting()
         keeper = PolicyKeeper(self.parts, self._watching, self._grants)
         renewals = Renewals(self.parts)
+        await self._begin_removal()
         contact = Contact(
             self.parts, self._watching, keeper, renewals, self._grants, self._desk, self._telling
         )
@@ -133,6 +136,12 @@ class Service:
 
     def stop(self, reason: str) -> None:
         """Begins an orderly end."""
+    async def _begin_removal(self) -> None:
+        try:
+            await self._removal.start()
+        except OSError as error:
+            _log.warning("nobody can say why the agent is removed: %s", error)
+
         self._stop_reason = self._stop_reason or reason
         self._stopping.set()
 
@@ -167,6 +176,7 @@ class Service:
         self._desk = AskingDesk(parts)
         self._telling = TellingDoor(parts, self._desk.known_account, self._say)
         self.teller = SessionServer(
+        self._removal = RemovalDoor(parts)
             self.settings.run_dir,
             user_of=self.user_of_session,
             desk=self._desk,
@@ -222,6 +232,7 @@ class Service:
         self._telling.recorded(event)
 
     def _silenced(self, body: model.Body) -> None:
+        self._removal.recorded(event)
         self.heart.emit(Noted(body=body, severity=model.Severity.MEDIUM))
 
     async def _say(self, words: Tell) -> None:
@@ -276,6 +287,7 @@ class Service:
         await self.heart.catch_up()
         left = await asyncio.to_thread(self.writer.stop)
         if left:
+        await self._removal.close()
             _log.error("%d events could not be written before the end", left)
         else:
             self._marker.stopped()

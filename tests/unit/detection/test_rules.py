@@ -18,6 +18,13 @@ MEDIUM = model.Medium(kernel_name="sdb")
     [
         (model.AgentKilled(down_seconds=9), ON_SITE, "agent.killed", 2, []),
         (model.AgentTampered(what="unit"), ON_SITE, "agent.tampered", 4, [TECH]),
+        (
+            model.AgentRemoval(state="begun", by="command", reason="sold"),
+            ON_SITE,
+            "agent.removed",
+            3,
+            [TECH],
+        ),
         (model.ClockChanged(step_milliseconds=-3_600_000), ON_SITE, "clock.backward", 3, []),
         (model.LockFailed(session_id="3"), ON_SITE, "screen.lock-failed", 3, []),
         (UNENCRYPTED, ON_SITE, "posture.disk-encryption", 4, []),
@@ -87,6 +94,13 @@ def test_the_agent_killed_three_times_in_a_day_is_for_the_dsl(bench: Bench) -> N
     found = {str(row["rule_id"]): row for row in bench.rows("alerts")}
     assert found["agent.killed-repeatedly"]["audience"] == "dsl"
     assert found["agent.killed"]["findings"] == 3
+
+
+def test_an_agent_that_is_removed_without_a_word_is_for_the_dsl(bench: Bench) -> None:
+    bench.event(bench.device(), model.AgentRemoval(state="begun", by="package manager"), place=ON_SITE)
+    bench.run()
+    (alert,) = bench.rows("alerts")
+    assert (alert["rule_id"], alert["audience"]) == ("agent.removed-unsaid", "dsl")
 
 
 def test_events_that_matter_and_were_dropped_raise_an_incident(bench: Bench) -> None:

@@ -52,6 +52,10 @@ def _tell_of_device(body: model.Body) -> str:
             return f"The school's program ended without saying why, and was away for {duration(down * 1000)}."
         case model.AgentTampered(what=what):
             return f"A part of the school's program was changed: {what or 'it is not known which'}."
+        case model.AgentRemoval(state="failed"):
+            return "The school's program was about to be removed from the device, and is still there."
+        case model.AgentRemoval(reason=reason):
+            return f"The school's program is being removed from the device: {reason or 'nobody said why'}."
         case model.Evicted(events=events, lane=lane):
             return f"The device dropped {events} events of the lane '{lane}' for want of room."
         case model.Posture(check=check, result=result):

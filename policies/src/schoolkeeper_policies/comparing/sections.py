@@ -33,6 +33,7 @@ SAFEGUARDING_KINDS = (
     "imported.alert",
     "agent.killed",
     "agent.tampered",
+    "agent.removal",
     "agent.gap",
     "clock.changed",
     "session.signed_in",

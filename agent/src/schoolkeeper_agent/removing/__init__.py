@@ -1,0 +1,1 @@
+"""The agent leaves the device: with a reason that the school hears, or at least seen."""
