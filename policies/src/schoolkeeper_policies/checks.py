@@ -22,21 +22,20 @@ _REQUIRED = ("pack", "school", "collection", "notice")
 RULE_LISTS = ("applications", "media", "sites", "browser", "network", "peripherals")
 
 
-def check_whole(files: list[File], pack: str, *, complete: bool) -> Iterator[Problem]:
-    """Every mistake across the files; ``complete`` is False while some part of them has mistakes of its own."""
+def check_whole(files: list[File], pack: str, *, lost: frozenset[str] = frozenset()) -> Iterator[Problem]:
+    """Every mistake across the files; ``lost`` are parts of the pack that could not be read whole."""
     yield from _singles(files)
-    if complete:
-        for name in _REQUIRED:
-            if all(getattr(file, name) is None for _, file in files):
-                yield Problem(
-                    position=Position(file=pack),
-                    reason=f"no file of the pack says {name!r}",
-                    remedy=f"add '{name}:' to a file",
-                )
+    for name in _REQUIRED:
+        if name not in lost and all(getattr(file, name) is None for _, file in files):
+            yield Problem(
+                position=Position(file=pack),
+                reason=f"no file of the pack says {name!r}",
+                remedy=f"add '{name}:' to a file",
+            )
     yield from _twice(files, "groups", lambda item: item.name, "the group")
     yield from _rule_ids(files)
     yield from _twice(files, "posture", lambda item: item.check, "the check")
-    names = names_of(files, (rule for _, file in files for _, rule in rules_of(file)), unsure=not complete)
+    names = names_of(files, (rule for _, file in files for _, rule in rules_of(file)), lost=lost)
     for source, file in files:
         for path, rule in rules_of(file):
             yield from check_rule(source, path, rule, names)
@@ -47,14 +46,17 @@ def check_whole(files: list[File], pack: str, *, complete: bool) -> Iterator[Pro
     yield from _clocks(files)
     yield from _made_twice(files, names)
     yield from _collection(files)
-    if complete:
+    if "collection" not in lost:
         yield from _agreement(files)
     yield from check_assessments(files)
 
 
 def check_overlaps(files: list[File], pack: model.Pack) -> Iterator[Problem]:
-    """Rules of the files that never decide; only a whole pack without other mistakes can be asked."""
-    places = {(path[0], rule.id): (source, path) for source, file in files for path, rule in rules_of(file)}
+    """Rules of the files that never decide, asked of the pack, which may hold a part of the files' rules only."""
+    places: dict[tuple[str | int, str], tuple[Source, Path]] = {}
+    for source, file in files:
+        for path, rule in rules_of(file):
+            places.setdefault((path[0], rule.id), (source, path))
     for pair in covered_rules(pack):
         here, there = places.get((pair.section, pair.weaker)), places.get((pair.section, pair.stronger))
         if here is None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from schoolkeeper_policies import model
 from schoolkeeper_policies.categories import resolved
+from schoolkeeper_policies.checking.names import File
+from schoolkeeper_policies.checking.partly import lost_in_document, lost_in_text, sound_part
 from schoolkeeper_policies.checks import check_overlaps, check_whole
 from schoolkeeper_policies.filekinds import MAX_LOOKED_AT, looks_like
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
@@ -54,41 +57,63 @@ def read_file(path: Path, root: Path) -> Source:
         raise PolicyError([problem]) from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The files of a pack's folder. ``problems``: of each file by itself; ``digest``: of all.
+
+    With mistakes a file is there with what is valid of it, to look for more of them, and for nothing else. ``lost``
+    are the parts of the pack that could not be read whole.
+    """
+
+    files: list[File]
+    problems: list[Problem]
+    digest: bytes
+    lost: frozenset[str]
+
+
 def load_pack(name_or_path: str | Path) -> model.Pack:
     """The whole pack without its detection rules; raises ``PolicyError`` with every mistake in every file."""
     root = pack_folder(name_or_path)
-    files, problems, digest = read_files(root)
-    problems = [*problems, *check_whole(files, root.name, complete=not problems)]
+    found = read_files(root)
+    problems = {*found.problems, *check_whole(found.files, root.name, lost=found.lost)}
     if problems:
-        raise PolicyError(problems)
-    pack = _merged([file for _, file in files], digest)
-    if problems := list(check_overlaps(files, pack)):
-        raise PolicyError(problems)
+        raise PolicyError([*problems, *_dead_rules(found, problems, root.name)])
+    pack = _merged([file for _, file in found.files], found.digest)
+    if dead := list(check_overlaps(found.files, pack)):
+        raise PolicyError(dead)
     return pack
 
 
-def read_files(root: Path) -> tuple[list[tuple[Source, model.PackFile]], list[Problem], bytes]:
-    """Every file of a pack's folder; the mistakes of each by itself; the hash of all.
+def _dead_rules(found: Reading, problems: set[Problem], name: str) -> list[Problem]:
+    """Rules that never decide in a pack with other mistakes, as far as they rest on nothing that is wrong."""
+    doubts = problems | set(check_whole(found.files, name))
+    sound = sound_part(found.files, doubts, found.lost)
+    return list(check_overlaps(found.files, _merged(sound, found.digest))) if sound is not None else []
 
-    With mistakes a file is there with what is valid of it, to look for more of them, and for nothing else.
-    """
+
+def read_files(root: Path) -> Reading:
+    """Every file of a pack's folder, and the mistakes of each by itself."""
     digest = hashlib.sha256()
     problems: list[Problem] = []
-    files: list[tuple[Source, model.PackFile]] = []
+    files: list[File] = []
+    lost: set[str] = set()
     for path in sorted(root.glob("*.yaml")):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
         try:
             source = read_file(path, root)
         except PolicyError as error:
             problems.extend(error.problems)
+            lost |= lost_in_text(path.read_text(encoding="utf-8", errors="replace"))
             continue
         try:
             files.append((source, validate(model.PackFile, source)))
         except PolicyError as error:
             problems.extend(error.problems)
-            if (parts := valid_parts(model.PackFile, source)) is not None:
+            parts = valid_parts(model.PackFile, source)
+            lost |= lost_in_document(source, parts[0] if parts is not None else None)
+            if parts is not None:
                 files.append(parts)
-    return files, problems, digest.digest()
+    return Reading(files=files, problems=problems, digest=digest.digest(), lost=frozenset(lost))
 
 
 def _merged(files: list[model.PackFile], source_hash: bytes) -> model.Pack:

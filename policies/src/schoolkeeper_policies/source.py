@@ -37,6 +37,8 @@ class Source:
     value: Value = None
     keys: dict[Path, Position] = field(default_factory=dict)
     values: dict[Path, Position] = field(default_factory=dict)
+    whole: Source | None = None
+    """The document as it was, where parts of it are left out."""
 
     def at(self, path: Path) -> Position:
         """Where the value at ``path`` stands, or the nearest thing around it that exists."""
@@ -53,7 +55,7 @@ class Source:
 
     def without(self, paths: Collection[Path]) -> Source:
         """The document without these keys and items; what is left keeps its place in the file."""
-        left = Source(file=self.file)
+        left = Source(file=self.file, whole=self.whole or self)
 
         def take(value: Value, path: Path, now: Path) -> Value:
             if path in self.keys:

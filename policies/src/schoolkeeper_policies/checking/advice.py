@@ -28,7 +28,7 @@ def advise(
     """
     pack = loaded or load_pack(name_or_path)
     root = pack_folder(name_or_path)
-    files = read_files(root)[0]
+    files = read_files(root).files
     found = [
         *_covered(files, pack),
         *_review(files, today),

@@ -12,6 +12,8 @@ from schoolkeeper_policies.matrices import rule_id
 from schoolkeeper_policies.source import Source
 
 File = tuple[Source, model.PackFile]
+RULE_PARTS = ("applications", "media", "screen", "sites", "browser", "network", "peripherals")
+"""Where rules stand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +29,12 @@ class Names:
     register: bool
     sites: bool
     other_groups: bool
-    unsure: bool = False
-    """Some part of the pack cannot be read: of no name it can be said that it leads nowhere."""
+    lost: frozenset[str] = frozenset()
+    """Parts of the pack that could not be read whole: of a name in them it cannot be said that it leads nowhere."""
+
+    def unsure_of(self, *parts: str) -> bool:
+        """Whether any of these parts of the pack could not be read whole."""
+        return not self.lost.isdisjoint(parts)
 
     def audiences(self) -> list[str]:
         """Names of groups of people that rules can give."""
@@ -39,7 +45,9 @@ class Names:
         return tuple(group for group in self.groups if names_group(refs, group.name, group))
 
 
-def names_of(files: Iterable[File], rules: Iterable[model.Rule], *, unsure: bool = False) -> Names:
+def names_of(
+    files: Iterable[File], rules: Iterable[model.Rule], *, lost: frozenset[str] = frozenset()
+) -> Names:
     held = [file for _, file in files]
     people = [file.people for file in held if file.people is not None]
     schools = [file.school for file in held if file.school is not None]
@@ -61,5 +69,5 @@ def names_of(files: Iterable[File], rules: Iterable[model.Rule], *, unsure: bool
         register=any(one.register_ is not None for one in people),
         sites=any(school.sites for school in schools),
         other_groups=any(about.other_groups == "rules-for-all" for about in abouts),
-        unsure=unsure,
+        lost=lost,
     )

@@ -36,8 +36,8 @@ def covered_rules(pack: model.Pack) -> tuple[Covered, ...]:
     """Every rule that is covered on all devices that have it, in order; a rule is named once."""
     present: dict[tuple[str, str], int] = defaultdict(int)
     covered: dict[Covered, int] = defaultdict(int)
-    for group in pack.groups:
-        for name, rules in _by_section(pack, group.name):
+    for group in _groups(pack):
+        for name, rules in _by_section(pack, group):
             for rule in rules:
                 present[name, rule.text.rule_id] += 1
             for pair in _pairs(name, rules):
@@ -50,6 +50,12 @@ def covered_rules(pack: model.Pack) -> tuple[Covered, ...]:
             continue  # each covers the other: the later id is named
         found.setdefault((pair.section, pair.weaker), pair)
     return tuple(found.values())
+
+
+def _groups(pack: model.Pack) -> list[str]:
+    """Every group of devices that can have a bundle; without a name the one that the pack does not name."""
+    named = [group.name for group in pack.groups]
+    return named if named and pack.about.other_groups == "refuse" else [*named, ""]
 
 
 def _by_section(pack: model.Pack, group: str) -> Iterator[tuple[str, tuple[Rule, ...]]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from schoolkeeper_policies import model
-from schoolkeeper_policies.checking.names import File, Names
+from schoolkeeper_policies.checking.names import RULE_PARTS, File, Names
 from schoolkeeper_policies.problems import Problem
 from schoolkeeper_policies.source import Path, Source
 from schoolkeeper_policies.validate import suggest
@@ -30,21 +30,20 @@ def _override(
     if (override.person is None) == (override.pseudonym is None):
         remedy = "write 'pseudonym:', or 'person:' with the id of the register"
         yield source.problem(path, f"the override {override.id!r} must name one person", remedy)
-    if override.person is not None and not names.register and not names.unsure:
+    if override.person is not None and not names.register and not names.unsure_of("people"):
         remedy = "add 'people: {register: {file: ...}}', or write 'pseudonym:'"
         yield source.problem((*path, "person"), "an id of the register, and the pack has none", remedy)
     if not override.lift and override.treat_as is None:
         yield source.problem(
             path, f"the override {override.id!r} decides nothing", "add 'lift:' or 'treat_as:'"
         )
-    if names.unsure:
-        return
-    for number, name in enumerate(override.lift):
+    for number, name in enumerate(() if names.unsure_of(*RULE_PARTS, "matrices") else override.lift):
         if name not in rules:
             yield source.problem(
                 (*path, "lift", number), f"there is no rule {name!r}", suggest(name, rules, "rules")
             )
-    if override.treat_as is not None and override.treat_as not in names.audiences():
+    unknown = override.treat_as is not None and override.treat_as not in names.audiences()
+    if unknown and not names.unsure_of("people"):
         remedy = suggest(override.treat_as, names.audiences(), "groups of people")
         yield source.problem(
             (*path, "treat_as"), f"there is no group of people {override.treat_as!r}", remedy
@@ -59,7 +58,7 @@ def _bound(
         yield source.problem(
             (*path, "console"), "only a lesson that names its rules is opened on the console", remedy
         )
-    for number, pattern in enumerate(() if names.unsure else bound.rules):
+    for number, pattern in enumerate(() if names.unsure_of(*RULE_PARTS, "matrices") else bound.rules):
         stem = re.escape(pattern.removesuffix("*")) + (".*" if pattern.endswith("*") else "")
         if not any(re.fullmatch(stem, rule) for rule in rules):
             yield source.problem(

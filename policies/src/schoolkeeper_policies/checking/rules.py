@@ -36,7 +36,7 @@ def _groups(source: Source, path: Path, refs: tuple[str, ...], names: Names) -> 
         *(f"profile:{group.profile}" for group in names.groups if group.profile is not None),
         *(f"tag:{tag}" for group in names.groups for tag in group.tags),
     }
-    for number, ref in enumerate(() if names.unsure else refs):
+    for number, ref in enumerate(() if names.unsure_of("groups") else refs):
         if ref not in known:
             kind, _, rest = ref.rpartition(":")
             if kind == "profile" and rest in set(model.Profile):
@@ -52,7 +52,7 @@ def _groups(source: Source, path: Path, refs: tuple[str, ...], names: Names) -> 
 
 def check_people(source: Source, path: Path, given: tuple[str, ...], names: Names) -> Iterator[Problem]:
     """Groups of people; a person by the register's id where there is a register."""
-    for number, name in enumerate(() if names.unsure else given):
+    for number, name in enumerate(() if names.unsure_of("people") else given):
         if name.startswith(PERSON):
             if not names.register:
                 yield source.problem(
@@ -80,7 +80,7 @@ def is_empty(group: model.PeopleGroup) -> bool:
 def check_when(source: Source, path: Path, when: model.When, names: Names) -> Iterator[Problem]:
     """Periods and places that there are."""
     known = sorted({*names.periods, *_WORDS_OF_PERIODS})
-    for number, period in enumerate(() if names.unsure else when.periods):
+    for number, period in enumerate(() if names.unsure_of("school") else when.periods):
         if period not in known:
             remedy = suggest(period, known, "periods")
             yield source.problem((*path, "periods", number), f"the timetable has no {period!r}", remedy)
@@ -122,7 +122,12 @@ def _exceptions(source: Source, path: Path, rule: model.Rule, names: Names) -> I
 def _for_nobody(source: Source, path: Path, rule: model.Rule, names: Names) -> Iterator[Problem]:
     """A rule whose people use none of its devices, as far as profiles tell."""
     people = audience_of(rule)
-    if names.unsure or names.register or not people or (names.other_groups and not rule.groups):
+    if (
+        names.unsure_of("pack", "groups", "people")
+        or names.register
+        or not people
+        or (names.other_groups and not rule.groups)
+    ):
         return
     matched = names.matched(rule.groups)
     for group in matched:
@@ -180,7 +185,7 @@ def check_matches(
 
 
 def check_categories(source: Source, path: Path, given: tuple[str, ...], names: Names) -> Iterator[Problem]:
-    for number, name in enumerate(() if names.unsure else given):
+    for number, name in enumerate(() if names.unsure_of("categories") else given):
         if name not in names.categories:
             remedy = suggest(name, sorted(names.categories), "categories")
             yield source.problem((*path, number), f"there is no category {name!r}", remedy)

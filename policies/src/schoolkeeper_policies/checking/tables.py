@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schoolkeeper_policies import model
-from schoolkeeper_policies.checking.names import File, Names
+from schoolkeeper_policies.checking.names import RULE_PARTS, File, Names
 from schoolkeeper_policies.checking.rules import check_categories, check_matches, check_people, check_when
 from schoolkeeper_policies.matrices import rule_id
 from schoolkeeper_policies.model import Answer
@@ -50,7 +50,7 @@ def _row(source: Source, path: Path, matrix: model.Matrix, row: model.Row, names
             remedy = "name an audience instead"
             yield source.problem((*path, "when"), "a row has no groups of the operating system", remedy)
     for number, name in enumerate(row.rules):
-        if name not in names.rules and not names.unsure:
+        if name not in names.rules and not names.unsure_of(*RULE_PARTS):
             remedy = suggest(name, sorted(names.rules), "rules")
             yield source.problem((*path, "rules", number), f"there is no rule {name!r}", remedy)
     if row.exceptions and (row.applications or row.sites or row.rules):
@@ -58,7 +58,7 @@ def _row(source: Source, path: Path, matrix: model.Matrix, row: model.Row, names
         yield source.problem((*path, "exceptions"), f"devices keep the row {row.id}", remedy)
     for audience, answer in row.answers.items():
         at = (*path, "answers", audience)
-        if audience not in names.audiences() and not names.unsure:
+        if audience not in names.audiences() and not names.unsure_of("people"):
             remedy = suggest(audience, names.audiences(), "groups of people")
             yield source.problem(at, f"there is no group of people {audience!r}", remedy)
         made = rule_id(matrix, row, audience)
