@@ -11,7 +11,8 @@ import pytest
 from schoolkeeper_agent.encrypting.lines import unfit
 from schoolkeeper_agent.encrypting.stick import Stick, StickError, new_recovery_key
 from schoolkeeper_agent.sensors.linux.block_device import look_inside, sequence_of
-from schoolkeeper_agent.sensors.linux.content import UNFINISHED_MARK, Content
+from schoolkeeper_agent.sensors.linux.content import UNFINISHED_MARK
+from schoolkeeper_agent.sensors.linux.volume import Content
 from schoolkeeper_proto.model import MediumEncryption
 from support.loop import Loop, loop_device
 

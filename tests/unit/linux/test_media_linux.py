@@ -242,3 +242,15 @@ def test_packets_of_the_kernel_and_of_others() -> None:
 
 def test_lines_of_the_mount_table_that_are_none_are_left_out() -> None:
     assert mounted_disks("nonsense\n1 2 3\n\n36 35 98:0 / /mnt rw - ext4", Path("/nowhere")) == []
+
+
+def test_what_has_no_block_device_is_not_looked_for(tmp_path: Path) -> None:
+    """Most of a mount table: the kernel's numbers 0:N belong to no device, whatever a path of that name leads to."""
+    (tmp_path / "devices/sdz").mkdir(parents=True)
+    (tmp_path / "devices/sdz/dev").touch()
+    (tmp_path / "dev/block").mkdir(parents=True)
+    for number in ("0:98", "8:98"):
+        (tmp_path / "dev/block" / number).symlink_to(tmp_path / "devices/sdz")
+    table = "36 35 {} / /mnt rw - ext4 /dev/sdz rw"
+    assert mounted_disks(table.format("8:98"), tmp_path) == [("sdz", False)]
+    assert mounted_disks(table.format("0:98"), tmp_path) == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from schoolkeeper_agent.sensors.linux import content
+from schoolkeeper_agent.sensors.linux.content import recognise
+from schoolkeeper_agent.sensors.linux.volume import Content
 from schoolkeeper_proto.model import Medium, MediumEncryption
 
 _MAX_TEXT = 256
@@ -84,16 +85,16 @@ def describe(disk: Path, device: Path) -> Medium:
     )
 
 
-def look_inside(device: Path, size: int) -> content.Content:
+def look_inside(device: Path, size: int) -> Content:
     """Reads only heads of volumes; a medium that does not answer is unknown."""
     try:
         descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
-        return content.Content(encryption=MediumEncryption.UNKNOWN)
+        return Content(encryption=MediumEncryption.UNKNOWN)
     try:
-        return content.recognise(lambda offset, length: os.pread(descriptor, length, offset), size)
+        return recognise(lambda offset, length: os.pread(descriptor, length, offset), size)
     except OSError:
-        return content.Content(encryption=MediumEncryption.UNKNOWN)
+        return Content(encryption=MediumEncryption.UNKNOWN)
     finally:
         os.close(descriptor)
 

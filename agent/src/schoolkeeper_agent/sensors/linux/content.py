@@ -1,37 +1,31 @@
 """What a medium holds, told from its own bytes: encrypted or not, and which file systems (pure, bounded; T-44, T-45).
 
 A medium is called encrypted only if everything on it is: one plain partition makes it plain, and what cannot be told
-or carries two signatures at once (a plain file system behind a forged header) is unknown. VeraCrypt has no signature
-and stays unknown, as does APFS, whose encryption lies too deep to be told here.
+or carries two signatures at once (a plain file system behind a forged header) is unknown. VeraCrypt and TrueCrypt have
+no signature: they look like noise, and noise is unknown.
 
-Sources: cryptsetup's LUKS1 and LUKS2 on-disk format documents; libbde's 'BitLocker Drive Encryption format'; UEFI 2.10
-section 5 (GPT); Microsoft's FAT and exFAT specifications; Linux ``ext4.h``; Apple File System Reference.
+Sources: cryptsetup's LUKS1 and LUKS2 on-disk format documents; UEFI 2.10 section 5 (GPT); Microsoft's FAT and exFAT
+specifications; Linux ``ext4.h``; ``bitlocker.py`` and ``apple.py`` name theirs.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
 
+from schoolkeeper_agent.sensors.linux.apple import apfs, core_storage
+from schoolkeeper_agent.sensors.linux.bitlocker import bitlocker, is_to_go
+from schoolkeeper_agent.sensors.linux.volume import Content, Read
 from schoolkeeper_proto.model import MediumEncryption
-
-Read = Callable[[int, int], bytes]
-"""(offset, length) -> at most so many bytes; short or empty beyond the end."""
 
 HEAD = 68 << 10
 """Bytes looked at per file system: btrfs has its signature last, at 64 KiB."""
 MAX_PARTITIONS = 32
+MOST_READ = 4 << 20
+"""Bytes looked at of a medium, whatever its headers ask for; what lies beyond cannot be told."""
 _SECTORS = (512, 4096)
 UNFINISHED_MARK = b"schoolkeeper: this medium was not encrypted to the end\n"
 UNFINISHED_SUBSYSTEM = "schoolkeeper-unfinished"
 """Where our own encryption was begun and not ended: the first bytes; then LUKS2's field 'subsystem' (at 208)."""
-_FVE = b"-FVE-FS-"
-_BITLOCKER_GUIDS = (
-    bytes.fromhex("3bd66749292ed84a8399f6a339e3d001"),
-    bytes.fromhex("3b4da89280dd0e4d9e4eb1e3284eaed8"),
-)
-_TO_GO_GUID_AT, _GUID_AT = 424, 160
 _EXTENDED, _PROTECTIVE = frozenset({0x05, 0x0F, 0x85}), 0xEE
 _ENCRYPTED = (
     MediumEncryption.LUKS1,
@@ -48,14 +42,6 @@ _NO_DATA_TYPES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """``file_system`` names what was seen, several joined by '+'; empty when nothing was recognised."""
-
-    encryption: MediumEncryption
-    file_system: str = ""
-
-
 _UNFINISHED = Content(encryption=MediumEncryption.NONE, file_system="unfinished")
 
 
@@ -66,6 +52,7 @@ def recognise(read: Read, size: int) -> Content:
     hangs on checksums that whoever made the medium chose. A header that says 'encrypted' before a table that shows
     something plain is plain.
     """
+    read = _bounded_reading(read)
     whole = volume(read, 0, size)
     parts = _partitions(read, size)
     if parts is None:
@@ -96,6 +83,19 @@ def volume(read: Read, start: int, length: int) -> Content:
     if not any(head):
         return Content(encryption=MediumEncryption.NONE, file_system="blank")
     return Content(encryption=MediumEncryption.UNKNOWN)
+
+
+def _bounded_reading(read: Read) -> Read:
+    left = MOST_READ
+
+    def bounded(offset: int, length: int) -> bytes:
+        nonlocal left
+        if not 0 <= length <= left or offset < 0:
+            return b""
+        left -= length
+        return read(offset, length)
+
+    return bounded
 
 
 def _together(found: list[Content]) -> Content:
@@ -203,24 +203,10 @@ def _unfinished(head: bytes, _read: Read, _start: int, _length: int) -> Content 
     return _UNFINISHED if head.startswith(UNFINISHED_MARK) else None
 
 
-def _bitlocker(head: bytes, read: Read, start: int, length: int) -> Content | None:
-    """The volume's header and, where it points to, the metadata: a label alone proves nothing."""
-    if head[3:11] == _FVE and head[_GUID_AT : _GUID_AT + 16] in _BITLOCKER_GUIDS:
-        offsets = struct.unpack_from("<3Q", head, _GUID_AT + 16)
-    elif head[3:11] == b"MSWIN4.1" and head[_TO_GO_GUID_AT : _TO_GO_GUID_AT + 16] in _BITLOCKER_GUIDS:
-        offsets = struct.unpack_from("<3Q", head, _TO_GO_GUID_AT + 16)
-    else:
-        return None
-    for offset in offsets:
-        if 0 < offset < length and read(start + offset, 8) == _FVE:
-            return Content(encryption=MediumEncryption.BITLOCKER, file_system="bitlocker")
-    return Content(encryption=MediumEncryption.UNKNOWN, file_system="bitlocker")
-
-
 def _fat(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
     if head[510:512] != b"\x55\xaa" or head[0] not in (0xEB, 0xE9):
         return None
-    if head[_TO_GO_GUID_AT : _TO_GO_GUID_AT + 16] in _BITLOCKER_GUIDS and head[3:11] == b"MSWIN4.1":
+    if is_to_go(head):
         return None  # BitLocker To Go's small readable part: the other test says more
     sector, cluster, reserved, tables = struct.unpack_from("<HBHB", head, 11)
     if sector not in (512, 1024, 2048, 4096) or cluster == 0 or cluster & (cluster - 1):
@@ -236,20 +222,6 @@ def _ext(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
     compatible, incompatible = struct.unpack_from("<II", head, 1024 + 92)
     name = "ext4" if incompatible & 0x2C0 else "ext3" if compatible & 0x4 else "ext2"
     return Content(encryption=MediumEncryption.NONE, file_system=name)
-
-
-def _core_storage(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
-    if head[88:90] != b"CS" or head[8:12] != b"\x01\x00\x00\x00":
-        return None
-    method = int.from_bytes(head[172:176], "little")
-    kind = MediumEncryption.FILEVAULT if method == 2 else MediumEncryption.UNKNOWN
-    return Content(encryption=kind, file_system="corestorage")
-
-
-def _apfs(head: bytes, _read: Read, _start: int, _length: int) -> Content | None:
-    if head[32:36] != b"NXSB":
-        return None
-    return Content(encryption=MediumEncryption.APFS, file_system="apfs")
 
 
 _PLAIN = (
@@ -271,4 +243,4 @@ def _plain(head: bytes, _read: Read, _start: int, _length: int) -> Content | Non
     return Content(encryption=MediumEncryption.NONE, file_system="+".join(names)) if names else None
 
 
-_TESTS = (_unfinished, _luks, _bitlocker, _fat, _ext, _core_storage, _apfs, _plain)
+_TESTS = (_unfinished, _luks, bitlocker, _fat, _ext, core_storage, apfs, _plain)

@@ -238,6 +238,8 @@ def mounts_of_disks(mountinfo: str, sys_root: Path) -> list[tuple[str, str, str,
 
 
 def _disk_of(device: str, sys_root: Path) -> str:
+    if device.startswith("0:"):
+        return ""  # the kernel's own number for what has no block device: proc, tmpfs, overlay, a network
     place = Path(os.path.realpath(sys_root / "dev" / "block" / device))
     if not (place / "dev").exists():
         return ""
