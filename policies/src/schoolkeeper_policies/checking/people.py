@@ -42,12 +42,10 @@ def _override(
             yield source.problem(
                 (*path, "lift", number), f"there is no rule {name!r}", suggest(name, rules, "rules")
             )
-    unknown = override.treat_as is not None and override.treat_as not in names.audiences()
-    if unknown and not names.unsure_of("people"):
-        remedy = suggest(override.treat_as, names.audiences(), "groups of people")
-        yield source.problem(
-            (*path, "treat_as"), f"there is no group of people {override.treat_as!r}", remedy
-        )
+    group = override.treat_as
+    if group is not None and group not in names.audiences() and not names.unsure_of("people"):
+        remedy = suggest(group, names.audiences(), "groups of people")
+        yield source.problem((*path, "treat_as"), f"there is no group of people {group!r}", remedy)
 
 
 def _bound(
