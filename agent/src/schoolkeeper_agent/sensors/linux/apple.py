@@ -131,7 +131,8 @@ def _contexts(key: bytes, read: Read, at: int, count: int) -> list[bytes] | None
 
     if key[:16] == key[16:]:
         return None  # no key for XTS
-    found, strange = [], 0
+    found: list[bytes] = []
+    strange = 0
     for number in range(min(count, _CS_LOOKED_AT + 1)):
         if strange >= _CS_GAP:
             return found

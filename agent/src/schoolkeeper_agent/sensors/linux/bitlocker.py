@@ -86,7 +86,8 @@ def _protections(entries: bytes, length: int) -> list[int] | None:
     """What protects each copy of the master key; None where the entries do not add up."""
     if len(entries) != length:
         return None
-    found, at = [], 0
+    found: list[int] = []
+    at = 0
     while at + 8 <= length:
         size, kind = struct.unpack_from("<HH", entries, at)
         if size == 0 and not any(entries[at:]):
