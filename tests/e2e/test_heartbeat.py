@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_agent import slack
+from schoolkeeper_proto import model
 from support.chaos import Chaos
 from support.school_stage import Stage, until
 from support.threads import grpc_slack
@@ -35,8 +36,13 @@ def delivered(stage: Stage, *kinds: str) -> bool:
 
 @pytest.mark.requirement("T-18")
 def test_a_heartbeat_reaches_the_ledger_and_the_proof_comes_back(stage: Stage) -> None:
+    key = stage.state / "identity" / "device.key"
+    key.chmod(0o644)
     stage.start_agent()
     until(lambda: delivered(stage, "heartbeat", "agent.started", "policy.applied"), 120, stage.logs())
+    assert key.stat().st_mode & 0o777 == 0o600, "a device that refused its key would go dark"
+    (told,) = [one.event.body for one in stage.stored() if isinstance(one.event.body, model.AgentTampered)]
+    assert (told.what, str(key) in told.detail) == ("who may read the device's key", True)
     until(lambda: stage.pending() == 0, 120, "delivered with a proof")
     status = stage.status()
     assert status["connected"] is True

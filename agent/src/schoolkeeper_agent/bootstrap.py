@@ -10,7 +10,7 @@ import sys
 
 from schoolkeeper_agent.clock import SystemClock
 from schoolkeeper_agent.config import Settings
-from schoolkeeper_agent.identity import Identity, IdentityError, load_identity
+from schoolkeeper_agent.identity import Identity, IdentityError, hide_key, load_identity
 from schoolkeeper_agent.policy_file import policy_at_start
 from schoolkeeper_agent.service import Service
 from schoolkeeper_agent.service_manager import ServiceManager
@@ -87,6 +87,9 @@ async def _pulse(manager: ServiceManager) -> None:
 
 async def _make(settings: Settings, manager: ServiceManager) -> Service:
     clock = SystemClock()
+    exposed = hide_key(settings.state_dir)
+    if exposed:
+        _log.warning("%s", exposed)
     identity = await _identity(settings, clock, manager)
     trust = await _trust(settings, clock, identity, manager)
     return Service(
@@ -96,6 +99,7 @@ async def _make(settings: Settings, manager: ServiceManager) -> Service:
         trust=trust,
         policy=policy_at_start(trust, settings.state_dir),
         manager=manager,
+        exposed_key=exposed,
     )
 
 

@@ -68,12 +68,14 @@ def _columns() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from schoolkeeper_agent.config import CONFIG_PATH
+    from schoolkeeper_proto.installed import VersionAction
 
     parser = _Parser(prog="schoolkeeper-agent", description="The school's agent on this device.")
     parser.add_argument(
         "--config", type=Path, default=CONFIG_PATH, help=f"settings of this machine ({CONFIG_PATH})"
     )
     parser.add_argument("--state-dir", type=Path, default=None, help="instead of the one in the settings")
+    parser.add_argument("--version", action=VersionAction, const="schoolkeeper-agent")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run the agent (the service does this)")
     status = commands.add_parser("status", help="what is seen, enforced, waiting and wrong")
@@ -117,8 +119,6 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("--window", action="store_true", help="in a window, where the desktop can show one")
     tell.add_argument("--number", default="", help="what became of the message with this number")
     tell.add_argument("--language", choices=("en", "cy"), default="", help="English (en) or Welsh (cy)")
-    commands.add_parser("settings", help="every setting with its default, as a file to edit")
-    return parser
     _uninstall_arguments(
         commands.add_parser(
             "uninstall",
@@ -127,10 +127,10 @@ def _parser() -> argparse.ArgumentParser:
             " Identity and undelivered events stay on the disk until `apt purge schoolkeeper-agent`.",
         )
     )
+    commands.add_parser("settings", help="every setting with its default, as a file to edit")
+    return parser
 
 
-def _enrol_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declared here and not where they are used: that module loads the network library."""
 def _uninstall_arguments(parser: argparse.ArgumentParser) -> None:
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument(
@@ -151,6 +151,8 @@ def _uninstall_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _enrol_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declared here and not where they are used: that module loads the network library."""
     parser.add_argument("address", metavar="HOST:PORT", help="the collector's enrolment port (7443)")
     given = parser.add_mutually_exclusive_group(required=True)
     given.add_argument("--token", help="the line that `schoolkeeper-collector token create` printed")
@@ -228,8 +230,6 @@ def _encrypt(args: argparse.Namespace, settings: Settings) -> int:
     return encrypt_main(args.device, passphrase_fd=args.passphrase_fd, sure=args.lose_everything)
 
 
-def _status(args: argparse.Namespace, settings: Settings) -> int:
-    """0 when it runs and nothing is wrong, 1 otherwise."""
 def _uninstall(args: argparse.Namespace, settings: Settings) -> int:
     """Root only. 0: it is removed."""
     from schoolkeeper_agent.removing import command
@@ -245,6 +245,8 @@ def _uninstall(args: argparse.Namespace, settings: Settings) -> int:
     )
 
 
+def _status(args: argparse.Namespace, settings: Settings) -> int:
+    """0 when it runs and nothing is wrong, 1 otherwise."""
     from schoolkeeper_agent import status
     from schoolkeeper_agent.status_socket import NotAllowed, NotRunning, ask
 
@@ -379,6 +381,6 @@ _COMMANDS = {
     "ask": _ask,
     "encrypt": _encrypt,
     "tell": _tell,
+    "uninstall": _uninstall,
     "settings": _settings,
 }
-    "uninstall": _uninstall,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from schoolkeeper_proto import wire
+from schoolkeeper_proto.installed import version_of
 
 _DMI = Path("/sys/class/dmi/id")
 _MACHINE_ID = Path("/etc/machine-id")
@@ -35,11 +36,7 @@ def machine_hash() -> bytes:
 
 
 def agent_version() -> str:
-    """From the name of the installed metadata's folder: importlib.metadata would cost the service 2 MiB."""
-    for folder in sys.path:
-        for found in Path(folder or ".").glob("schoolkeeper_agent-*.dist-info"):
-            return found.name.removesuffix(".dist-info").partition("-")[2]
-    return "unknown"
+    return version_of("schoolkeeper-agent")
 
 
 def _operating_system() -> str:

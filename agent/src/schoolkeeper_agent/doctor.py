@@ -187,6 +187,13 @@ def _identity(state_dir: Path) -> tuple[identities.Identity | None, Finding]:
             message=f"this device is not enrolled (nothing in {state_dir / identities.FOLDER})",
             remedy="Run `schoolkeeper-agent enrol HOST:7443 --token ...` with a token of the technician",
         )
+    if (exposed := identities.exposed_key(state_dir)) is not None:
+        return found, Finding(
+            check="identity",
+            level=Level.FAULT,
+            message=f"{exposed} can be read by other accounts of this device",
+            remedy=f"Run `chmod 600 {exposed}`; the service does it when it starts, and reports it",
+        )
     message = f"{found.device_id.hex()} of {found.school_id}, enrolled into {found.group}"
     return found, Finding(check="identity", level=Level.OK, message=message)
 

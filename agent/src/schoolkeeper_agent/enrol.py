@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from schoolkeeper_agent.trust import FOLDER as TRUST_FOLDER
 from schoolkeeper_agent.trust import Place, load_trust, save_place, update_trust
 from schoolkeeper_proto import enrolment_token, wire
 from schoolkeeper_proto.codec import decode, encode
+from schoolkeeper_proto.private_files import readable_by_others
 
 if TYPE_CHECKING:
     from grpc.aio import AioRpcError
@@ -128,10 +130,10 @@ async def _reach(options: EnrolOptions, token: enrolment_token.EnrolmentToken) -
 def _pending(state_dir: Path) -> tuple[identities.FileKey, bytes]:
     """The key and nonce that wait for an answer, made when there are none."""
     folder = _pending_folder(state_dir)
-    try:
-        return identities.load_key(folder / "device.key"), (folder / "nonce").read_bytes()
-    except (identities.IdentityError, OSError):
-        key, nonce = identities.new_key(), os.urandom(32)
+    with suppress(identities.IdentityError, OSError):
+        if not readable_by_others(folder / "device.key"):
+            return identities.load_key(folder / "device.key"), (folder / "nonce").read_bytes()
+    key, nonce = identities.new_key(), os.urandom(32)
     try:
         identities.write_private(folder / "nonce", nonce)
         identities.write_private(folder / "device.key", key.pem())

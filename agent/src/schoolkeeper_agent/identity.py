@@ -21,6 +21,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from schoolkeeper_proto.private_files import readable_by_others
 from schoolkeeper_proto.statements import P256Signer, Signer
 
 FOLDER = "identity"
@@ -106,19 +107,41 @@ def new_key() -> FileKey:
 
 
 def load_key(path: Path) -> FileKey:
-    """Raises ``IdentityError``: missing, damaged, readable by others."""
+    """Raises ``IdentityError``: missing or damaged."""
     try:
-        mode = path.stat().st_mode
         key = serialization.load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError) as error:
         raise IdentityError(
             f"{path} cannot be read ({error}): enrol this device again with a new token"
         ) from error
-    if mode & 0o077:
-        raise IdentityError(f"{path} can be read by others than its owner: run `chmod 600 {path}`")
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise IdentityError(f"{path} is not a P-256 key: enrol this device again with a new token")
     return FileKey(key)
+
+
+def exposed_key(state_dir: Path) -> Path | None:
+    """The device's key, if other accounts may read it."""
+    path = state_dir / FOLDER / "device.key"
+    try:
+        return path if readable_by_others(path) else None
+    except OSError:
+        return None
+
+
+def hide_key(state_dir: Path) -> str:
+    """Takes from others the right to read the device's key; returns what was wrong in words, empty if nothing was.
+
+    A device that refused its key, as ssh does, would go dark: it goes on, and tells the school.
+    """
+    path = exposed_key(state_dir)
+    if path is None:
+        return ""
+    said = f"{path} could be read by other accounts of this device (mode {path.stat().st_mode & 0o7777:o})"
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        return f"{said}, and that cannot be changed ({error.strerror}): run `chmod 600 {path}` as its owner"
+    return f"{said}; its owner alone reads it now. If somebody may have copied it: revoke the device, enrol it again"
 
 
 def is_due(identity: Identity, now_ms: int) -> bool:

@@ -63,6 +63,8 @@ class Service:
     policy: PolicyInForce
     manager: ServiceManager
     platform: str = sys.platform
+    exposed_key: str = ""
+    """What was wrong with the rights of the device's key at the start, in words."""
     chance: Callable[[], float] = random.random
     parts: Parts = field(init=False)
     teller: SessionServer = field(init=False)
@@ -73,9 +75,9 @@ class Service:
     _desk: AskingDesk = field(init=False)
     _telling: TellingDoor = field(init=False)
     _encrypting: EncryptingDesk = field(init=False)
+    _removal: RemovalDoor = field(init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stop_reason: str = ""
-    _removal: RemovalDoor = field(init=False)
     _enforcers: list[Enforcer] = field(default_factory=list)
     _marker: RunMarker = field(init=False)
 
@@ -100,9 +102,9 @@ class Service:
         except OSError as error:
             _log.warning("nobody at the screen can be told anything: %s", error)
         self._encrypting = await self._begin_encrypting()
+        await self._begin_removal()
         keeper = PolicyKeeper(self.parts, self._watching, self._grants)
         renewals = Renewals(self.parts)
-        await self._begin_removal()
         contact = Contact(
             self.parts, self._watching, keeper, renewals, self._grants, self._desk, self._telling
         )
@@ -134,14 +136,14 @@ class Service:
             _log.warning("no medium can be encrypted here: %s", error)
         return desk
 
-    def stop(self, reason: str) -> None:
-        """Begins an orderly end."""
     async def _begin_removal(self) -> None:
         try:
             await self._removal.start()
         except OSError as error:
             _log.warning("nobody can say why the agent is removed: %s", error)
 
+    def stop(self, reason: str) -> None:
+        """Begins an orderly end."""
         self._stop_reason = self._stop_reason or reason
         self._stopping.set()
 
@@ -174,9 +176,9 @@ class Service:
         parts.abilities = {e.name: self._ability(e) for e in self._enforcers}
         able = frozenset(name for name, ability in parts.abilities.items() if ability.able)
         self._desk = AskingDesk(parts)
+        self._removal = RemovalDoor(parts)
         self._telling = TellingDoor(parts, self._desk.known_account, self._say)
         self.teller = SessionServer(
-        self._removal = RemovalDoor(parts)
             self.settings.run_dir,
             user_of=self.user_of_session,
             desk=self._desk,
@@ -230,9 +232,9 @@ class Service:
     def _recorded(self, event: Record) -> None:
         self._desk.recorded(event)
         self._telling.recorded(event)
+        self._removal.recorded(event)
 
     def _silenced(self, body: model.Body) -> None:
-        self._removal.recorded(event)
         self.heart.emit(Noted(body=body, severity=model.Severity.MEDIUM))
 
     async def _say(self, words: Tell) -> None:
@@ -257,6 +259,9 @@ class Service:
             _log.warning("the run marker cannot be written: %s", error)
         if killed is not None:
             self.heart.emit(Noted(body=killed, severity=model.Severity.HIGH))
+        if self.exposed_key:
+            body = model.AgentTampered(what="who may read the device's key", detail=self.exposed_key[:500])
+            self.heart.emit(Noted(body=body, severity=model.Severity.HIGH))
         enforcing = any(ability.able for ability in self.parts.abilities.values())
         not_enforceable = self.parts.not_enforceable()
         started = model.AgentStarted(
@@ -282,12 +287,12 @@ class Service:
                 async with asyncio.timeout(10):
                     await enforcer.close()
         await self._encrypting.close()
+        await self._removal.close()
         await self.teller.close()
         self.heart.emit(Noted(body=model.AgentStopped(reason=self._stop_reason)))
         await self.heart.catch_up()
         left = await asyncio.to_thread(self.writer.stop)
         if left:
-        await self._removal.close()
             _log.error("%d events could not be written before the end", left)
         else:
             self._marker.stopped()

@@ -33,6 +33,8 @@ from schoolkeeper_collector.store.database import StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
 from schoolkeeper_collector.store.migrate import migrate as migrate_store
 from schoolkeeper_policies.problems import PolicyError
+from schoolkeeper_policies.version_option import add_version
+from schoolkeeper_proto.checkpoint import origin_of, verifier_key
 
 T = TypeVar("T")
 _FAULTS = (
@@ -50,6 +52,7 @@ _MAX_SHOWN = 200
 
 def make_app() -> typer.Typer:
     app = typer.Typer(name="schoolkeeper-collector", no_args_is_help=True, pretty_exceptions_enable=False)
+    add_version(app, "schoolkeeper-collector", "schoolkeeper-collector")
     app.command()(run)
     app.command()(migrate)
     app.command()(fsck)
@@ -143,20 +146,21 @@ def export_proof(
 ) -> None:
     """Write the proof of one event, for `schoolkeeper-verify`."""
 
-    def work() -> str:
+    def work() -> tuple[str, str]:
         settings = load_settings()
         keys = load_keys(settings.state_dir)
+        ledger_key = verifier_key(origin_of(keys.school_id, 1), keys.ledger_public[0])
         with closing(open_store(settings.store_url, settings.keys_url)) as store:
             check_schema(store)
             with store.read() as connection:
-                return event_proof(connection, store.keystore, keys.school_id, event_no).to_json()
+                return event_proof(connection, store.keystore, keys.school_id, event_no).to_json(), ledger_key
 
-    text = guarded(work)
+    text, ledger_key = guarded(work)
     if out is None:
         sys.stdout.write(text)
     else:
         guarded(lambda: out.write_text(text))
-        typer.echo(f"wrote {out}; check it with schoolkeeper-verify {out} --ledger-key KEY")
+        typer.echo(f"wrote {out}; check it with schoolkeeper-verify {out} --ledger-key {ledger_key}")
 
 
 def guarded(work: Callable[[], T]) -> T:

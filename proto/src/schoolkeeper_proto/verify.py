@@ -11,6 +11,7 @@ from pathlib import Path
 
 from schoolkeeper_proto import checkpoint, model, proof
 from schoolkeeper_proto.codec import WireFormatError, decode
+from schoolkeeper_proto.installed import VersionAction
 
 
 class UnreadableError(Exception):
@@ -38,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="schoolkeeper-verify", description=__doc__)
+    parser.add_argument("--version", action=VersionAction, const="schoolkeeper-proto")
     parser.add_argument("proof", help="proof file, as 'schoolkeeper-collector export-proof' writes it")
     parser.add_argument(
         "--ledger-key",

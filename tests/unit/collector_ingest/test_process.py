@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from schoolkeeper_collector.store import tables
-from schoolkeeper_proto import checkpoint, wire
+from schoolkeeper_proto import checkpoint, verify, wire
 from schoolkeeper_proto.wire import Lane
 from support.collector_process import SCHOOL, CollectorProcess
 from support.device import ProofFailed, SimulatedDevice, started
@@ -110,6 +110,8 @@ async def test_its_commands_say_what_is_so(collector: CollectorProcess) -> None:
     shown = collector.command("export-proof", "2", "--out", str(collector.folder / "proof.json"))
     assert shown.returncode == 0, shown.stderr
     assert json.loads((collector.folder / "proof.json").read_text())["sequence"] == 1
+    command = shown.stdout.partition("check it with schoolkeeper-verify ")[2]
+    assert verify.main(command.split()) == 0, "the command that was printed is whole"
     missing = collector.command("export-proof", "99")
     assert (missing.returncode, missing.stderr) == (
         2,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,6 +160,20 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     (folder / "keys" / "command.key").unlink()
     with pytest.raises(KeysError, match=r"command\.key.*restore"):
         load_keys(folder)
+
+
+def test_keys_that_others_can_read_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    """As ssh does. What the message names is enough."""
+    folder = tmp_path / "collector"
+    init.init_school(options(folder))
+    (folder / "keys" / "ledger.key").chmod(0o644)
+    (folder / "keys" / "tls" / "uplink.key").chmod(0o640)
+    with pytest.raises(KeysError, match=r"ledger\.key and 1 more key files can be read by others") as caught:
+        load_keys(folder)
+    command = re.search(r"`(chmod [^`]+)`", str(caught.value))
+    assert command
+    subprocess.run(command[1].split(), check=True)
+    assert load_keys(folder).school_id
 
 
 def test_the_commands_make_a_school_a_token_and_no_second_school(

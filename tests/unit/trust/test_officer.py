@@ -18,6 +18,7 @@ from schoolkeeper_collector.school.keys import load_keys as load_service_keys
 from schoolkeeper_collector.school.ledger_entries import note_published
 from schoolkeeper_collector.school.repository import RepositoryError
 from schoolkeeper_policies.officer import cli, keyfile, signing
+from schoolkeeper_policies.officer.exposure import exposed
 from schoolkeeper_proto import policy, trust
 from schoolkeeper_proto.codec import decode
 from support.school import GROUP, School, wall_ms
@@ -66,6 +67,23 @@ def test_what_is_no_key_file_is_said_to_be_none(tmp_path: Path, data: bytes) -> 
     path.write_bytes(data)
     with pytest.raises(keyfile.KeyFileError, match=r"x\.key"):
         keyfile.load_keys(path, PASSPHRASE)
+
+
+def test_a_key_file_that_others_can_read_is_refused_but_not_on_a_stick_without_rights(tmp_path: Path) -> None:
+    path = tmp_path / "it.key"
+    keyfile.save_keys(path, keyfile.new_keys("it", trust.Duty.TECHNICAL), PASSPHRASE)
+    path.chmod(0o644)
+    with pytest.raises(keyfile.KeyFileError, match=rf"chmod 600 {path}"):
+        keyfile.load_keys(path, PASSPHRASE)
+    device = path.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    line = f"29 1 {os.major(device)}:{os.minor(device)} / / rw shared:1 - {{}} /dev/sdb1 rw\n"
+    for kind, seen in (("ext4", True), ("vfat", False), ("exfat", False)):
+        mounts.write_text("28 1 0:99 / /proc rw - proc proc rw\n" + line.format(kind))
+        assert exposed(path, mounts) is seen
+    assert exposed(path, tmp_path / "none"), "a machine that does not say"
+    path.chmod(0o600)
+    assert keyfile.load_keys(path, PASSPHRASE).officer == "it"
 
 
 @pytest.mark.requirement("W-17")

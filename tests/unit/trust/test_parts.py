@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from schoolkeeper_agent import identity
 from schoolkeeper_agent.enrol_unattended import PreseedError, read_preseed
 from schoolkeeper_agent.net import AddressError, Proxy, parse_proxy, split_address
+from schoolkeeper_proto.private_files import readable_by_others
 
 
 def test_addresses_are_host_and_port() -> None:
@@ -60,13 +62,47 @@ def test_a_preseeded_file_hides_its_token(tmp_path: Path) -> None:
     assert "secret" not in repr(found)
 
 
-def test_a_key_that_others_can_read_is_not_used(tmp_path: Path) -> None:
-    path = tmp_path / "device.key"
+def test_a_key_that_others_can_read_is_hidden_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "identity" / "device.key"
+    assert identity.hide_key(tmp_path) == "", "before enrolment there is none"
     identity.write_private(path, identity.new_key().pem())
-    assert identity.load_key(path).storage == "file"
+    assert identity.hide_key(tmp_path) == ""
     path.chmod(0o640)
-    with pytest.raises(identity.IdentityError, match="chmod 600"):
-        identity.load_key(path)
+    assert identity.exposed_key(tmp_path) == path
+    said = identity.hide_key(tmp_path)
+    assert f"{path} could be read by other accounts of this device (mode 640)" in said
+    assert "enrol it again" in said
+    assert (path.stat().st_mode & 0o777, identity.exposed_key(tmp_path)) == (0o600, None)
+    assert identity.load_key(path).storage == "file"
+
+
+def test_a_key_that_cannot_be_hidden_is_said_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "identity" / "device.key"
+    identity.write_private(path, identity.new_key().pem())
+    path.chmod(0o644)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    said = identity.hide_key(tmp_path)
+    assert f"cannot be changed (Operation not permitted): run `chmod 600 {path}`" in said
+
+
+def test_what_an_owner_shares_with_a_group_is_theirs_to_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ca.key"
+    path.touch()
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    for mode, seen in ((0o600, False), (0o640, False), (0o644, True)):
+        path.chmod(mode)
+        assert readable_by_others(path) is seen
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid)
+    path.chmod(0o640)
+    assert readable_by_others(path), "of one's own files, none"
 
 
 def test_a_damaged_identity_says_so_and_none_is_none(tmp_path: Path) -> None:

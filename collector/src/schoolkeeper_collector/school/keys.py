@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from schoolkeeper_collector.school import certificates
 from schoolkeeper_collector.school.files import SchoolPaths, write_file
+from schoolkeeper_proto.private_files import readable_by_others
 from schoolkeeper_proto.statements import Ed25519Signer
 
 LISTENERS = ("enrol", "uplink")
 
 
 class KeysError(Exception):
-    """A key file that is missing or cannot be read; names it and the remedy."""
+    """A key file that is missing, cannot be read, or can be read by others; names it and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +109,9 @@ def write_tls(
 
 
 def load_keys(state_dir: Path) -> ServiceKeys:
-    """Raises ``KeysError`` naming the file that is missing or damaged."""
+    """Raises ``KeysError`` naming the file that is missing, damaged or readable by others."""
     folder = SchoolPaths(state_dir).keys
+    _refuse_exposed(folder)
 
     def signing(name: str) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(_read(folder / f"{name}.key"))
@@ -148,6 +150,18 @@ def load_keys(state_dir: Path) -> ServiceKeys:
         raise KeysError(
             f"a key under {folder} is damaged ({error}): restore the folder from backup"
         ) from error
+
+
+def _refuse_exposed(folder: Path) -> None:
+    """As ssh does: whoever read such a key may act as the school, and somebody has to hear of it."""
+    exposed = [path for path in sorted(folder.rglob("*.key")) if readable_by_others(path)]
+    if exposed:
+        more = f" and {len(exposed) - 1} more key files" if exposed[1:] else ""
+        raise KeysError(
+            f"{exposed[0]}{more} can be read by others than the collector's own user: run "
+            f"`chmod -R go= {folder}`; if somebody may have copied them, have them replaced "
+            "(`schoolkeeper-collector stage-keys --help`)"
+        )
 
 
 def _read(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from schoolkeeper_policies.cli import (
     trying,
     writing,
 )
+from schoolkeeper_policies.version_option import add_version
 
 app = typer.Typer(
     help="Write, check, try, compare and compile the school's policy.\n\n"
@@ -22,6 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+add_version(app, "schoolkeeper-policy", "schoolkeeper-policies")
 for command in (
     basic.check,
     trying.test,

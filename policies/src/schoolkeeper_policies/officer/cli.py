@@ -22,9 +22,11 @@ from schoolkeeper_policies.officer import (
 )
 from schoolkeeper_policies.officer.asking import guarded, new_passphrase, open_keys, passphrase_of
 from schoolkeeper_policies.officer.review import Review, review
+from schoolkeeper_policies.version_option import add_version
 from schoolkeeper_proto.trust import Duty
 
 app = typer.Typer(help="Keys, signatures and opening for a school's officers.", no_args_is_help=True)
+add_version(app, "schoolkeeper-officer", "schoolkeeper-policies")
 keys_app = typer.Typer(help="An officer's key file.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(grant_cli.app, name="grant")

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schoolkeeper_policies.filekinds import wrong_kind
 from schoolkeeper_policies.officer import ways
+from schoolkeeper_policies.officer.exposure import exposed
 from schoolkeeper_policies.officer.ways import PasskeyWay, PassphraseWay, Way, WayError
 from schoolkeeper_proto.policy import OfficerKey
 from schoolkeeper_proto.statements import Ed25519Signer, ed25519_key_id, key_id_of
@@ -318,6 +319,7 @@ def _faults(path: Path, wrong: str) -> Iterator[None]:
 def _body(path: Path) -> Body:
     try:
         data = path.read_bytes()
+        open_to_others = exposed(path)
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
     text = data.decode(errors="replace")
@@ -326,6 +328,11 @@ def _body(path: Path) -> Body:
     if not begin or not end:
         remedy = "name the file that `keys new` wrote, on your stick"
         raise KeyFileError(wrong_kind(str(path), "an officer's key file", data, remedy))
+    if open_to_others:
+        raise KeyFileError(
+            f"{path} can be read by other accounts of this machine: run `chmod 600 {path}`; if somebody may have "
+            "copied it, have this key replaced"
+        )
     try:
         return dict(json.loads(base64.b64decode(encoded)))
     except (ValueError, TypeError) as error:

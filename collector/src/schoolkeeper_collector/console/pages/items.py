@@ -267,9 +267,9 @@ def _names_and_looks(
 
 
 def _ledger_key(call: Call) -> str:
-    """In the form that ``schoolkeeper-verify`` takes; a placeholder where the console runs without it."""
+    """In the form that ``schoolkeeper-verify`` takes; empty where the console runs without it."""
     keys = call.console.options.ledger_keys
-    return verifier_key(origin_of(call.console.options.school_id, 1), keys[0]) if keys else "KEY"
+    return verifier_key(origin_of(call.console.options.school_id, 1), keys[0]) if keys else ""
 
 
 def _alert_page(call: Call, detail: AlertDetail, *, fault: str = "", field: str = "") -> Response:
