@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schoolkeeper_agent.clock import Moment
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto.model import BudgetExceeded
 
 _CPU_WINDOW_MS = 5 * 60_000
@@ -19,7 +20,7 @@ def resident_bytes(proc_root: Path = Path("/proc")) -> int:
     try:
         return int((proc_root / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
-        return 0
+        return here.resident_bytes()
 
 
 def cpu_milliseconds() -> int:

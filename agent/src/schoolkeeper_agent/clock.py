@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto.model import ClockChanged
 
 STEP_MS = 5_000
@@ -39,7 +40,7 @@ class SystemClock:
     def monotonic_ms(self) -> int:
         if hasattr(time, "CLOCK_BOOTTIME"):
             return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-        return time.monotonic_ns() // 1_000_000
+        return time.monotonic_ns() // 1_000_000  # Windows: GetTickCount64, since the start, asleep or not
 
     @property
     def boot_id(self) -> bytes:
@@ -53,7 +54,7 @@ def _boot_id(proc_root: Path) -> bytes:
     try:
         found = bytes.fromhex((proc_root / "sys/kernel/random/boot_id").read_text().replace("-", ""))
     except (OSError, ValueError):
-        found = b""
+        found = here.boot_id()
     return found if len(found) == 16 else os.urandom(16)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from schoolkeeper_agent.spool import room
+from schoolkeeper_agent.system import here
 
-CONFIG_PATH = Path("/etc/schoolkeeper/agent.toml")
+CONFIG_PATH = here.CONFIG_FOLDER / "agent.toml"
 
 
 class ConfigError(Exception):
@@ -25,9 +26,7 @@ def _setting(default: Any, help_text: str, check: Callable[[object], str] = lamb
 
 
 def _folder(value: object) -> str:
-    return (
-        "" if str(value).startswith("/") else "give an absolute path, for example /var/lib/schoolkeeper-agent"
-    )
+    return "" if Path(str(value)).is_absolute() else f"give an absolute path, for example {here.STATE_FOLDER}"
 
 
 def _folder_or_none(value: object) -> str:
@@ -65,9 +64,9 @@ class Settings:
     """What the file may say. ``state_dir`` holds identity, trust and spool; ``run_dir`` sockets."""
 
     state_dir: Path = _setting(  # noqa: RUF009 - makes a field
-        Path("/var/lib/schoolkeeper-agent"), "identity, policy and spool; only root may read it", _folder
+        here.STATE_FOLDER, f"identity, policy and spool; only {here.ADMINISTRATOR} may read it", _folder
     )
-    run_dir: Path = _setting(Path("/run/schoolkeeper-agent"), "sockets; gone after a restart", _folder)  # noqa: RUF009 - makes a field
+    run_dir: Path = _setting(here.RUN_FOLDER, "sockets; gone after a restart", _folder)  # noqa: RUF009 - makes a field
     uplink_addresses: tuple[str, ...] = _setting(
         (), "collectors to try besides those that the school signed", _addresses
     )
@@ -111,6 +110,8 @@ def _toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return "[]"
+    if isinstance(value, Path):
+        value = value.as_posix()
     return str(value) if isinstance(value, int) else f'"{value}"'
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schoolkeeper_agent.guard.door import Guard, of_environment
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto.bundle import OpenBundle
 
 
@@ -20,7 +21,7 @@ class Context:
 
     bundle: OpenBundle
     run_dir: Path
-    has_root: bool = field(default_factory=lambda: os.geteuid() == 0)
+    has_root: bool = field(default_factory=here.is_administrator)
     proc_root: Path = Path("/proc")
     sys_root: Path = Path("/sys")
     etc_root: Path = Path("/etc")
@@ -30,8 +31,10 @@ class Context:
     browser_root: Path | None = None
     """Where browsers look for their policies (``/etc``); None: they are left alone."""
     system_bus: str = "unix:path=/run/dbus/system_bus_socket"
-    state_dir: Path = Path("/var/lib/schoolkeeper-agent")
+    state_dir: Path = here.STATE_FOLDER
     collectors: Callable[[], tuple[str, ...]] = tuple
     """``host:port`` of everything that the collector is reached by: its listeners, or the proxy before them."""
     heard: Callable[[], int] = int
     """How many messages of the collector came so far."""
+    guard: Guard | None = field(default_factory=of_environment)
+    """Who does what this process has no right to, in the packaged service; None: it does so itself."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import pwd
 import secrets
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -297,6 +296,8 @@ class AskingDesk:
 
 async def looked_up(user_id: int) -> str | None:
     """The account's name; in a thread, since a directory may have to be asked. None: there is no such account."""
+    import pwd  # people ask on POSIX alone
+
     try:
         async with asyncio.timeout(KEPT_SECONDS):
             return (await asyncio.to_thread(pwd.getpwuid, user_id)).pw_name

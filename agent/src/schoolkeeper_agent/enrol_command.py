@@ -10,6 +10,7 @@ from pathlib import Path
 
 from schoolkeeper_agent.enrol import CLOCK_OFF_MS, EnrolError, EnrolOptions, enrol
 from schoolkeeper_agent.net import AddressError, parse_proxy
+from schoolkeeper_agent.system import here
 
 
 def enrol_main(args: argparse.Namespace) -> int:
@@ -23,6 +24,8 @@ def enrol_main(args: argparse.Namespace) -> int:
             again=args.again,
             accept_clock=args.accept_clock,
         )
+        if not options.state_dir.exists():
+            here.make_folder(options.state_dir, everyone_reads=False)
         result = asyncio.run(enrol(options, now_ms=time.time_ns() // 1_000_000))
     except EnrolError as error:
         print(f"error ({error.reason}): {error}", file=sys.stderr)

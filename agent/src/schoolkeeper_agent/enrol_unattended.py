@@ -22,8 +22,9 @@ from pathlib import Path
 from schoolkeeper_agent.enrol import EnrolError, EnrolOptions, EnrolResult, enrol
 from schoolkeeper_agent.identity import load_identity
 from schoolkeeper_agent.net import AddressError, Proxy, parse_proxy
+from schoolkeeper_agent.system import here
 
-PRESEED = Path("/etc/schoolkeeper/enrol.toml")
+PRESEED = here.CONFIG_FOLDER / "enrol.toml"
 FIRST_WAIT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 300.0
 REFUSED_WAIT_SECONDS = 3_600.0

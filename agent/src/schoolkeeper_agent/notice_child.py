@@ -13,7 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from schoolkeeper_agent.system import here
+
 CHILD_SECONDS = 60.0
+FOLDER = "notice"
+"""Below the folder of the run, for everybody to read."""
 
 
 class NoticeNotWritten(Exception):
@@ -38,7 +42,7 @@ async def write(state_dir: Path, run_dir: Path, bundle_hash: bytes, watched: Ite
         "running": [{"name": one.name, "kinds": one.kinds, "problem": one.problem} for one in watched],
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", "schoolkeeper_agent.notice_child"),
+        *here.child_command("schoolkeeper_agent.notice_child"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

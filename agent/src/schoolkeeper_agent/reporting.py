@@ -22,6 +22,7 @@ from schoolkeeper_agent.status import (
     from_json,
     to_json,
 )
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto import moves
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def report_of(run: Running) -> StatusReport:
         source="agent",
         running=True,
         version=agent_version(),
-        mode="enforcing" if able else "audit: observed, not enforced",
+        mode=here.EDITION or ("enforcing" if able else "audit: observed, not enforced"),
         enrolled=True,
         school_id=run.identity.school_id,
         device_id=run.identity.device_id.hex(),
@@ -202,7 +203,7 @@ def _spool_file(path: Path, room_bytes: int, problems: list[str]) -> SpoolLine:
         problems.append(f"{path}: the agent did not end in order; what it wrote last is not counted here")
     try:
         # Immutable: no lock is taken, so that looking can never keep a starting agent from its spool.
-        database = sqlite3.connect(f"file:{path}?immutable=1", uri=True)
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
         try:
             (used,) = database.execute("SELECT coalesce(sum(cost), 0) FROM frames").fetchone()
             found = usage(database, room_bytes, used)

@@ -7,6 +7,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
+from schoolkeeper_agent.system import here
+
 T = TypeVar("T")
 _IN_PLACE = ("in-place", "on", "not-confirmed")
 
@@ -159,7 +161,7 @@ def _head(report: StatusReport) -> list[str]:
     if not report.running:
         return [
             "The agent is NOT running. Nothing is seen or enforced now.",
-            "  start it: systemctl start schoolkeeper-agent   (what follows was read from the files on disk)",
+            f"  start it: {here.START_COMMAND}   (what follows was read from the files on disk)",
         ]
     memory = f"{report.resident_bytes / (1 << 20):.0f} MiB, {report.cpu_milliseconds / 1000:.1f} s of processor time"
     return [f"The agent {report.version} is running ({report.mode or 'mode unknown'}), {memory}."]

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto import granting, policy, rollout, trust, wire
 from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.statements import verify_time
@@ -274,10 +274,7 @@ async def run_child(request: dict[str, Any], fetch: Fetch | None = None) -> dict
 async def start_child() -> asyncio.subprocess.Process:
     """The verifying process, waiting for its request on standard input."""
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-m",
-        "schoolkeeper_agent.trust_child",
+        *here.child_command("schoolkeeper_agent.trust_child"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

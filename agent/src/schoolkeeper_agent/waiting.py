@@ -1,19 +1,21 @@
 """What a started agent still waits for (an enrolment, a policy), told to ``status`` by a file in the run folder.
 
-The file counts only while its writer lives: the writer holds a lock on it (flock(2)), which the kernel drops with the
-process. Written whole under another name and renamed, so that no reader sees half of it.
+The file counts only while its writer lives: the writer holds a lock on a file beside it, which the system drops with
+the process. Written whole under another name and renamed, so that no reader sees half of it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from schoolkeeper_agent.system import here
+
 NAME = "waiting.json"
+LOCK = "waiting.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class WaitingNote:
 
     def __init__(self, run_dir: Path, what: str, now_ms: int) -> None:
         self._path = run_dir / NAME
-        self._held = -1
+        self._held = here.hold(run_dir / LOCK)
         self._waiting = Waiting(what=what, since_unix_ms=now_ms)
         self._write()
 
@@ -45,30 +47,23 @@ class WaitingNote:
 
     def close(self) -> None:
         self._path.unlink(missing_ok=True)
-        self._let_go()
+        self._held.close()
 
     def _write(self) -> None:
         beside = self._path.with_name(f".{NAME}.new")
-        held = os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        fcntl.flock(held, fcntl.LOCK_EX)
-        os.write(held, json.dumps(asdict(self._waiting)).encode())
+        file = os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        try:
+            os.write(file, json.dumps(asdict(self._waiting)).encode())
+        finally:
+            os.close(file)
         beside.replace(self._path)
-        self._let_go()
-        self._held = held
-
-    def _let_go(self) -> None:
-        if self._held >= 0:
-            os.close(self._held)
-            self._held = -1
 
 
 def read_waiting(run_dir: Path) -> Waiting | None:
     """What the agent of this run folder waits for now; None when nobody waits. Raises ``PermissionError``."""
     try:
-        with (run_dir / NAME).open("rb") as file:
-            if not _is_held(file.fileno()):
-                return None
-            return Waiting(**json.loads(file.read()))
+        said = (run_dir / NAME).read_bytes()
+        return Waiting(**json.loads(said)) if here.is_held(run_dir / LOCK) else None
     except PermissionError:
         raise
     except (OSError, ValueError, TypeError):
@@ -84,14 +79,6 @@ def words(waiting: Waiting) -> str:
     else:
         lines.append("The first try is under way.")
     return "\n".join(lines) + "\n"
-
-
-def _is_held(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _time(unix_ms: int) -> str:

@@ -26,6 +26,7 @@ from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.session.server import peer_of
 from schoolkeeper_agent.spool.contract import SpoolError
 from schoolkeeper_agent.state import CoreState, HeldMedium
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto import model
 from schoolkeeper_proto.codec import WireFormatError, decode
 
@@ -62,7 +63,7 @@ class EncryptingDesk:
     async def start(self) -> None:
         path = self._path
         path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._joined, path, limit=MAX_LINE)
+        self._server = await here.start_local_server(self._joined, path, limit=MAX_LINE)
         path.chmod(0o600)
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from schoolkeeper_agent.spool import room, schema
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto.wire import Lane
 
 _LEAST = 64 << 10
@@ -34,9 +35,8 @@ class Ballast:
         if self.held or not self._most:
             return bool(self.held)
         with contextlib.suppress(OSError):
-            left = self._path.stat().st_blocks * 512 if self._path.exists() else 0
-            free = os.statvfs(self._path.parent)
-            plenty = (free.f_bavail * free.f_frsize + left) // _SHARE_OF_FREE
+            left = here.taken_bytes(self._path) if self._path.exists() else 0
+            plenty = (here.free_bytes(self._path.parent) + left) // _SHARE_OF_FREE
             size = min(self._most, plenty) // _LEAST * _LEAST
             if left >= _LEAST or size:
                 self._take(max(size, min(left, self._most) // _LEAST * _LEAST))
@@ -54,18 +54,16 @@ class Ballast:
     def has_room_again(self) -> bool:
         """Whether the disk has room to spare, more than the ballast itself gave back; then it is in its place again."""
         with contextlib.suppress(OSError):
-            free = os.statvfs(self._path.parent)
-            if free.f_bavail * free.f_frsize >= max(2 * self._given_back, _LEAST * _SHARE_OF_FREE):
+            if here.free_bytes(self._path.parent) >= max(2 * self._given_back, _LEAST * _SHARE_OF_FREE):
                 self._given_back = 0
                 self.restore()
                 return True
         return False
 
     def _take(self, size: int) -> None:
-        file = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        file = os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600)
         try:
-            os.ftruncate(file, size)
-            os.posix_fallocate(file, 0, size)
+            here.take_room(file, size)
             self.held = size
         except OSError:
             self._path.unlink()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +25,7 @@ from schoolkeeper_agent.spool.contract import (
     SpoolUnwritable,
 )
 from schoolkeeper_agent.spool.store import NOT_AS_WRITTEN, SqliteSpool, named
+from schoolkeeper_agent.system import here
 
 DAMAGE_NOTE = values.DAMAGE_NOTE
 
@@ -206,7 +206,7 @@ def _swap(path: Path, fresh: Path, aside: Path) -> None:
             beside.rename(aside.with_name(aside.name + tail))
     fresh.rename(path)
     schema.mark_of(path).unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    here.sync_folder(path.parent)
 
 
 def _finish_rebuild(path: Path) -> None:
@@ -216,7 +216,7 @@ def _finish_rebuild(path: Path) -> None:
         return
     if not path.exists() and _is_complete(fresh):
         fresh.rename(path)
-        _sync_folder(path.parent)
+        here.sync_folder(path.parent)
     else:
         _remove(fresh)
 
@@ -239,11 +239,3 @@ def _fresh(path: Path) -> Path:
 def _remove(path: Path) -> None:
     for tail in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + tail).unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

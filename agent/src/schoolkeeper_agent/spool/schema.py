@@ -104,7 +104,7 @@ def mark_of(path: Path) -> Path:
 def mark_damaged(path: Path, why: str) -> None:
     """Never raises: on a disk that cannot take the mark the damage is met again."""
     with contextlib.suppress(OSError):
-        file = os.open(mark_of(path), os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        file = os.open(mark_of(path), os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         try:
             os.write(file, why.encode(errors="replace"))
         finally:
