@@ -66,7 +66,7 @@ def build(
     inputs = f"{hash_inputs(package)} {version}{' quick' if quick else ''}\n"
     if not again and target.is_file() and stamp.is_file() and stamp.read_text() == inputs:
         return target, False
-    libraries = libraries_of(package.requirements)
+    libraries = libraries_of(package.requirements, short=package.short)
     with tempfile.TemporaryDirectory(prefix="tree-", dir=CACHE) as temporary:
         tree = Path(temporary) / "tree"
         lay_out(package, libraries, tree, version=version, architecture=architecture)

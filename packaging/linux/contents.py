@@ -10,7 +10,8 @@ class Package:
     """One .deb.
 
     ``programs`` maps a place to the module whose ``main`` runs there; ``files`` maps a file of this package's folder
-    to its place on the device. ``service``: it has a unit, a configuration and maintainer scripts.
+    to its place on the device. ``service``: it has a unit, a configuration and maintainer scripts. ``short``: compiled
+    without docstrings, since its help is not made from them and its memory is a laptop's.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Package:
     files: tuple[tuple[str, str], ...] = ()
     manuals: tuple[str, ...] = ()
     service: bool = True
+    short: bool = False
 
 
 PACKAGES = {
@@ -29,6 +31,7 @@ PACKAGES = {
         folder="agent",
         members=("proto", "agent"),
         requirements="agent.txt",
+        short=True,
         programs=(("usr/bin/schoolkeeper-agent", "schoolkeeper_agent.cli"),),
         files=(
             ("schoolkeeper-session.desktop", "etc/xdg/autostart/schoolkeeper-session.desktop"),

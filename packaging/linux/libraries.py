@@ -17,8 +17,8 @@ from tools import CACHE, HERE, ROOT, run
 UV = Path(sys.executable).with_name("uv")
 
 
-def libraries_of(requirements: str) -> Path:
-    """The folder with everything that this requirements file asks for, installed by hash."""
+def libraries_of(requirements: str, *, short: bool) -> Path:
+    """The folder with everything that this requirements file asks for, installed by hash; ``short``: no docstrings."""
     source = ROOT / "packaging/requirements" / requirements
     folder = CACHE / f"libraries-{Path(requirements).stem}-{_key(source)}"
     if folder.is_dir():
@@ -27,22 +27,22 @@ def libraries_of(requirements: str) -> Path:
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     run(*_uv_install(building), "--require-hashes", "-r", str(source))
-    make_plain(building)
+    make_plain(building, short=short)
     for other in CACHE.glob(f"libraries-{Path(requirements).stem}-*"):
         shutil.rmtree(other)
     building.rename(folder)
     return folder
 
 
-def install_members(members: tuple[str, ...], target: Path) -> None:
+def install_members(members: tuple[str, ...], target: Path, *, short: bool) -> None:
     """Our own distributions, built from this checkout; the libraries are not looked at."""
     target.mkdir(parents=True)
     sources = (str(ROOT / member) for member in members)
     run(*_uv_install(target), "--no-deps", "--no-build-isolation", *sources)
-    make_plain(target)
+    make_plain(target, short=short)
 
 
-def make_plain(folder: Path) -> None:
+def make_plain(folder: Path, *, short: bool) -> None:
     """Drops what no device needs, sets the modes of files that are only read, and compiles to bytecode."""
     for pattern in DROPPED_FROM_LIBRARIES:
         for path in list(folder.glob(pattern)):
@@ -54,7 +54,8 @@ def make_plain(folder: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
     # One process in one order: two builds give the same bytes. Unchecked: a start reads no time stamps, and a package
     # never meets a source newer than its bytecode, since dpkg replaces both.
-    run(sys.executable, "-I", str(HERE / "compile_tree.py"), str(folder))
+    how = ["--short"] if short else []
+    run(sys.executable, "-I", str(HERE / "compile_tree.py"), *how, str(folder))
 
 
 def _uv_install(target: Path) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def _code(package: Package, libraries: Path, home: Path, members: Path) -> None:
     target = home / "lib/python3.11/site-packages"
     # Hard links: the cached libraries are only read, and their modes and dates are the same everywhere.
     shutil.copytree(libraries, target, copy_function=os.link)
-    install_members(package.members, members)
+    install_members(package.members, members, short=package.short)
     shutil.copytree(members, target, dirs_exist_ok=True)
     (home / "bin").mkdir()
     (home / "bin/python3").symlink_to("../../../bin/python3")

@@ -11,9 +11,11 @@ from schoolkeeper_agent.session.helper import bus_of_this_session, listen, reach
 from schoolkeeper_agent.session.lines import SOCKET_NAME
 from schoolkeeper_agent.session.own import keep_to_itself
 
+WHAT = "The helper of one session: shows what the school's agent says, and asks for exceptions."
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m schoolkeeper_agent.session", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m schoolkeeper_agent.session", description=WHAT)
     parser.add_argument("--socket", type=Path, default=Path("/run/schoolkeeper-agent") / SOCKET_NAME)
     parser.add_argument("--service-user", type=int, default=0, help="user id that the service must have")
     parser.add_argument(

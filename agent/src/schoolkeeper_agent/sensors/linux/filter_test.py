@@ -101,7 +101,7 @@ def _is_refusal(reason: object) -> bool:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 3:
-        print(__doc__, file=sys.stderr)
+        print("python -m schoolkeeper_agent.sensors.linux.filter_test BLOCKED CONTROL WORDS", file=sys.stderr)
         return 2
     blocked, control, words = arguments
     result, evidence, because = judge(ask(blocked), ask(control), words)
