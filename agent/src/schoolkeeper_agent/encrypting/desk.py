@@ -23,7 +23,7 @@ from schoolkeeper_agent.effects import event_id
 from schoolkeeper_agent.encrypting.lines import MAX_LINE, LineMistake, parse, text
 from schoolkeeper_agent.observations import MediumEncrypting
 from schoolkeeper_agent.parts import Parts
-from schoolkeeper_agent.session.server import peer_of
+from schoolkeeper_agent.peers import peer_of
 from schoolkeeper_agent.spool.contract import SpoolError
 from schoolkeeper_agent.state import CoreState, HeldMedium
 from schoolkeeper_agent.system import here

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import hashlib
 import socket
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from schoolkeeper_agent.encrypting.lines import Line, LineMistake, text, unfit
 from schoolkeeper_agent.encrypting.stick import Stick, StickError, new_recovery_key
 from schoolkeeper_agent.enforcers.linux.media_hold import tell_udev
+from schoolkeeper_agent.peers import peer_of
 from schoolkeeper_proto import model, sealing
 from schoolkeeper_proto.codec import encode
 
@@ -46,7 +46,7 @@ def serve(
     """Serves one connection to its end. ``inside`` False leaves the file system out (a kernel without dm-crypt)."""
     person = Line(connection)
     try:
-        _serve(person, user_of(connection), run_dir, (sys_root, inside, unlock_ms))
+        _serve(person, peer_of(connection).user_id, run_dir, (sys_root, inside, unlock_ms))
     except (_No, StickError) as no:
         _say_no(person, str(no))
     except LineMistake:
@@ -55,12 +55,6 @@ def serve(
         )
     except (OSError, _Cancelled):
         _say_no(person, "it was interrupted; what is on the medium is said when it is plugged in again")
-
-
-def user_of(connection: socket.socket) -> int:
-    """unix(7), SO_PEERCRED."""
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int(struct.unpack("=iII", data)[1])
 
 
 def _serve(person: Line, user_id: int, run_dir: Path, how: tuple[Path, bool, int]) -> None:

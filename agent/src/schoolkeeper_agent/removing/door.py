@@ -17,11 +17,12 @@ from typing import Any
 
 from schoolkeeper_agent.observations import Noted
 from schoolkeeper_agent.parts import Parts
+from schoolkeeper_agent.peers import peer_of
 from schoolkeeper_agent.places import Place, last_place
 from schoolkeeper_agent.removing.lines import MAX_LINE, MOST_REASON, MOST_WAIT, NAME
 from schoolkeeper_agent.seams import Record
-from schoolkeeper_agent.session.server import peer_of
 from schoolkeeper_agent.spool.contract import FrameState, SpoolError
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto import model
 
 SAID_MS = 600_000
@@ -42,7 +43,7 @@ class RemovalDoor:
     async def start(self) -> None:
         path = self._path
         path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._joined, path, limit=MAX_LINE)
+        self._server = await here.start_local_server(self._joined, path, limit=MAX_LINE)
         path.chmod(0o600)
 
     async def close(self) -> None:

@@ -12,10 +12,11 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schoolkeeper_agent.peers import peer_of
 from schoolkeeper_agent.session import lines, show
 from schoolkeeper_agent.session.desktop import Desktop
 from schoolkeeper_agent.session.lines import Answer, Ask, LineMistake, Reply, Words
-from schoolkeeper_agent.session.server import MOST_ASKED, server_user
+from schoolkeeper_agent.session.server import MOST_ASKED
 
 _SHORTEST_S, _LONGEST_S = 1.0, 60.0
 NOT_NOW = "The school's agent cannot be reached just now: nothing was asked. Please try again later."
@@ -60,7 +61,7 @@ class Helper:
         reader, writer = await asyncio.open_unix_connection(path, limit=lines.MAX_LINE)
         heard = False
         try:
-            if server_user(writer.get_extra_info("socket")) != self.trusted_user:
+            if peer_of(writer.get_extra_info("socket")).user_id != self.trusted_user:
                 print(f"{path} is not the school's service: its owner is another account", file=sys.stderr)
                 return False
             self._writer, self.asked = writer, 0

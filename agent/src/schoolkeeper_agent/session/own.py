@@ -7,37 +7,18 @@ systemd from starting it again, and no process of theirs gets into its cgroup. (
 
 from __future__ import annotations
 
-import os
-import select
 import sys
 from pathlib import Path
+
+from schoolkeeper_agent.peers import cgroups_of
 
 CGROUP = "/system.slice/system-schoolkeeper\\x2dsession.slice/schoolkeeper-session@{user_id}.service"
 _PR_SET_DUMPABLE = 4
 
 
 def is_own(process_id: int, user_id: int, proc_root: Path = Path("/proc")) -> bool:
-    """Whether the process that connected is in that unit's cgroup, and still is the one that connected (cgroups(7))."""
-    try:
-        handle = os.pidfd_open(process_id)
-    except (OSError, AttributeError):  # it is gone, or this is not Linux
-        return False
-    try:
-        listed = (proc_root / str(process_id) / "cgroup").read_text()
-        ended = select.select([handle], [], [], 0)[
-            0
-        ]  # a signal of 0 would need CAP_KILL, which the service has not
-        if ended:
-            return False
-    except (OSError, ValueError):
-        return False
-    finally:
-        os.close(handle)
-    wanted = CGROUP.format(user_id=user_id)
-    paths = {
-        line.split(":", 2)[2] for line in listed.splitlines() if line.split(":", 2)[1] in ("", "name=systemd")
-    }
-    return wanted in paths
+    """Whether the process that connected is in that unit's cgroup, and still is the one that connected."""
+    return CGROUP.format(user_id=user_id) in cgroups_of(process_id, proc_root)
 
 
 def keep_to_itself() -> None:

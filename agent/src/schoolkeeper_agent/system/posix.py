@@ -207,16 +207,13 @@ async def start_local_server(
 
 async def answer_owner(path: Path, say: Callable[[], Awaitable[bytes]]) -> asyncio.Server:
     """Answers ``say()`` to whoever connects as the administrator or as this process's user, 'refused' to the rest."""
-    import socket
-    import struct
+    from schoolkeeper_agent.peers import peer_of
 
-    credentials = struct.Struct("3i")
     _forget(path)
 
     async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         del reader
-        peer = writer.get_extra_info("socket")
-        who = credentials.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))[1]
+        who = peer_of(writer.get_extra_info("socket")).user_id
         try:
             writer.write(await say() if who in (0, os.geteuid()) else b"refused: only root may ask")
             await writer.drain()
