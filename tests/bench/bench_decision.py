@@ -3,7 +3,8 @@
     python tests/bench/bench_decision.py [--rules 2000]
 
 Goals: an application start costs at most 10 dictionary look-ups, a medium at most 40, and neither depends on the number
-of rules that do not concern it. The look-up and the decision are timed in turns, in the same run and by CPU time: the
+of rules that do not concern it. The same holds where rules name packages, hashes and the origin of programs, so that
+the driver tells all of these. The look-up and the decision are timed in turns, in the same run and by CPU time: the
 look-up finds the same paths in a dictionary of the same size. Beside the goals: a start whose rule depends on the time,
 a program that was not asked for before, and what compiling the table costs.
 """
@@ -14,6 +15,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import harness
@@ -56,6 +58,22 @@ def applications(rules: int) -> policy.ApplicationsSection:
     return policy.ApplicationsSection(rules=tuple(made))
 
 
+def rules_of_every_kind(rules: int) -> policy.ApplicationsSection:
+    """The same, with rules about packages, hashes, origin and what they leave out, and some for pupils only."""
+    held = list(applications(rules).rules)
+    personal = policy.ApplicationMatch(by=MatchBy.ORIGIN, text="personal")
+    made = policy.ApplicationMatch(by=MatchBy.PATH_PATTERN, text="/home/*/made-here/**")
+    held[0] = replace(held[0], matches=(personal,), unless=(made,))
+    for number in range(4, len(held), 8):
+        match = policy.ApplicationMatch(by=MatchBy.PACKAGE, text=f"package-{number}")
+        held[number] = replace(held[number], matches=(match,))
+    held[2] = replace(held[2], matches=(policy.ApplicationMatch(by=MatchBy.SHA256, text="0" * 64),))
+    pupils = replace(SCHOOL, user_groups=("pupils",))
+    for number in range(7, len(held), 8):
+        held[number] = replace(held[number], when=pupils)
+    return policy.ApplicationsSection(rules=tuple(held))
+
+
 def media(rules: int) -> policy.MediaSection:
     """Half by serial number, half by product."""
     made = []
@@ -85,8 +103,10 @@ def _timed(loop: Callable[[], object]) -> float:
     return (time.process_time_ns() - began) / LOOPS
 
 
-def starts(table: ApplicationTable, paths: list[str]) -> tuple[Callable[[], object], Callable[[], object]]:
-    """The same paths decided, and looked up."""
+def starts(
+    table: ApplicationTable, paths: list[str], sha256: str = "", package: str = "", origin: str = ""
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """The same paths decided, with what a driver tells of them, and looked up."""
     asked = (paths * (LOOPS // len(paths) + 1))[:LOOPS]
     held = {f"/opt/app-{number}/bin/run": number for number in range(2000)} | dict.fromkeys(paths, 1)
 
@@ -94,7 +114,7 @@ def starts(table: ApplicationTable, paths: list[str]) -> tuple[Callable[[], obje
         decide_one = table.decide
         now = NOW
         for path in asked:
-            decide_one(path, now)
+            decide_one(path, now, sha256=sha256, package=package, origin=origin)
 
     def look_up() -> None:
         look = held.get
@@ -152,6 +172,18 @@ def measure(report: Report, arguments: argparse.Namespace) -> None:
     ):
         ns, bare, ratio = in_turns(*starts(table, paths))
         _row(report, name, ns, bare, ratio, goal)
+    whole = compile_applications(rules_of_every_kind(rules))
+    lessons = [f"/usr/games/lesson-{number * 8 + 3}" for number in range(40)]
+    people = [f"/usr/games/lesson-{number * 8 + 7}" for number in range(40)]
+    brought = [f"/home/pupil/bin/program-{number}" for number in range(40)]
+    for name, paths, origin in (
+        (f"{what} of every kind, none about it", free, "system"),
+        (f"{what} of every kind, refused by its origin", brought, "personal"),
+        (f"{what} of every kind, by the time of day", lessons, "system"),
+        (f"{what} of every kind, by time and person", people, "system"),
+    ):
+        ns, bare, ratio = in_turns(*starts(whole, paths, "a" * 64, "bash", origin))
+        _row(report, name, ns, bare, ratio, 10)
     many, few, ratio = in_turns(starts(table, free)[0], starts(small, free)[0])
     report.add(
         Row(

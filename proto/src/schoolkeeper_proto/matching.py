@@ -112,21 +112,45 @@ class Concern:
 class _Seen:
     """A program that was asked for: which rules match it, and what they said last.
 
-    ``always`` is the verdict that nothing can change. ``last`` is what held in this ``minute`` at this ``place`` for
-    these ``groups``: hours, days and a zone's clock change on whole minutes, and ``by_minute`` says that its rules'
-    exceptions do, too.
+    It is what was found for this hash, package and origin, as they were given. ``always`` is the verdict that nothing
+    can change. ``last`` is what held from ``since`` to before ``until``, a minute of Unix milliseconds, at this
+    ``place`` for these ``groups``: hours, days and a zone's clock change on whole minutes, and ``by_minute`` says that
+    its rules' exceptions do, too. ``anywhere`` and ``anybody``: the place, and the groups, make no difference.
     """
 
-    __slots__ = ("always", "by_minute", "groups", "last", "minute", "numbers", "place")
+    __slots__ = (
+        "always",
+        "anybody",
+        "anywhere",
+        "by_minute",
+        "groups",
+        "last",
+        "numbers",
+        "origin",
+        "package",
+        "place",
+        "sha256",
+        "since",
+        "until",
+    )
 
-    def __init__(self, numbers: tuple[int, ...], always: Verdict | None, *, by_minute: bool) -> None:
+    def __init__(
+        self,
+        facts: tuple[str, str, str],
+        numbers: tuple[int, ...],
+        conditions: Sequence[Condition | None],
+        last: Verdict,
+    ) -> None:
+        self.sha256, self.package, self.origin = facts
         self.numbers = numbers
-        self.always = always
-        self.by_minute = by_minute
-        self.minute = -1
+        self.always = None if any(conditions) else last
+        self.by_minute = all(map(whole_minutes, conditions))
+        self.anywhere = not any(one is not None and one[1] for one in conditions)
+        self.anybody = not any(map(_asks_who, conditions))
+        self.since = self.until = 0
         self.place = ""
         self.groups: frozenset[str] | None = None
-        self.last: Verdict | None = None
+        self.last = last
 
 
 def whole_minutes(condition: Condition | None) -> bool:
@@ -134,6 +158,10 @@ def whole_minutes(condition: Condition | None) -> bool:
     return condition is None or all(
         start % _MINUTE_MS == 0 and end % _MINUTE_MS == 0 for _, start, end in condition[5]
     )
+
+
+def _asks_who(condition: Condition | None) -> bool:
+    return condition is not None and bool(condition[2] or any(groups for groups, _, _ in condition[5]))
 
 
 def guessed_origin(path: str) -> str:
@@ -181,13 +209,10 @@ class ApplicationTable:
         self.needs_sha256 = "sha256" in used
         self.needs_package = "package" in used
         self.needs_origin = "origin" in used
-        self.needs_user = any(
-            row[3] is not None and (row[3][2] or any(groups for groups, _, _ in row[3][5]))
-            for row in self._rows
-        )
-        self._nothing = _Seen((), Verdict(otherwise, otherwise, "", steady=True), by_minute=True)
-        self._seen: dict[str | tuple[str, str, str, str], _Seen] = {}
-        self._by_path_alone = not (self.needs_sha256 or self.needs_package or self.needs_origin)
+        self.needs_user = any(_asks_who(row[3]) for row in self._rows)
+        self._seen: dict[str, _Seen] = {}
+        # Programs that no rule is about are many: those with the same facts share one entry.
+        self._unconcerned: dict[tuple[str, str, str], _Seen] = {}
 
     @property
     def exact_paths(self) -> tuple[str, ...]:
@@ -214,21 +239,21 @@ class ApplicationTable:
         ``alias`` is a path that a rule names and behind which the same file lies, if a driver found that out.
         ``origin`` is one of ``ORIGINS``; empty: guessed by the path.
         """
-        if self.needs_origin and not origin:
-            origin = guessed_origin(path)
-        if alias and alias != path:
-            return self._of_two_names(path, alias, circumstances, sha256, package, origin)
-        seen = self._seen.get(path if self._by_path_alone else (path, sha256, package, origin))
-        if seen is None:
+        try:
+            seen = self._seen[path]
+        except KeyError:
             seen = self._look(path, sha256, package, origin)
-        if seen.always is not None:
-            return seen.always
-        groups = circumstances.groups
+        if seen.package != package or seen.origin != origin or seen.sha256 != sha256 or alias:
+            if alias and alias != path:
+                return self._of_two_names(path, alias, circumstances, sha256, package, origin)
+            seen = self._look(path, sha256, package, origin)
+        always = seen.always
+        if always is not None:
+            return always
         if (
-            seen.minute == circumstances.now_ms // _MINUTE_MS
-            and seen.place == circumstances.place
-            and (seen.groups is groups or seen.groups == groups)
-            and seen.last is not None
+            seen.since <= circumstances.now_ms < seen.until
+            and (seen.anybody or seen.groups is circumstances.groups or seen.groups == circumstances.groups)
+            and (seen.anywhere or seen.place == circumstances.place)
         ):
             return seen.last
         return self._weigh_and_remember(seen, circumstances)
@@ -243,7 +268,6 @@ class ApplicationTable:
         origin: str = "",
     ) -> tuple[Concern, ...]:
         """Every rule that is about this program, and whether it holds now: for explanations."""
-        origin = origin or guessed_origin(path)
         rows = [self._rows[number] for number in self._matching(path, sha256, package, origin)]
         return tuple(
             Concern(
@@ -267,21 +291,24 @@ class ApplicationTable:
 
     def _look(self, path: str, sha256: str, package: str, origin: str) -> _Seen:
         """What there is to know of a program that was not asked for lately."""
-        numbers = self._matching(path, sha256, package, origin)
-        conditions = [self._rows[number][3] for number in numbers]
-        if not numbers:
-            seen = self._nothing
-        elif not any(conditions):
-            # Without a condition the circumstances make no difference.
-            seen = _Seen(numbers, self._weigh(numbers, _ANY), by_minute=True)
-        else:
-            seen = _Seen(numbers, None, by_minute=all(map(whole_minutes, conditions)))
+        facts = sha256, package, origin
+        numbers = self._matching(path, *facts)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
-        self._seen[path if self._by_path_alone else (path, sha256, package, origin)] = seen
+            self._unconcerned.clear()
+        seen = None if numbers else self._unconcerned.get(facts)
+        if seen is None:
+            # Without a condition the circumstances make no difference.
+            conditions = [self._rows[number][3] for number in numbers]
+            seen = _Seen(facts, numbers, conditions, self._weigh(numbers, _ANY))
+        if not numbers:
+            self._unconcerned[facts] = seen
+        self._seen[path] = seen
         return seen
 
     def _matching(self, path: str, sha256: str, package: str, origin: str) -> tuple[int, ...]:
+        if self.needs_origin and not origin:
+            origin = guessed_origin(path)
         found = self._index.find(path, sha256, package, origin)
         if found and self._unless is not None:
             found -= self._unless.find(path, sha256, package, origin)
@@ -290,7 +317,8 @@ class ApplicationTable:
     def _weigh_and_remember(self, seen: _Seen, circumstances: Circumstances) -> Verdict:
         verdict = self._weigh(seen.numbers, circumstances)
         if seen.by_minute:
-            seen.minute = circumstances.now_ms // _MINUTE_MS
+            seen.since = circumstances.now_ms // _MINUTE_MS * _MINUTE_MS
+            seen.until = seen.since + _MINUTE_MS
             seen.place, seen.groups, seen.last = circumstances.place, circumstances.groups, verdict
         return verdict
 

@@ -99,6 +99,59 @@ def test_another_place_or_person_is_asked_anew() -> None:
         assert said(both, at(0, "unknown", None)) == "block"
 
 
+@pytest.mark.parametrize("where", [(), (Place.ON_SITE,)])
+@pytest.mark.parametrize("who", [(), ("pupils",)])
+@pytest.mark.parametrize("excepted", [(), ("club",)])
+def test_what_a_rule_does_not_ask_for_is_no_reason_to_ask_anew(
+    where: tuple[Place, ...], who: tuple[str, ...], excepted: tuple[str, ...]
+) -> None:
+    """Within a minute: the place counts where a rule asks for it, people where it or an exception does."""
+    exceptions = (policy.RuleException(exception_id="e", user_groups=excepted),) if excepted else ()
+    table, _ = tables(
+        policy.Applicability(
+            times=(policy.TimeWindow(weekdays=127, from_minute=0, to_minute=1440),),
+            places=where,
+            user_groups=who,
+            exceptions=exceptions,
+        )
+    )
+    for place in ("on-site", "off-site"):
+        for groups in (frozenset({"pupils"}), frozenset({"pupils", "club"}), frozenset({"staff"})):
+            refused = (not where or place == "on-site") and (not who or "pupils" in groups)
+            refused = refused and not (excepted and "club" in groups)
+            first = table.decide("/bin/x", at(0, place, groups))
+            assert first.refuses is refused
+            assert table.decide("/bin/x", at(1, place, frozenset(groups))) is first
+    if not where:
+        assert table.decide("/bin/x", at(2, "on-site", frozenset({"staff"}))) is first
+    if not who and not excepted:
+        assert table.decide("/bin/x", at(3, "off-site", None)) is first
+
+
+FACTS = [
+    (MatchBy.SHA256, "ab" * 32, {"sha256": "ab" * 32}),
+    (MatchBy.PACKAGE, "steam", {"package": "steam"}),
+    (MatchBy.ORIGIN, "personal", {"origin": "personal"}),
+]
+
+
+@pytest.mark.parametrize(("by", "text", "told"), FACTS)
+def test_a_program_of_which_something_else_is_told_is_asked_anew(
+    by: MatchBy, text: str, told: dict[str, str]
+) -> None:
+    rule = policy.ApplicationRule(
+        text=TEXT, decision=DecisionKind.BLOCK, matches=(policy.ApplicationMatch(by=by, text=text),)
+    )
+    table = compile_applications(policy.ApplicationsSection(rules=(rule,)))
+    other = {key: "system" if key == "origin" else "other" for key in told}
+    for _ in range(2):
+        assert table.decide("/bin/x", at(0), **told).refuses
+        assert not table.decide("/bin/x", at(0), **other).refuses
+        assert not table.decide("/bin/y", at(0), **other).refuses
+        assert table.decide("/bin/y", at(0), **told).refuses
+    assert table.decide("/bin/z", at(0), **other) is table.decide("/bin/y", at(0), **other)
+
+
 def test_a_steady_answer_is_the_same_object_and_another_minute_is_not_taken_for_this_one() -> None:
     program, medium = tables(None)
     assert program.decide("/bin/x", at(0)) is program.decide("/bin/x", at(10**9, "off-site", None))
