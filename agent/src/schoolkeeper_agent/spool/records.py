@@ -94,11 +94,7 @@ def write(database: sqlite3.Connection, record: Record) -> int:
     return record.number
 
 
-def restore(database: sqlite3.Connection, record: Record, reported: int) -> None:
-    """Writes a record of another database under the number that it has."""
-    write(database, replace(record, reported=reported))
-
-
 def mark(database: sqlite3.Connection, records: Iterable[Record], reported: int) -> None:
+    """Writes each with what is known of its way; also a record of another database, under the number that it has."""
     for record in records:
         write(database, replace(record, reported=reported))

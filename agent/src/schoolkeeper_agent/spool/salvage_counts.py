@@ -82,7 +82,7 @@ def copy_records(old: sqlite3.Connection, fresh: sqlite3.Connection, epochs: set
             continue
         kept.add(record.number)
         told = records.TOLD if record.reported == records.TOLD else records.WAITING
-        records.restore(fresh, record, told)
+        records.mark(fresh, [record], told)
     return len(damaged), bool(damaged) or not _whole(old, "SELECT * FROM evictions NOT INDEXED")
 
 
