@@ -83,12 +83,16 @@ def test_a_checkpoint_and_a_bundle_of_old_verify() -> None:
     opened = bundle.open_bundle(
         raw("bundle"), school_id="golden.example", group="golden-group", capabilities=frozenset()
     )
-    # Fields that came later have their defaults: not safeguarding, no exceptions, every day.
+    # Fields that came later have their defaults: not safeguarding, no exceptions, every day, only idle time locks.
     today = MAKER.sample(policy.ScreenSection)
     then = dataclasses.replace(
         today,
         text=dataclasses.replace(today.text, safeguarding=False),
         when=dataclasses.replace(today.when, exceptions=(), days=()),
+        lock_on_lid=False,
+        tokens=(),
+        end_unlocked_seconds=0,
+        hold_media=False,
     )
     assert opened.screen == then
     assert decode(policy.KeyStatement, raw("keys")) == MAKER.sample(policy.KeyStatement)

@@ -30,7 +30,6 @@ ISOLATION, SIGN_IN, SCREEN = "isolation", "sign-in", "screen"
 ENFORCERS = frozenset({ISOLATION, SIGN_IN})
 RETRY_MS = 30_000
 IN_PLACE, OFF, FAILED = "in-place", "off", "failed"
-GRAPHICAL = frozenset({"x11", "wayland", "mir", "graphical"})
 ISOLATED = "This device is off the network"
 ADVICE = (
     "The school took it off the network and looks into something. Leave it switched on, plug it in, and do not change "
@@ -106,7 +105,7 @@ def lock(state: CoreState, held: HeldSession) -> Effects:
     """A person's session on a lost device: a desktop is locked, what has no lock is ended. Root's is left alone."""
     if held.user_id < FIRST_PERSON_UID or held.locked:
         return ()
-    if held.session_type in GRAPHICAL and SCREEN in state.able:
+    if held.graphical and SCREEN in state.able:
         return (Enforce(enforcer=SCREEN, action=LockSession(session_id=held.session_id)),)
     return end(state, held.session_id)
 

@@ -15,6 +15,7 @@ from schoolkeeper_agent import (
     browsers,
     confinement,
     desktops,
+    locking,
     media,
     observations,
     peripherals,
@@ -69,7 +70,8 @@ def handle(state: CoreState, observation: Observation, now: int) -> tuple[CoreSt
         state, told = browsers.decide(state, now)
         state, done = peripherals.decide_all(state, now)
         state, held = desktops.decide(state, now)
-        effects = (*effects, *told, *done, *held)
+        state, judged = media.judge_waiting(state, now)
+        effects = (*effects, *told, *done, *held, *judged)
     state, effects = _keep_time(state, effects)
     return state, tuple(effect for effect in effects if _wanted(state, effect, now))
 
@@ -111,7 +113,8 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
         case observations.Tick():
             state, effects = _tick(state, now)
             state, told = _tell_granted(state, now)
-            return state, (*effects, *told)
+            state, asked = locking.ask_all(state, now)
+            return state, (*effects, *told, *asked)
         case observations.PolicySwapped():
             return _swap(state, seen, now)
         case observations.PolicyRejected():
@@ -159,6 +162,10 @@ def _handle(state: CoreState, seen: Observation, now: int) -> tuple[CoreState, E
             return screen.session_gone(state, seen)
         case observations.FallingAsleep():
             return screen.falling_asleep(state, now)
+        case observations.LidMoved():
+            return locking.lid_moved(state, now, closed=seen.closed)
+        case observations.TokenMoved():
+            return locking.token_moved(state, now, removed=seen.removed)
         case observations.ClockStepped():
             direction = "forward" if seen.step_milliseconds >= 0 else "backward"
             changed = model.ClockChanged(step_milliseconds=seen.step_milliseconds, direction=direction)

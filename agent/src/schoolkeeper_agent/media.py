@@ -7,6 +7,7 @@ from dataclasses import replace
 from schoolkeeper_agent import observations
 from schoolkeeper_agent.decisions import (
     Effects,
+    locks_screens,
     record,
     rule_ref,
     severity_of,
@@ -41,7 +42,7 @@ _ASKED = {
 
 def hold(state: CoreState) -> tuple[CoreState, Effects]:
     """Asks that media wait for a verdict as soon as a policy limits any, and no longer than one does."""
-    wanted = _limits(state.policy.media)
+    wanted = _limits(state.policy.media) or _holds_while_locked(state)
     if wanted == bool(state.holding) or ENFORCER not in state.able:
         return state, ()
     # What is plugged in was never held: it is judged again, so that it is given free by name.
@@ -56,6 +57,21 @@ def _limits(section: MediaSection) -> bool:
     return any(
         rule.access is not MediaAccess.ALLOW and mode_of(rule.text) == "enforce" for rule in section.rules
     )
+
+
+def _holds_while_locked(state: CoreState) -> bool:
+    section = state.policy.screen
+    return locks_screens(section) and section.hold_media
+
+
+def judge_waiting(state: CoreState, now: int) -> tuple[CoreState, Effects]:
+    """What was plugged in while the screen was locked, as soon as somebody unlocked it."""
+    effects: list[Effect] = []
+    for held in state.media.values():
+        if held.verdict is None and not held.encrypting:
+            state, asked = decide(state, held, now)
+            effects += asked
+    return state, tuple(effects)
 
 
 def arrived(state: CoreState, seen: observations.MediumArrived, now: int) -> tuple[CoreState, Effects]:
@@ -80,10 +96,12 @@ def arrived(state: CoreState, seen: observations.MediumArrived, now: int) -> tup
 
 def decide(state: CoreState, held: HeldMedium, now: int) -> tuple[CoreState, Effects]:
     """Asks for what the policy in force gives this medium."""
-    verdict = state.media_table.decide(held.medium, state.circumstances(held, now))
-    before = held.verdict
     if held.encrypting:
         return state, ()
+    if held.verdict is None and state.screens_locked and _holds_while_locked(state):
+        return replace(state, media={**state.media, held.medium.kernel_name: held}), ()
+    verdict = state.media_table.decide(held.medium, state.circumstances(held, now))
+    before = held.verdict
     held = replace(held, verdict=verdict)
     state = replace(state, media={**state.media, held.medium.kernel_name: held})
     if before == verdict:

@@ -254,7 +254,8 @@ class PeripheralLeft:
 class SessionSeen:
     """A session as logind shows it now; sent at each change, and every few seconds while it is idle and open.
 
-    ``idle_since_unix_ms`` is 0 while somebody is active.
+    ``idle_since_unix_ms`` is 0 while somebody is active. ``background``: another session has its seat's screen now.
+    ``remote``: whoever uses it sits at another machine. ``seat`` is empty where there is none.
     """
 
     session_id: str
@@ -263,6 +264,9 @@ class SessionSeen:
     session_type: str = ""
     locked: bool = False
     idle_since_unix_ms: int = 0
+    background: bool = False
+    remote: bool = False
+    seat: str = ""
     groups: frozenset[str] | None = None
 
 
@@ -274,6 +278,21 @@ class SessionGone:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FallingAsleep:
     """The machine is about to be suspended, and waits a moment for what must be done before (W-72)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LidMoved:
+    """The lid was shut or opened; told only where the machine goes on."""
+
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMoved:
+    """A security key that the policy names was pulled out or put back; ``product`` as "1050:0407"."""
+
+    product: str
+    removed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,6 +376,8 @@ Observation = (
     | SessionSeen
     | SessionGone
     | FallingAsleep
+    | LidMoved
+    | TokenMoved
     | ClockStepped
     | PostureRead
     | SensorDown

@@ -14,6 +14,7 @@ from schoolkeeper_proto.policy import (
     MediaRule,
     RuleMode,
     RuleText,
+    ScreenSection,
     SiteRule,
 )
 from schoolkeeper_proto.wording import few, window
@@ -35,6 +36,7 @@ def describe(bundle: OpenBundle) -> str:
     else:
         lines += [
             f"  locks after {bundle.screen.idle_lock_seconds} seconds without use",
+            *_locks_too(bundle.screen),
             *_text(bundle.screen.text),
         ]
     lines += ["", f"Sites (otherwise: {bundle.browser.otherwise.value})"]
@@ -93,6 +95,20 @@ def _setting(rule: BrowserRule) -> Iterator[str]:
     ]
     yield f"  {', '.join(said)}{_when(rule.when)}"
     yield from _text(rule.text)
+
+
+def _locks_too(screen: ScreenSection) -> Iterator[str]:
+    if screen.lock_on_lid:
+        yield "  locks when the lid is shut"
+    for token in screen.tokens:
+        yield (
+            f"  locks when the security key {token.vendor_product} {token.serial}".rstrip() + " is pulled out"
+        )
+    if screen.end_unlocked_seconds:
+        minutes = screen.end_unlocked_seconds // 60
+        yield f"  what does not lock is ended after {minutes} minutes, with words before; it is tried again until then"
+    if screen.hold_media:
+        yield "  removable media plugged in while it is locked wait until it is unlocked"
 
 
 def _text(text: RuleText) -> Iterator[str]:

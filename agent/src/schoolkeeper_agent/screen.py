@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from schoolkeeper_agent import confinement, observations
-from schoolkeeper_agent.decisions import Effects, locks_screens, record, rule_ref, severity_of
-from schoolkeeper_agent.enforcers.actions import LockSession, RefreshApplications
+from schoolkeeper_agent import confinement, locking, observations
+from schoolkeeper_agent.decisions import Effects, record, rule_ref, severity_of
+from schoolkeeper_agent.enforcers.actions import EndUnlocked, LockSession, RefreshApplications
 from schoolkeeper_agent.people import user_of
-from schoolkeeper_agent.seams import Effect, Enforce, Outcome, Tell
+from schoolkeeper_agent.seams import Effect, Enforce, Outcome
 from schoolkeeper_agent.state import CoreState, HeldSession, PostureState
 from schoolkeeper_proto import model
-from schoolkeeper_proto.conditions import ZoneClock, compile_condition, holds
-from schoolkeeper_proto.matching import mode_of
-from schoolkeeper_proto.policy import ScreenSection
+from schoolkeeper_proto.policy import RuleText
 
-ENFORCER = "screen"
+ENFORCER = locking.ENFORCER
 LOST_AGAIN_MS = 2_000
 """A lost device's screen is locked again this soon after it was asked to."""
-RETRY_MS = 30_000
-"""A screen that would not lock is tried again after this, and reported once per time it was left idle."""
 
 
 def session_seen(state: CoreState, seen: observations.SessionSeen, now: int) -> tuple[CoreState, Effects]:
@@ -59,17 +55,14 @@ def session_gone(state: CoreState, seen: observations.SessionGone) -> tuple[Core
 def falling_asleep(state: CoreState, now: int) -> tuple[CoreState, Effects]:
     """Where screens are locked after idle time, none wakes up open: each is locked before the machine sleeps (W-72)."""
     section = state.policy.screen
-    if ENFORCER not in state.able or not locks_screens(section):
-        return state, ()
-    if state.confined.lost is not None:
-        return state, ()  # every screen is locked as it opens
+    # Nobody hears last words while the machine sleeps.
+    sessions = {name: replace(held, last_words_unix_ms=0) for name, held in state.sessions.items()}
     effects: list[Effect] = []
-    sessions = dict(state.sessions)
-    for held in state.sessions.values():
-        if not held.locked and _applies(state, section, held, now):
-            sessions[held.session_id] = replace(held, asked_unix_ms=now)
-            action = LockSession(session_id=held.session_id, rule_id=section.text.rule_id, cause="suspend")
-            effects.append(Enforce(enforcer=ENFORCER, action=action))
+    for held in locking.lockable(state, now):
+        assert section is not None
+        sessions[held.session_id] = replace(sessions[held.session_id], asked_unix_ms=now)
+        action = LockSession(session_id=held.session_id, rule_id=section.text.rule_id, cause="suspend")
+        effects.append(Enforce(enforcer=ENFORCER, action=action))
     return replace(state, sessions=sessions), tuple(effects)
 
 
@@ -83,8 +76,16 @@ def refresh(state: CoreState) -> RefreshApplications:
 
 def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effects]:
     """Locked is only what logind shows as locked; all else is a failure, critical, and said."""
-    action = outcome.action
-    assert isinstance(action, LockSession)
+    match outcome.action:
+        case EndUnlocked():
+            return _ended(state, outcome.action, outcome)
+        case LockSession():
+            return _locked(state, outcome.action, outcome, now)
+        case _:
+            raise AssertionError(f"{outcome.action} is not asked of the screen")
+
+
+def _locked(state: CoreState, action: LockSession, outcome: Outcome, now: int) -> tuple[CoreState, Effects]:
     held = state.sessions.get(action.session_id)
     text = state.texts.get(action.rule_id)
     rule = rule_ref(text, model.DecisionKind.BLOCK, enforced=outcome.succeeded)
@@ -93,29 +94,45 @@ def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effec
     state, told = _posture(state, result, outcome.detail, now)
     if outcome.succeeded:
         if held is not None:
-            state = replace(
-                state,
-                sessions={
-                    **state.sessions,
-                    held.session_id: replace(held, locked=True, asked_unix_ms=0, failures=0),
-                },
-            )
+            state = _with(state, replace(locking.undue(held), locked=True, failures=0))
         cause = action.cause if state.confined.lost is None else "lost"
         locked = model.SessionLocked(session_id=action.session_id, cause=cause, verified=True, rule=rule)
         return state, (record(locked, user=user), *told)
     first = held is None or held.failures == 0
     if held is not None:
-        state = replace(
-            state, sessions={**state.sessions, held.session_id: replace(held, failures=held.failures + 1)}
-        )
+        held = replace(held, failures=held.failures + 1)
+        state = _with(state, held)
     ended = confinement.end(state, action.session_id) if state.confined.lost is not None else ()
     if not first:
         return state, ended
     failed = model.LockFailed(session_id=action.session_id, detail=outcome.detail, rule=rule)
-    severity = max(
-        severity_of(text, model.DecisionKind.BLOCK), model.Severity.MEDIUM, key=list(model.Severity).index
-    )
-    return state, (record(failed, severity, user), *told, *ended)
+    words = locking.words_of_failure(state, held) if held is not None else ()
+    return state, (record(failed, _grave(text), user), *told, *words, *ended)
+
+
+def _ended(state: CoreState, action: EndUnlocked, outcome: Outcome) -> tuple[CoreState, Effects]:
+    """Ended, and said; or locked, used or gone in the last moment, and nothing to say."""
+    held = state.sessions.get(action.session_id)
+    if outcome.gone or held is None or (held.end_failed and not outcome.succeeded):
+        return state, ()
+    text = state.texts.get(action.rule_id)
+    rule = rule_ref(text, model.DecisionKind.BLOCK, enforced=outcome.succeeded)
+    detail = f"it was ended, because it did not lock for {action.after_seconds} s (due by: {action.cause})"
+    if not outcome.succeeded:
+        state = _with(state, replace(held, end_failed=True))
+        detail = f"it does not lock, and could not be ended: {outcome.detail}"
+    failed = model.LockFailed(session_id=action.session_id, detail=detail, rule=rule)
+    user = user_of(held.account, held.user_id, state.policy.collection)
+    return state, (record(failed, _grave(text), user),)
+
+
+def _with(state: CoreState, held: HeldSession) -> CoreState:
+    return replace(state, sessions={**state.sessions, held.session_id: held})
+
+
+def _grave(text: RuleText | None) -> model.Severity:
+    own = severity_of(text, model.DecisionKind.BLOCK)
+    return max(own, model.Severity.MEDIUM, key=list(model.Severity).index)
 
 
 def _posture(
@@ -134,16 +151,16 @@ def _posture(
 def _held(before: HeldSession | None, seen: observations.SessionSeen) -> HeldSession:
     idle = seen.idle_since_unix_ms > 0
     fresh = HeldSession(session_id=seen.session_id, account=seen.account, user_id=seen.user_id)
-    held = replace(
+    return replace(
         before or fresh,
         session_type=seen.session_type,
         locked=seen.locked,
         idle=idle,
+        background=seen.background,
+        remote=seen.remote,
+        seat=seen.seat,
         groups=seen.groups,
     )
-    if seen.locked or not idle:
-        return replace(held, asked_unix_ms=0, warned=False, failures=0 if not idle else held.failures)
-    return held
 
 
 def _lock_changes(before: HeldSession | None, held: HeldSession, user: model.UserRef) -> tuple[Effect, ...]:
@@ -159,49 +176,19 @@ def _lock_changes(before: HeldSession | None, held: HeldSession, user: model.Use
 
 def _lock_if_due(
     state: CoreState, held: HeldSession, seen: observations.SessionSeen, now: int
-) -> tuple[HeldSession, tuple[Effect, ...]]:
+) -> tuple[HeldSession, Effects]:
     if state.confined.lost is not None:
         return _lock_lost(state, held, now)
-    section = state.policy.screen
-    if section is None or section.idle_lock_seconds <= 0 or not held.idle or held.locked:
-        return held, ()
-    mode = mode_of(section.text)
-    if ENFORCER not in state.able or mode == "observe" or not _applies(state, section, held, now):
-        return held, ()
-    idle_ms = now - seen.idle_since_unix_ms
-    lock_ms = section.idle_lock_seconds * 1000
-    if idle_ms < lock_ms:
-        return _warn_if_due(section, held, idle_ms)
-    if mode == "warn" or (held.asked_unix_ms and now - held.asked_unix_ms < RETRY_MS):
-        return held, ()
-    action = LockSession(session_id=held.session_id, rule_id=section.text.rule_id)
-    return replace(held, asked_unix_ms=now), (Enforce(enforcer=ENFORCER, action=action),)
+    held = locking.look(state, held, seen.idle_since_unix_ms, now)
+    held, told = locking.warn(state, held, seen.idle_since_unix_ms, now)
+    held, asked = locking.ask(state, held, now)
+    return held, (*told, *asked)
 
 
-def _lock_lost(state: CoreState, held: HeldSession, now: int) -> tuple[HeldSession, tuple[Effect, ...]]:
+def _lock_lost(state: CoreState, held: HeldSession, now: int) -> tuple[HeldSession, Effects]:
     """On a lost device each session is locked, and locked again whenever it opens."""
+    if held.locked or not held.idle:
+        held = replace(locking.undue(held), failures=held.failures if held.idle else 0)
     if held.locked or (held.asked_unix_ms and now - held.asked_unix_ms < LOST_AGAIN_MS):
         return held, ()
     return replace(held, asked_unix_ms=now), confinement.lock(state, held)
-
-
-def _warn_if_due(
-    section: ScreenSection, held: HeldSession, idle_ms: int
-) -> tuple[HeldSession, tuple[Effect, ...]]:
-    if section.warn_seconds <= 0 or held.warned:
-        return held, ()
-    if idle_ms < (section.idle_lock_seconds - section.warn_seconds) * 1000:
-        return held, ()
-    tell = Tell(
-        title="The screen locks soon",
-        text=f"In {section.warn_seconds} seconds, unless you move the mouse or press a key.",
-        rule_id=section.text.rule_id,
-        session_id=held.session_id,
-    )
-    return replace(held, warned=True), (tell,)
-
-
-def _applies(state: CoreState, section: ScreenSection, held: HeldSession, now: int) -> bool:
-    # Locking is the stricter side: what cannot be told counts as applying.
-    answer = holds(compile_condition(section.when), state.circumstances(held, now), ZoneClock())
-    return answer is not False

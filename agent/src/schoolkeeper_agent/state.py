@@ -23,6 +23,9 @@ from schoolkeeper_proto.people import PeopleTable
 from schoolkeeper_proto.peripheral_matching import PeripheralTable
 from schoolkeeper_proto.policy import BrowserSection, RuleText
 
+GRAPHICAL = frozenset({"x11", "wayland", "mir", "graphical"})
+"""logind's words for sessions with a display; only these can be locked."""
+
 
 class Account(Protocol):
     """Whoever an observation is about; ``groups`` are those of the operating system, None when not known."""
@@ -81,7 +84,11 @@ class HeldPeripheral:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldSession:
-    """A session; ``asked_unix_ms`` is when the core last asked to lock it (0: not since it was unlocked)."""
+    """A session; ``asked_unix_ms`` is when the core last asked to lock it (0: not since it was unlocked).
+
+    ``due`` is why it should be locked and is not (a cause as in ``event.proto``; empty: it need not be),
+    ``due_unix_ms`` since when. ``last_words_unix_ms``: when its person was told that it ends in a minute.
+    """
 
     session_id: str
     account: str
@@ -89,10 +96,26 @@ class HeldSession:
     session_type: str = ""
     locked: bool = False
     idle: bool = False
+    background: bool = False
+    remote: bool = False
+    seat: str = ""
     groups: frozenset[str] | None = None
     asked_unix_ms: int = 0
     warned: bool = False
     failures: int = 0
+    due: str = ""
+    due_unix_ms: int = 0
+    last_words_unix_ms: int = 0
+    end_failed: bool = False
+
+    @property
+    def graphical(self) -> bool:
+        return self.session_type in GRAPHICAL
+
+    @property
+    def has_a_screen(self) -> bool:
+        """Whether its screen is one that somebody who passes by can use: not a terminal of another machine's."""
+        return self.graphical or not self.remote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +231,13 @@ class CoreState:
             collection=new.collection,
             texts=new.texts,
         )
+
+    @property
+    def screens_locked(self) -> bool:
+        """Whether nobody can use a screen here without a password; not so while nobody is signed in."""
+        shown = [held for held in self.sessions.values() if held.graphical and not held.remote]
+        shown = [held for held in shown if not held.background] or shown
+        return bool(shown) and all(held.locked for held in shown)
 
     def circumstances(self, seen: Account, now: int) -> Circumstances:
         """``now`` is wall time; rules are judged by the time that is believed (a clock that is set opens nothing)."""

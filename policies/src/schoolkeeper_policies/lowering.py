@@ -175,6 +175,13 @@ def _screen(screen: model.Screen, target: Target) -> policy.ScreenSection:
         idle_lock_seconds=screen.idle_lock_seconds,
         warn_seconds=screen.warn_seconds,
         when=applicability(screen, target),
+        lock_on_lid=screen.lock_on_lid,
+        tokens=tuple(
+            policy.SecurityToken(vendor_product=token.vendor_product, serial=token.serial)
+            for token in screen.tokens
+        ),
+        end_unlocked_seconds=screen.end_unlocked_seconds,
+        hold_media=screen.hold_media,
     )
 
 

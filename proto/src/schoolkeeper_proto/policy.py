@@ -219,11 +219,28 @@ class MediaSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityToken:
+    """A security key or a reader of smart cards; ``vendor_product`` as "1050:0407", ``serial`` empty for each."""
+
+    vendor_product: str
+    serial: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenSection:
+    """``tokens``: what locks every screen when it is pulled out. ``end_unlocked_seconds``: a session that should be
+    locked for so long and is not is ended; 0: never. ``hold_media``: what is plugged in while the screen is locked
+    waits until somebody unlocks it.
+    """
+
     text: RuleText
     idle_lock_seconds: int
     warn_seconds: int = 0
     when: Applicability | None = None
+    lock_on_lid: bool = False
+    tokens: tuple[SecurityToken, ...] = ()
+    end_unlocked_seconds: int = 0
+    hold_media: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -607,6 +624,21 @@ class RolloutTerms:
     soak_seconds: int = 86_400
     refusals_per_1000_device_days: int | None = None
     in_lessons_because: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRelease:
+    """A newer agent that the officers signed; see ``release.py``. ``per_mille``: of 1000 devices, who takes it."""
+
+    school_id: str
+    version: str
+    platform: str
+    architecture: str
+    package_sha256: bytes
+    package_length: int
+    files_sha256: bytes
+    salt: bytes
+    per_mille: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

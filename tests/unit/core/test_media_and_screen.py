@@ -154,7 +154,14 @@ def test_a_failed_hold_is_said() -> None:
 
 def session(idle_for: int = 0, *, locked: bool = False, now: int = MONDAY_10) -> SessionSeen:
     since = now - idle_for * 1000 if idle_for else 0
-    return SessionSeen(session_id="1", account="ann", user_id=1001, locked=locked, idle_since_unix_ms=since)
+    return SessionSeen(
+        session_id="1",
+        account="ann",
+        user_id=1001,
+        session_type="x11",
+        locked=locked,
+        idle_since_unix_ms=since,
+    )
 
 
 def idle_script() -> Playbook:

@@ -1,9 +1,11 @@
 """How often logind is asked: seldom, and often only around the moment a screen is due to be locked."""
 
+from dataclasses import replace
+
 import pytest
 
 from schoolkeeper_agent.sensors.linux.logind import SessionState
-from schoolkeeper_agent.sensors.linux.sessions import AGAIN_S, LOOK_S, wait_seconds
+from schoolkeeper_agent.sensors.linux.sessions import AGAIN_S, LOOK_S, console_idle, wait_seconds
 from schoolkeeper_proto.policy import RuleText, ScreenSection
 
 NOW = 1_800_000_000_000
@@ -50,3 +52,17 @@ def test_the_warning_is_in_time_too() -> None:
 
 def test_a_policy_without_a_screen_rule_locks_nothing() -> None:
     assert wait_seconds([session(299)], None, NOW) == LOOK_S
+
+
+def console(typed_s_ago: float, *, remote: bool = False) -> SessionState:
+    typed = int(NOW - typed_s_ago * 1000)
+    return replace(session(), session_type="tty", typed_unix_ms=typed, remote=remote)
+
+
+def test_a_text_console_is_idle_since_its_last_key_and_each_key_before_is_no_news() -> None:
+    rule = screen(300, warn_s=30)
+    assert console_idle(console(1), rule, NOW) == console_idle(console(200), rule, NOW)
+    assert console_idle(console(249), rule, NOW).idle_since_unix_ms == 0
+    assert console_idle(console(251), rule, NOW).idle_since_unix_ms == NOW - 251_000
+    assert console_idle(console(251, remote=True), rule, NOW).idle_since_unix_ms == 0
+    assert console_idle(console(251), None, NOW).idle_since_unix_ms == 0

@@ -79,6 +79,21 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, said: str)
     assert any(said in line for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("end_unlocked_seconds: 60", "must be 0 (never) or at least 300: people need time to save"),
+        ("tokens: [{vendor_product: Yubikey}]", "'vendor_product'"),
+        ("tokens: [{serial: '77'}]", "the key 'vendor_product' is missing"),
+    ],
+)
+def test_a_mistake_about_what_else_locks_a_screen_is_named(tmp_path: Path, more: str, said: str) -> None:
+    screen = f"screen: {{id: s, description: d, why: w, resolution: r, idle_lock_seconds: 300, {more}}}\n"
+    (found,) = mistakes(pack(tmp_path, screen=screen))
+    assert found.startswith("mine/screen.yaml:1:")
+    assert said in found
+
+
 def test_all_mistakes_of_all_files_are_said_at_once(tmp_path: Path) -> None:
     found = mistakes(
         pack(tmp_path, applications=rule(decision="no"), screen="screen: {id: s}\n", media="media: 5\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -154,6 +155,27 @@ def test_media_are_compared_for_each_kind_of_encryption() -> None:
     assert (
         only(media(MediaAccess.BLOCK), media(MediaAccess.BLOCK, buses=("usb",))).direction is Direction.WEAKER
     )
+
+
+def test_what_else_locks_a_screen_has_a_direction_too() -> None:
+    def screen(**changed: Any) -> OpenBundle:
+        text = policy.RuleText(rule_id="s")
+        return replace(EMPTY, screen=policy.ScreenSection(text=text, idle_lock_seconds=600, **changed))
+
+    key, other = (policy.SecurityToken(vendor_product="1050:0407", serial=serial) for serial in ("1", "2"))
+    for more in (
+        {"lock_on_lid": True},
+        {"tokens": (key,)},
+        {"end_unlocked_seconds": 900},
+        {"hold_media": True},
+    ):
+        assert only(screen(), screen(**more)).direction is Direction.STRICTER
+        assert only(screen(**more), screen()).direction is Direction.WEAKER
+    assert (
+        only(screen(end_unlocked_seconds=900), screen(end_unlocked_seconds=600)).direction
+        is Direction.STRICTER
+    )
+    assert only(screen(tokens=(key,)), screen(tokens=(other,))).direction is Direction.DIFFERENT
 
 
 def test_the_screen_and_the_checks() -> None:

@@ -93,6 +93,19 @@ class LockSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndUnlocked:
+    """End a session that should be locked and does not lock, unless it is by now or somebody is back (``screen``).
+
+    ``cause`` as in ``LockSession``; ``after_seconds`` is how long it has been so.
+    """
+
+    session_id: str
+    rule_id: str
+    cause: str
+    after_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HoldDesktops:
     """Desktops lock by themselves after this, and nobody can set it otherwise; 0: as everybody likes (``desktop``)."""
 
@@ -147,6 +160,7 @@ Action = (
     | WithholdInterface
     | KeepBluetooth
     | LockSession
+    | EndUnlocked
     | HoldDesktops
     | Isolate
     | LiftIsolation

@@ -79,7 +79,9 @@ def _screen_aspects(old: ScreenSection, new: ScreenSection) -> Iterator[Aspect]:
     }
     if extent in reach:
         directions.append(reach[extent])
-    known = {"text", "when", "idle_lock_seconds", "warn_seconds"}
+    directions += _more_locks(old, new)
+    known = {"text", "when", "idle_lock_seconds", "warn_seconds", "lock_on_lid", "tokens"}
+    known |= {"end_unlocked_seconds", "hold_media"}
     if unlike(old, new) - known:
         directions.append(Direction.DIFFERENT)
     if unlike(old, new) - {"text"} or first != second:
@@ -87,12 +89,38 @@ def _screen_aspects(old: ScreenSection, new: ScreenSection) -> Iterator[Aspect]:
         yield Aspect(direction=together(directions), before=_screen(old), after=_screen(new), why=why)
 
 
-def _screen(section: ScreenSection) -> str:
-    mode = mode_of(section.text)
-    return (
-        f"{mode} lock after {section.idle_lock_seconds} s, warning {section.warn_seconds} s before"
-        f"{when_said(section.when)}"
+def _more_locks(old: ScreenSection, new: ScreenSection) -> Iterator[Direction]:
+    """What else locks a screen, and what comes of one that stays open."""
+    pairs = [(old.lock_on_lid, new.lock_on_lid), (old.hold_media, new.hold_media)]
+    pairs += [(token in old.tokens, token in new.tokens) for token in (*old.tokens, *new.tokens)]
+    # 0 means never: later than anything.
+    latest = 1 << 32
+    pairs.append(
+        (
+            (old.end_unlocked_seconds or latest) < (new.end_unlocked_seconds or latest),
+            (old.end_unlocked_seconds or latest) > (new.end_unlocked_seconds or latest),
+        )
     )
+    for before, after in pairs:
+        if before != after:
+            yield Direction.STRICTER if after else Direction.WEAKER
+
+
+def _screen(section: ScreenSection) -> str:
+    parts = [
+        f"{mode_of(section.text)} lock after {section.idle_lock_seconds} s",
+        f"warning {section.warn_seconds} s before",
+    ]
+    if section.lock_on_lid:
+        parts.append("lock when the lid is shut")
+    for token in section.tokens:
+        named = f"{token.vendor_product} {token.serial}".strip()
+        parts.append(f"lock when {named} is pulled out")
+    if section.end_unlocked_seconds:
+        parts.append(f"end what does not lock after {section.end_unlocked_seconds} s")
+    if section.hold_media:
+        parts.append("hold media while locked")
+    return ", ".join(parts) + when_said(section.when)
 
 
 def compare_posture(group: str, old: PostureSection, new: PostureSection) -> Iterator[Change]:

@@ -33,6 +33,9 @@ SitePattern = Annotated[
 """``example.org`` with everything below it, ``example.org/path`` with every path that begins so, ``*`` for all."""
 
 
+VendorProduct = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")]
+LEAST_BEFORE_END = 300
+"""Seconds that a person has at least before a session that does not lock is ended."""
 ProxySetting = Annotated[
     str,
     StringConstraints(
@@ -199,6 +202,15 @@ class MediaRule(Rule):
     """Only media on these buses, as usb or mmc."""
 
 
+class Token(Strict):
+    """A security key, or a reader of smart cards, as ``lsusb`` shows it."""
+
+    vendor_product: VendorProduct
+    """Which product, as "1050:0407"."""
+    serial: str = Field(default="", max_length=200)
+    """Only the one with this serial number; empty: each of the product."""
+
+
 class Screen(Rule):
     """When the screen locks."""
 
@@ -206,6 +218,22 @@ class Screen(Rule):
     """After so long without use."""
     warn_seconds: int = Field(default=0, ge=0, le=600)
     """The person is told so long before."""
+    lock_on_lid: bool = True
+    """When the lid is shut, also where the machine does not sleep then (docked)."""
+    tokens: tuple[Token, ...] = ()
+    """Security keys: when one of these is pulled out, the screen locks. A password opens it again."""
+    end_unlocked_seconds: int = Field(default=0, ge=0, le=86_400)
+    """A session that should be locked and does not lock is ended after so long, with words before; unsaved work is
+    lost then. 0: it is tried again and reported, and never ended. A text console has no lock: it is ended."""
+    hold_media: bool = False
+    """Removable media that are plugged in while the screen is locked wait until somebody unlocks it."""
+
+    @field_validator("end_unlocked_seconds")
+    @classmethod
+    def _time_to_save(cls, value: int) -> int:
+        if 0 < value < LEAST_BEFORE_END:
+            raise ValueError(f"must be 0 (never) or at least {LEAST_BEFORE_END}: people need time to save")
+        return value
 
 
 class SiteRule(Rule):

@@ -41,8 +41,18 @@ def screen(held: Policy, notes: Notes) -> policy.ScreenSection | None:
     if section is None:
         return None
     found = next(portable([section], notes), None)
-    if found is not None and found.warn_seconds:
-        notes.not_possible(found.text.rule_id, "the warning before it")
+    if found is None:
+        return None
+    ours = {
+        "the warning before it": found.warn_seconds,
+        "the lock when the lid is shut and the device goes on": found.lock_on_lid,
+        "the lock when a security key is pulled out": found.tokens,
+        "the end of a session that does not lock": found.end_unlocked_seconds,
+        "media that wait while the screen is locked": found.hold_media,
+    }
+    for what, wanted in ours.items():
+        if wanted:
+            notes.not_possible(found.text.rule_id, what)
     return found
 
 

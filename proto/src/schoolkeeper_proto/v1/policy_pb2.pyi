@@ -683,12 +683,25 @@ class ScreenSection(_message.Message):
     WHEN_FIELD_NUMBER: _builtins.int
     IDLE_LOCK_SECONDS_FIELD_NUMBER: _builtins.int
     WARN_SECONDS_FIELD_NUMBER: _builtins.int
+    LOCK_ON_LID_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    END_UNLOCKED_SECONDS_FIELD_NUMBER: _builtins.int
+    HOLD_MEDIA_FIELD_NUMBER: _builtins.int
     idle_lock_seconds: _builtins.int
     warn_seconds: _builtins.int
+    lock_on_lid: _builtins.bool
+    end_unlocked_seconds: _builtins.int
+    """A session that does not lock is ended so long after it should have been; 0: never."""
+    hold_media: _builtins.bool
+    """Media that are plugged in while the screen is locked wait until somebody unlocks it."""
     @_builtins.property
     def text(self) -> Global___RuleText: ...
     @_builtins.property
     def when(self) -> Global___Applicability: ...
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecurityToken]:
+        """Pulled out, each locks every screen of the device."""
+
     def __init__(
         self,
         *,
@@ -696,14 +709,42 @@ class ScreenSection(_message.Message):
         when: Global___Applicability | None = ...,
         idle_lock_seconds: _builtins.int = ...,
         warn_seconds: _builtins.int = ...,
+        lock_on_lid: _builtins.bool = ...,
+        tokens: _abc.Iterable[Global___SecurityToken] | None = ...,
+        end_unlocked_seconds: _builtins.int = ...,
+        hold_media: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "when", b"when"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idle_lock_seconds", b"idle_lock_seconds", "text", b"text", "warn_seconds", b"warn_seconds", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_unlocked_seconds", b"end_unlocked_seconds", "hold_media", b"hold_media", "idle_lock_seconds", b"idle_lock_seconds", "lock_on_lid", b"lock_on_lid", "text", b"text", "tokens", b"tokens", "warn_seconds", b"warn_seconds", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScreenSection: _TypeAlias = ScreenSection  # noqa: Y015
+
+@_typing.final
+class SecurityToken(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VENDOR_PRODUCT_FIELD_NUMBER: _builtins.int
+    SERIAL_FIELD_NUMBER: _builtins.int
+    vendor_product: _builtins.str
+    """As "1050:0407", in small letters."""
+    serial: _builtins.str
+    """Empty: each of that product."""
+    def __init__(
+        self,
+        *,
+        vendor_product: _builtins.str = ...,
+        serial: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["serial", b"serial", "vendor_product", b"vendor_product"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecurityToken: _TypeAlias = SecurityToken  # noqa: Y015
 
 @_typing.final
 class PostureSection(_message.Message):
@@ -1884,6 +1925,55 @@ class SignedMove(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SignedMove: _TypeAlias = SignedMove  # noqa: Y015
+
+@_typing.final
+class AgentRelease(_message.Message):
+    """A newer agent, as the target `agent/<platform>-<architecture>` of the officers' signed targets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHOOL_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    ARCHITECTURE_FIELD_NUMBER: _builtins.int
+    PACKAGE_SHA256_FIELD_NUMBER: _builtins.int
+    PACKAGE_LENGTH_FIELD_NUMBER: _builtins.int
+    FILES_SHA256_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    PER_MILLE_FIELD_NUMBER: _builtins.int
+    school_id: _builtins.str
+    version: _builtins.str
+    """The package's own version."""
+    platform: _builtins.str
+    """"linux"; the package manager's word for the processor, "amd64"."""
+    architecture: _builtins.str
+    package_sha256: _builtins.bytes
+    package_length: _builtins.int
+    files_sha256: _builtins.bytes
+    """SHA-256 of the list of its files and their hashes that the package carries."""
+    salt: _builtins.bytes
+    """A device takes it whose place, SHA-256(salt || device id) scaled to 1000, is below this share. Officers widen it."""
+    per_mille: _builtins.int
+    def __init__(
+        self,
+        *,
+        school_id: _builtins.str = ...,
+        version: _builtins.str = ...,
+        platform: _builtins.str = ...,
+        architecture: _builtins.str = ...,
+        package_sha256: _builtins.bytes = ...,
+        package_length: _builtins.int = ...,
+        files_sha256: _builtins.bytes = ...,
+        salt: _builtins.bytes = ...,
+        per_mille: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "files_sha256", b"files_sha256", "package_length", b"package_length", "package_sha256", b"package_sha256", "per_mille", b"per_mille", "platform", b"platform", "salt", b"salt", "school_id", b"school_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentRelease: _TypeAlias = AgentRelease  # noqa: Y015
 
 @_typing.final
 class RolloutPlan(_message.Message):

@@ -6,9 +6,9 @@ import asyncio
 import time
 
 from schoolkeeper_agent.context import Context
-from schoolkeeper_agent.enforcers.actions import LockSession
+from schoolkeeper_agent.enforcers.actions import EndUnlocked, LockSession
 from schoolkeeper_agent.seams import Ability, Outcome
-from schoolkeeper_agent.sensors.linux.logind import Logind, LogindError, reachable
+from schoolkeeper_agent.sensors.linux.logind import CONSOLE, Logind, LogindError, reachable
 
 VERIFY_S = 5.0
 _POLL_S = 0.1
@@ -29,13 +29,14 @@ class ScreenEnforcer:
         return Ability(able=not why_not, because=why_not)
 
     async def perform(self, action: object) -> Outcome:
-        if not isinstance(action, LockSession):
+        if not isinstance(action, LockSession | EndUnlocked):
             return self._outcome(action, f"{type(action).__name__} is not an action of this enforcer")
         logind = Logind(self._context.system_bus)
         try:
             await logind.connect()
-            await logind.lock(action.session_id)
-            return self._outcome(action, await _verify(logind, action.session_id))
+            if isinstance(action, EndUnlocked):
+                return await self._end(logind, action)
+            return self._outcome(action, await _lock(logind, action.session_id))
         except LogindError as error:
             return self._outcome(action, f"session {action.session_id}: {error}")
         finally:
@@ -44,8 +45,35 @@ class ScreenEnforcer:
     async def close(self) -> None:
         """A locked screen stays locked: its own locker opens it."""
 
+    async def _end(self, logind: Logind, action: EndUnlocked) -> Outcome:
+        """Asks once more what logind knows: nobody's work is thrown away for what was so a minute ago."""
+        before = await logind.session(action.session_id)
+        back = action.cause == "idle" and before.session_type != CONSOLE and not before.idle_since_unix_ms
+        back = back or (action.cause == "background" and not before.background)
+        if before.locked or before.closing or back:
+            why = "it is locked" if before.locked else "somebody is back"
+            return Outcome(enforcer=self.name, action=action, succeeded=False, detail=why, gone=True)
+        await logind.terminate(action.session_id)
+        return self._outcome(action, await _verify_end(logind, action.session_id))
+
     def _outcome(self, action: object, error: str) -> Outcome:
         return Outcome(enforcer=self.name, action=action, succeeded=not error, detail=error)
+
+
+async def _lock(logind: Logind, session_id: str) -> str:
+    if (await logind.session(session_id)).session_type == CONSOLE:
+        return f"session {session_id} is a text console, which has no lock"
+    await logind.lock(session_id)
+    return await _verify(logind, session_id)
+
+
+async def _verify_end(logind: Logind, session_id: str) -> str:
+    deadline = time.monotonic() + VERIFY_S
+    while any(held.session_id == session_id and not held.closing for held in await logind.sessions()):
+        if time.monotonic() > deadline:
+            return f"session {session_id} was told to end, and goes on {VERIFY_S:.0f} s later"
+        await asyncio.sleep(_POLL_S)
+    return ""
 
 
 async def _verify(logind: Logind, session_id: str) -> str:

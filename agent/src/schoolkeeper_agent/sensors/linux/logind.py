@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SERVICE = "org.freedesktop.login1"
 _MANAGER = "/org/freedesktop/login1"
 _SESSION = "org.freedesktop.login1.Session"
+CONSOLE = "tty"
+"""The type of a session without a display."""
 _MATCHES = (f"type='signal',sender='{SERVICE}'",)
 
 
@@ -26,7 +28,9 @@ class LogindError(Exception):
 class SessionState:
     """``idle_since_unix_ms`` is 0 while somebody is active. ``kind`` is logind's Class: 'user' is a person's.
 
-    ``closing``: the person has signed out and something of theirs still runs.
+    ``closing``: the person has signed out and something of theirs still runs. ``background``: another session has the
+    seat. ``typed_unix_ms``: when something was typed last at a text console, 0 elsewhere (logind calls one idle only
+    after a time of its own, IdleActionSec).
     """
 
     session_id: str
@@ -37,6 +41,10 @@ class SessionState:
     closing: bool
     locked: bool
     idle_since_unix_ms: int
+    background: bool = False
+    remote: bool = False
+    seat: str = ""
+    typed_unix_ms: int = 0
 
 
 class Logind:
@@ -88,6 +96,12 @@ class Logind:
         """Ends the session and everything that runs in it."""
         await self._bus.call(SERVICE, _MANAGER, f"{SERVICE}.Manager", "TerminateSession", "s", [session_id])
 
+    async def lid_closed(self) -> bool:
+        """logind sends no signal of this; False where there is no lid."""
+        asked = [f"{SERVICE}.Manager", "LidClosed"]
+        (found,) = await self._bus.call(SERVICE, _MANAGER, PROPERTIES, "Get", "ss", asked)
+        return bool(found.value)
+
     async def delay_sleep(self, why: str) -> int:
         """A descriptor; until it is closed a suspend waits, for as long as logind allows (5 s by default)."""
         asked = ["sleep", "Schoolkeeper", why, "delay"]
@@ -101,6 +115,8 @@ class Logind:
                 session_id=held["Id"], account=held["Name"], user_id=held["User"][0], session_type=held["Type"],
                 kind=held["Class"], closing=held["State"] == "closing", locked=held["LockedHint"],
                 idle_since_unix_ms=held["IdleSinceHint"] // 1000 if held["IdleHint"] else 0,
+                background=not held["Active"], remote=held["Remote"], seat=held["Seat"][0],
+                typed_unix_ms=held["IdleSinceHint"] // 1000 if held["Type"] == CONSOLE else 0,
             )  # fmt: skip
         except (KeyError, TypeError, IndexError) as error:
             raise LogindError(f"a session without {error}") from error
