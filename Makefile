@@ -66,7 +66,7 @@ $(VENV)/.fuzz: $(REQ)/fuzz.txt $(VENV)/.requirements
 .PHONY: lab
 lab: $(VENV)/.members ## install from Debian what tests of real operating-system parts need (root; the only target with apt)
 	@packaging/dev/install-lab packaging/lab/packages.txt
-	@if [ "$$(id -u)" -eq 0 ]; then $(PY) packaging/lab/build.py tree && $(PY) packaging/lab/build.py images; fi
+	@if [ "$$(id -u)" -eq 0 ]; then $(PY) packaging/lab/build.py tree && $(PY) packaging/lab/build.py images && $(PY) packaging/lab/build.py usbguard; fi
 
 # --- see it work -----------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ By tests, at every run: the schema that the maker publishes, where a package of 
 - **Android**: the form `Policy` of Google's Android Management API, which PyPI's `google-api-python-client` carries;
   no field that Google calls deprecated.
 - **dconf**: a real GSettings, in which each key is set and locked.
+- **USBGuard**: its own parser of rules, of Debian's `usbguard`, which reads each and gives it back unchanged.
 
 Not checked against a maker's schema, because no package was found that carries one (PyPI, npm and Debian 12 were
 looked through); the form is read back by rules that we wrote from the makers' references:
@@ -45,7 +46,7 @@ looked through); the form is read back by rules that we wrote from the makers' r
 - **Windows.** AppLocker's schema, the ADMX files and the CSPs' DDF files are parts of Windows or lie on Microsoft's
   site. PyPI's `applocker` reads and writes such rules and carries no schema; modules with more are PowerShell's.
 - **ChromeOS and Edge** policies that Chromium on Linux does not have.
-- **Santa, USBGuard.** No schema is published; both read rules only where they run.
+- **Santa.** No schema is published; it reads rules on macOS alone.
 
 ## Rule by rule
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from schoolkeeper_policies.targets.exporters import export, group_policy
 from schoolkeeper_proto.policy import MediaAccess
 from support import vendor_schemas
 from support.exports import media, rich_policy
+from support.lab import usbguard
+from support.lab.available import need
 
 PACKS = ("default", "tai-education-centre", "westgate-primary")
 
@@ -107,6 +110,30 @@ def test_every_firefox_policy_fits_mozillas_schema(platform: Platform, name: str
         Wrong(("DisablePrivateBrowsing",), "yes"),
     ):
         assert faults(check, wrong.in_(documents[0]["policies"])), wrong
+
+
+@pytest.mark.lab
+def test_every_rule_for_usbguard_is_read_by_its_own_parser(tmp_path: Path) -> None:
+    need(tools=usbguard.TOOLS, built=lambda: usbguard.usbguard_folder().is_built, what="USBGuard's parser")
+    rules = tmp_path / "rules.conf"
+    read = 0
+    for said, policy in policies():
+        (found,) = export(policy, [Platform.LINUX])
+        for file in found.files:
+            if file.name == "usbguard/rules.conf":
+                rules.write_bytes(file.data)
+                assert list(usbguard.parse_rules(rules)) == file.data.decode().splitlines(), said
+                read += 1
+    assert read > 1
+    for wrong in (
+        'allow id 0781:5581 serail "x"',
+        "block with-interface one-of { 8 }",
+        'allow serial "x',
+        "permit",
+    ):
+        rules.write_text(wrong + "\n")
+        with pytest.raises(ValueError, match="parse error"):
+            usbguard.parse_rules(rules)
 
 
 @pytest.mark.lab
