@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.bundle import OpenBundle
@@ -43,6 +43,7 @@ class InForce:
     spared: frozenset[str] = frozenset()
     mode: RuleMode = RuleMode.OBSERVE
     applications: policy.ApplicationsSection | None = None
+    browser: policy.BrowserSection | None = None
     quiet: bool = False
 
     def concerns(self, rule_id: str) -> bool:
@@ -73,8 +74,8 @@ def with_grants(bundle: OpenBundle, grants: tuple[InForce, ...]) -> OpenBundle:
                 if kind is GrantKind.OBSERVE and grant.rule_ids is None:
                     bundle = _nothing_closed(bundle, grant.mode)
     for grant in sorted(grants, key=lambda one: one.grant_id):
-        if grant.kind is GrantKind.EMERGENCY_BLOCK and grant.applications is not None:
-            bundle = _blocked(bundle, grant.applications)
+        if grant.kind is GrantKind.EMERGENCY_BLOCK:
+            bundle = _blocked(bundle, grant)
     return bundle
 
 
@@ -170,12 +171,22 @@ def _allowing(rule: Rule) -> Rule:
     return _with(rule, access=policy.MediaAccess.ALLOW) if hasattr(rule, "access") else rule
 
 
-def _blocked(bundle: OpenBundle, extra: policy.ApplicationsSection) -> OpenBundle:
-    held = bundle.applications
-    rules = tuple(
-        replace(rule, text=replace(rule.text, mode=RuleMode.ENFORCE), when=None) for rule in extra.rules
-    )
-    return replace(bundle, applications=replace(held, rules=(*held.rules, *rules)))
+def _blocked(bundle: OpenBundle, grant: InForce) -> OpenBundle:
+    """The grant's rules beside those in force: the strictest of all that concern a thing holds."""
+    programs, sites = bundle.applications, bundle.browser
+    if grant.applications is not None:
+        more = (_enforced(rule) for rule in grant.applications.rules)
+        programs = replace(programs, rules=(*programs.rules, *more))
+    if grant.browser is not None:
+        sites = replace(sites, rules=(*sites.rules, *(_enforced(rule) for rule in grant.browser.rules)))
+    return replace(bundle, applications=programs, browser=sites)
+
+
+_AnyRule = TypeVar("_AnyRule", policy.ApplicationRule, policy.SiteRule)
+
+
+def _enforced(rule: _AnyRule) -> _AnyRule:
+    return replace(rule, text=replace(rule.text, mode=RuleMode.ENFORCE), when=None)
 
 
 def _with(rule: Rule, **changes: object) -> Rule:

@@ -11,6 +11,7 @@ Times are Unix time in milliseconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.conditions import ConditionMistake, ZoneClock
 from schoolkeeper_proto.granted import rules_of
 from schoolkeeper_proto.matching import STRICTNESS, TableMistake, compile_applications
+from schoolkeeper_proto.site_matching import SITE, SiteTable
 from schoolkeeper_proto.wire import GrantKind
 
 STRICTER = frozenset({GrantKind.EMERGENCY_BLOCK, GrantKind.ISOLATE, GrantKind.LOST})
@@ -44,6 +46,7 @@ SECONDS: dict[GrantKind, tuple[int, int]] = {
     GrantKind.REVOKE: (_MINUTE, _SCHOOL_YEAR),
 }
 """At least and at most, from ``not_before`` to ``expires``."""
+_NO_PROGRAMS, _NO_SITES = policy.ApplicationsSection(), policy.BrowserSection()
 _ENDING = {GrantKind.REVOKE: "revocation", GrantKind.RELEASE: "release"}
 QUIET_SECONDS = 30 * _DAY
 """A quiet isolation lasts so long at most: what nobody sees must be looked at again."""
@@ -233,7 +236,7 @@ def _shape(statement: wire.GrantStatement) -> policy.GrantPayload:
         _check_terms(statement, payload.isolation)
     if kind is GrantKind.EMERGENCY_BLOCK:
         _check_block(payload)
-    elif payload.applications is not None:
+    elif payload.applications is not None or payload.browser is not None:
         raise _No(f"a grant of the kind {kind} carries no rules")
     return payload
 
@@ -256,20 +259,40 @@ def _check_terms(statement: wire.GrantStatement, terms: policy.IsolationTerms) -
 
 def _check_block(payload: policy.GrantPayload) -> None:
     """Every rule must refuse: one that only warns would open what is closed otherwise."""
-    section = payload.applications
-    if section is None or not section.rules:
-        raise _No("an emergency block must carry at least one rule for applications")
-    if STRICTNESS.get(str(section.otherwise), 0):
+    programs, sites = payload.applications or _NO_PROGRAMS, payload.browser or _NO_SITES
+    if not programs.rules and not sites.rules:
+        raise _No("an emergency block must carry at least one rule for programs or for sites")
+    if STRICTNESS.get(str(programs.otherwise), 0) or STRICTNESS.get(str(sites.otherwise), 0):
         raise _No("an emergency block cannot close everything: leave its 'otherwise' at allow")
-    for rule in section.rules:
+    rules: tuple[policy.ApplicationRule | policy.SiteRule, ...] = (*programs.rules, *sites.rules)
+    for rule in rules:
         if STRICTNESS.get(str(rule.decision), 0) < STRICTNESS["block"]:
             raise _No(
                 f"rule {rule.text.rule_id!r} of the emergency block says {rule.decision}: it may only refuse"
             )
+    _check_sites(sites)
     try:
-        compile_applications(section)
+        compile_applications(programs)
+        SiteTable(sites)
     except TableMistake as error:
         raise _No(f"the emergency block cannot be compiled: {error}") from error
+
+
+def _check_sites(section: policy.BrowserSection) -> None:
+    """Sites by their address alone: a category or a setting could change more than it closes."""
+    if section.settings or section.categories:
+        raise _No(
+            "an emergency block refuses sites: it carries no settings of browsers and no lists of its own"
+        )
+    for rule in section.rules:
+        if rule.categories or rule.allowed or not rule.sites:
+            raise _No(f"rule {rule.text.rule_id!r} of the emergency block must name sites, and nothing else")
+        for site in rule.sites:
+            if site == "*" or re.fullmatch(SITE, site) is None:
+                raise _No(
+                    f"{site!r} is no site that can be blocked: write example.org, or example.org/path;"
+                    " small letters, without https://"
+                )
 
 
 def _check_rules(statement: wire.GrantStatement, ground: Ground) -> None:

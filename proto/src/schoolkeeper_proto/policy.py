@@ -501,6 +501,7 @@ class GrantPayload:
     applications: ApplicationsSection | None = None
     grant_ids: tuple[bytes, ...] = ()
     isolation: IsolationTerms | None = None
+    browser: BrowserSection | None = None
 
 
 Section = (

@@ -17,6 +17,8 @@ from schoolkeeper_proto.conditions import (
 from schoolkeeper_proto.matching import Concern, TableMistake, Verdict, applies, mode_of, strictest
 from schoolkeeper_proto.policy import BrowserSection, NetworkRule, PeripheralRule, SiteRule
 
+SITE = r"(\*|[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[!-~]*)?)"
+"""How a rule names a site; `re.fullmatch`. With everything below it: ``policy.SiteRule``."""
 Row = tuple[str, str, str, Condition | None]
 """Rule id, decision, mode, condition."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from schoolkeeper_agent import core, observations
-from schoolkeeper_agent.enforcers.actions import GuardApplications, RefreshApplications
+from schoolkeeper_agent.enforcers.actions import ApplyBrowsers, GuardApplications, RefreshApplications
 from schoolkeeper_agent.enforcers.linux.exec_responder.judge import Judge
 from schoolkeeper_agent.enforcers.linux.exec_responder.origin import Origin
 from schoolkeeper_agent.enforcers.linux.exec_responder.settled import Settled
@@ -71,6 +71,23 @@ def test_grants_stay_in_force_when_the_policy_is_swapped() -> None:
     assert asked(state, "/usr/games/go") == "observe"
     state, _ = changed(state)
     assert asked(state, "/usr/games/go") == "block"
+
+
+def test_an_emergency_block_of_an_address_is_asked_of_the_browsers_at_once_and_ends_with_the_grant() -> None:
+    rule = policy.SiteRule(
+        text=policy.RuleText(rule_id="grant-67-site"), decision=DecisionKind.BLOCK, sites=("bad.example",)
+    )
+    state = core.initial(bundle_of(), run_id=b"r" * 16, able=frozenset({"browser"}))
+    state, _ = changed(state)
+    block = in_force(GrantKind.EMERGENCY_BLOCK, browser=policy.BrowserSection(rules=(rule,)))
+    state, effects = changed(state, block)
+    (asked_for,) = [effect.action for effect in effects if isinstance(effect, Enforce)]
+    assert isinstance(asked_for, ApplyBrowsers)
+    assert [one.sites for one in asked_for.section.rules] == [("bad.example",)]
+    _, effects = changed(state)
+    (asked_for,) = [effect.action for effect in effects if isinstance(effect, Enforce)]
+    assert isinstance(asked_for, ApplyBrowsers)
+    assert asked_for.section.rules == ()
 
 
 def test_an_emergency_block_is_refused_under_its_own_name() -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.bundle import OpenBundle
+from schoolkeeper_proto.conditions import Circumstances
 from schoolkeeper_proto.granted import InForce, rules_of, with_grants
 from schoolkeeper_proto.model import DecisionKind
 from schoolkeeper_proto.policy import MediaAccess, RuleMode, RuleText
+from schoolkeeper_proto.site_matching import SiteTable
 from schoolkeeper_proto.wire import GrantKind
 from support.granting import START, app_rule, opened
 
@@ -235,6 +237,26 @@ def test_an_emergency_block_adds_its_rules_in_force_and_at_all_times() -> None:
     assert with_grants(bundle, both).applications.rules == (app_rule("vpn", "/bin/vpn"),)
     assert with_grants(bundle, (grant(GrantKind.EMERGENCY_BLOCK),)) == bundle
     assert with_grants(bundle, (grant(GrantKind.ISOLATE, applications=section),)) == bundle
+
+
+def test_an_emergency_block_of_a_site_holds_beside_what_allows_it() -> None:
+    """Stricter wins: the policy's own allowance of the site is no way round."""
+    allowed = policy.SiteRule(
+        text=RuleText(rule_id="own"), decision=DecisionKind.ALLOW, sites=("example.org",)
+    )
+    mild = policy.SiteRule(
+        text=RuleText(rule_id="new", mode=RuleMode.OBSERVE), decision=DecisionKind.BLOCK, sites=("example.org/bad",),
+        when=LESSON_TIME,
+    )  # fmt: skip
+    bundle = replace(opened(), browser=policy.BrowserSection(rules=(allowed,)))
+    found = with_grants(
+        bundle, (grant(GrantKind.EMERGENCY_BLOCK, browser=policy.BrowserSection(rules=(mild,))),)
+    )
+    table = SiteTable(found.browser)
+    here = Circumstances(now_ms=0)
+    assert table.decide("example.org/bad/page", here).decision == DecisionKind.BLOCK
+    assert table.decide("example.org/good", here).decision == DecisionKind.ALLOW
+    assert found.applications == bundle.applications
 
 
 @pytest.mark.parametrize("kind", KINDS)

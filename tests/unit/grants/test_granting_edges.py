@@ -169,6 +169,73 @@ def block(section: policy.ApplicationsSection) -> wire.GrantStatement:
     return statement(GrantKind.EMERGENCY_BLOCK, payload=payload)
 
 
+def site_rule(*sites: str, decision: DecisionKind = DecisionKind.BLOCK) -> policy.SiteRule:
+    return policy.SiteRule(text=policy.RuleText(rule_id="site"), decision=decision, sites=sites)
+
+
+def site_block(section: policy.BrowserSection) -> wire.GrantStatement:
+    return statement(GrantKind.EMERGENCY_BLOCK, payload=encode(policy.GrantPayload(browser=section)))
+
+
+@pytest.mark.parametrize("sites", [("example.org",), ("example.org/bad", "sub.example.net"), ("10.0.0.1",)])
+def test_an_address_is_blocked_by_one_signature(sites: tuple[str, ...]) -> None:
+    section = policy.BrowserSection(rules=(site_rule(*sites),))
+    permitted = asked(site_block(section), TECHNICIAN)
+    assert isinstance(permitted, Permitted)
+    assert permitted.payload.browser == section
+
+
+@pytest.mark.parametrize(
+    ("section", "word"),
+    [
+        (policy.BrowserSection(), "at least one rule"),
+        (
+            policy.BrowserSection(rules=(site_rule("example.org"),), otherwise=DecisionKind.BLOCK),
+            "close everything",
+        ),
+        (
+            policy.BrowserSection(rules=(site_rule("example.org", decision=DecisionKind.WARN),)),
+            "may only refuse",
+        ),
+        (policy.BrowserSection(rules=(site_rule(),)), "must name sites"),
+        (policy.BrowserSection(rules=(site_rule("*"),)), "no site that can be blocked"),
+        (policy.BrowserSection(rules=(site_rule("example.org\nall"),)), "no site that can be blocked"),
+        (policy.BrowserSection(rules=(site_rule("https://example.org"),)), "without https://"),
+        (
+            policy.BrowserSection(rules=(replace(site_rule("example.org"), allowed=("example.org/a",)),)),
+            "and nothing else",
+        ),
+        (
+            policy.BrowserSection(rules=(replace(site_rule("example.org"), categories=("games",)),)),
+            "and nothing else",
+        ),
+        (
+            policy.BrowserSection(
+                rules=(site_rule("example.org"),),
+                settings=(policy.BrowserRule(text=policy.RuleText(rule_id="x")),),
+            ),
+            "no settings of browsers",
+        ),
+        (
+            policy.BrowserSection(
+                rules=(site_rule("example.org"),),
+                categories=(policy.SiteCategory(name="x", sites=("a.example",)),),
+            ),
+            "no lists of its own",
+        ),
+    ],
+)
+def test_a_block_of_sites_refuses_what_it_names_and_nothing_else(
+    section: policy.BrowserSection, word: str
+) -> None:
+    assert word in why(asked(site_block(section), *BOTH))
+
+
+def test_no_other_grant_carries_sites() -> None:
+    payload = encode(policy.GrantPayload(browser=policy.BrowserSection(rules=(site_rule("example.org"),))))
+    assert "carries no rules" in why(asked(statement(GrantKind.ISOLATE, payload=payload), *BOTH))
+
+
 def test_every_rule_of_an_emergency_block_refuses_and_it_closes_nothing_else() -> None:
     refuses = app_rule("vpn", "/bin/vpn", DecisionKind.BLOCK)
     raises = app_rule("vpn-2", "/bin/vpn2", DecisionKind.BLOCK_AND_RAISE)

@@ -52,6 +52,7 @@ def block(made: School) -> bytes:
         seconds=86_400,
         groups=(GROUP,),
         blocks=(policy.ApplicationMatch(by=policy.MatchBy.FILE_NAME, text="newvpn"),),
+        sites=("vpn.example",),
     )
     now = wall_ms()
     looked = officer_grants.look(encode(officer_grants.make(wish, found, now)), found, now)
@@ -76,11 +77,14 @@ def test_one_officers_block_is_told_to_the_others_and_shown_until_it_ends(made: 
     assert outbox.step(wall_ms()) == 3
     told = (Role.DSL, Role.HEAD, Role.TECHNICIAN)
     assert {to for to, _ in box.taken} == {f"{role.value}@school.example" for role in told}
-    assert all("https://sk.example/changes" in text and "newvpn" not in text for _, text in box.taken)
+    assert all(
+        "https://sk.example/changes" in text and "newvpn" not in text and "vpn.example" not in text
+        for _, text in box.taken
+    )
     with made.store.read() as connection:
         assert connection.execute(select(notices.c.sent_ms)).scalars().all().count(None) == 0
         live = announcing.live_blocks(connection, made.school_id, wall_ms())
-        assert [(one.blocked, one.groups) for one in live] == [(("newvpn",), (GROUP,))]
+        assert [(one.blocked, one.groups) for one in live] == [(("newvpn", "vpn.example"), (GROUP,))]
         assert announcing.live_blocks(connection, made.school_id, said.expires_unix_ms) == ()
     from schoolkeeper_collector.console import secrets
     from support.console import SECOND_FACTOR, pass_password, post

@@ -78,6 +78,8 @@ def test_an_emergency_block_takes_one_signature(made: School, officers: Path) ->
         (("--device", "12", "--block-file-name", "x"), "is no id"),
         (("--group", GROUP, "--block-file-name", "x", "--for", "soon"), "no length of time"),
         (("--group", GROUP, "--block-sha256", "zz"), "cannot be compiled"),
+        (("--group", GROUP, "--block-site", "https://example.org"), "write example.org"),
+        (("--group", GROUP, "--block-site", "*"), "no site that can be blocked"),
     ],
 )
 def test_an_emergency_block_that_would_not_hold_is_not_made(
@@ -88,6 +90,36 @@ def test_an_emergency_block_that_would_not_hold_is_not_made(
     assert refused.exit_code == 1
     assert said in refused.output
     assert not out.exists()
+
+
+def test_a_program_and_an_address_are_blocked_for_everybody_by_one_signature(
+    made: School, officers: Path
+) -> None:
+    """By path, address or hash; nobody opens what is blocked to block it."""
+    out = officers / "found.skgrant"
+    named = (
+        "--block-path",
+        "/home/*/Downloads/x",
+        "--block-sha256",
+        "ab" * 32,
+        "--block-site",
+        "bad.example/x",
+    )
+    said = new(made, out, "--kind", "emergency-block", "--group", GROUP, *named)
+    assert said.exit_code == 0, said.output
+    assert "bad.example/x" in said.output
+    assert "other programs reach them as before" in said.output
+    signed = run("sign", str(out), "--key", str(key(made, "technician")), "--yes")
+    assert "Complete" in signed.output, signed.output
+    found = school.known(keyfile.read_head(key(made, "dsl")))
+    grant = decode(wire.Grant, out.read_bytes())
+    statement = decode(wire.GrantStatement, grant.statement)
+    verdict = granting.check(
+        statement, granting.signers_of(grant, found.officers), granting.ground_of(found.bundles[GROUP])
+    )
+    assert isinstance(verdict, granting.Permitted)
+    assert verdict.payload.browser is not None
+    assert [rule.sites for rule in verdict.payload.browser.rules] == [("bad.example/x",)]
 
 
 def test_a_block_that_opens_something_is_not_signed(made: School, officers: Path) -> None:

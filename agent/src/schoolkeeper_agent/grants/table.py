@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from schoolkeeper_agent.clock import Moment, PoweredOn
 from schoolkeeper_proto import granting, model, policy, wire
@@ -296,9 +297,11 @@ def _revoke(
 
 def _effect(one: Held, ground: granting.Ground) -> InForce:
     said = one.statement
-    block = one.payload.applications
-    if block is not None:
-        block = replace(block, rules=tuple(_named(rule, said.grant_id) for rule in block.rules))
+    programs, sites = one.payload.applications, one.payload.browser
+    if programs is not None:
+        programs = replace(programs, rules=tuple(_named(rule, said.grant_id) for rule in programs.rules))
+    if sites is not None:
+        sites = replace(sites, rules=tuple(_named(rule, said.grant_id) for rule in sites.rules))
     return InForce(
         grant_id=said.grant_id,
         kind=said.kind,
@@ -306,12 +309,16 @@ def _effect(one: Held, ground: granting.Ground) -> InForce:
         rule_ids=said.rule_ids or None,
         spared=granting.forbidden(said.kind, ground),
         mode=RuleMode.WARN if said.allowed_mode == "warn" else RuleMode.OBSERVE,
-        applications=block,
+        applications=programs,
+        browser=sites,
         quiet=one.payload.isolation is not None and one.payload.isolation.quiet,
     )
 
 
-def _named(rule: policy.ApplicationRule, grant_id: bytes) -> policy.ApplicationRule:
+_AnyRule = TypeVar("_AnyRule", policy.ApplicationRule, policy.SiteRule)
+
+
+def _named(rule: _AnyRule, grant_id: bytes) -> _AnyRule:
     """Under a name of its own, so that it can never stand in for a rule of the policy."""
     return replace(
         rule,

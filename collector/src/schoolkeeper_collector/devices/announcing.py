@@ -80,13 +80,17 @@ def live_blocks(connection: Connection, school_id: str, now_ms: int) -> tuple[Li
 
 
 def _block(statement: wire.GrantStatement) -> LiveBlock:
-    section = granting.payload_of(statement).applications
-    rules = section.rules if section else ()
+    payload = granting.payload_of(statement)
+    programs = payload.applications.rules if payload.applications else ()
+    sites = payload.browser.rules if payload.browser else ()
     return LiveBlock(
         grant_id=statement.grant_id,
         groups=statement.groups,
         devices=len(statement.device_ids),
-        blocked=tuple(match.text for rule in rules for match in rule.matches),
-        why="; ".join(dict.fromkeys(rule.text.why for rule in rules if rule.text.why)),
+        blocked=(
+            *(match.text for rule in programs for match in rule.matches),
+            *(site for rule in sites for site in rule.sites),
+        ),
+        why="; ".join(dict.fromkeys(rule.text.why for rule in (*programs, *sites) if rule.text.why)),
         until_ms=statement.expires_unix_ms,
     )

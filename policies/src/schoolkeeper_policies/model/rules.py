@@ -19,6 +19,7 @@ from schoolkeeper_proto.policy import (
     SafeSearch,
     Switch,
 )
+from schoolkeeper_proto.site_matching import SITE
 
 Decision = Literal[
     DecisionKind.ALLOW,
@@ -27,9 +28,7 @@ Decision = Literal[
     DecisionKind.BLOCK,
     DecisionKind.BLOCK_AND_RAISE,
 ]
-SitePattern = Annotated[
-    str, StringConstraints(pattern=r"^(\*|[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[!-~]*)?)$", max_length=512)
-]
+SitePattern = Annotated[str, StringConstraints(pattern=f"^{SITE}$", max_length=512)]
 """``example.org`` with everything below it, ``example.org/path`` with every path that begins so, ``*`` for all."""
 
 

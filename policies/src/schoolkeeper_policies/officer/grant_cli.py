@@ -60,6 +60,9 @@ def new(
     block_path: Annotated[Many, typer.Option(help="emergency-block: a pattern over paths; repeat.")] = [],  # noqa: B006
     block_package: Annotated[Many, typer.Option(help="emergency-block: a package; repeat.")] = [],  # noqa: B006
     block_sha256: Annotated[Many, typer.Option(help="emergency-block: a file's SHA-256; repeat.")] = [],  # noqa: B006
+    block_site: Annotated[
+        Many, typer.Option(help="emergency-block: a site, example.org or example.org/path; repeat.")
+    ] = [],  # noqa: B006
     end: Annotated[Many, typer.Option(help="revoke, release: the grant that ends; repeat.")] = [],  # noqa: B006
     quiet: Annotated[
         bool, typer.Option("--quiet", help="isolate: for a case about staff; nothing is said at the device.")
@@ -93,6 +96,7 @@ def new(
             notice=notice,
             allowed_mode=mode,
             blocks=tuple(policy.ApplicationMatch(by=by, text=one) for by, texts in blocks for one in texts),
+            sites=tuple(block_site),
             ends=tuple(_id(text, "--end") for text in end),
             isolation=_terms(granted, ground_by, ground) if quiet else None,
         )

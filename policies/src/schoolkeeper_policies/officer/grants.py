@@ -63,6 +63,7 @@ class Wish:
     notice: str = ""
     allowed_mode: str = ""
     blocks: tuple[policy.ApplicationMatch, ...] = ()
+    sites: tuple[str, ...] = ()
     ends: tuple[bytes, ...] = ()
     isolation: policy.IsolationTerms | None = None
 
@@ -182,8 +183,10 @@ def text(looked: GrantReview, school: School) -> Iterator[str]:
     if said.kind in _MEANING:
         yield from _MEANING[said.kind]
     else:
-        every = "its own" if looked.payload.applications else "every rule it may concern"
-        yield f"rules: {', '.join(said.rule_ids) or every}"
+        own = looked.payload.applications or looked.payload.browser
+        yield f"rules: {', '.join(said.rule_ids) or ('its own' if own else 'every rule it may concern')}"
+    if looked.payload.browser is not None:
+        yield "sites are refused in the browsers that the policy manages; other programs reach them as before"
     terms = looked.payload.isolation
     if terms is not None and terms.quiet:
         yield f"quiet, on the recorded ground of the {terms.ground_by}: {terms.ground_reference}"
@@ -210,13 +213,16 @@ def _payload(wish: Wish, grant_id: bytes) -> policy.GrantPayload:
         description="Blocked at short notice.",
         why=wish.reason,
         resolution=wish.notice
-        or "If you need this program for school, ask the person who looks after the computers.",
+        or "If you need this for school, ask the person who looks after the computers.",
         severity=Severity.HIGH,
         safeguarding=True,
     )
-    rule = policy.ApplicationRule(text=said, decision=DecisionKind.BLOCK, matches=wish.blocks)
-    rules = (rule,) if wish.blocks else ()
-    return policy.GrantPayload(applications=policy.ApplicationsSection(rules=rules))
+    programs = policy.ApplicationRule(text=said, decision=DecisionKind.BLOCK, matches=wish.blocks)
+    sites = policy.SiteRule(text=said, decision=DecisionKind.BLOCK, sites=wish.sites)
+    return policy.GrantPayload(
+        applications=policy.ApplicationsSection(rules=(programs,)) if wish.blocks else None,
+        browser=policy.BrowserSection(rules=(sites,)) if wish.sites else None,
+    )
 
 
 def _changes(
@@ -231,6 +237,7 @@ def _changes(
         kind=statement.kind,
         until_unix_ms=statement.expires_unix_ms,
         applications=payload.applications,
+        browser=payload.browser,
     )
     return tuple(
         change

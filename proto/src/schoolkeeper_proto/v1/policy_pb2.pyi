@@ -1580,9 +1580,10 @@ class GrantPayload(_message.Message):
     APPLICATIONS_FIELD_NUMBER: _builtins.int
     GRANT_IDS_FIELD_NUMBER: _builtins.int
     ISOLATION_FIELD_NUMBER: _builtins.int
+    BROWSER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def applications(self) -> Global___ApplicationsSection:
-        """EMERGENCY_BLOCK: rules that refuse, beside those in force."""
+        """EMERGENCY_BLOCK: rules that refuse programs, beside those in force."""
 
     @_builtins.property
     def grant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -1592,16 +1593,21 @@ class GrantPayload(_message.Message):
     def isolation(self) -> Global___IsolationTerms:
         """ISOLATE: how; an isolation that everybody may see when absent."""
 
+    @_builtins.property
+    def browser(self) -> Global___BrowserSection:
+        """EMERGENCY_BLOCK: rules that refuse sites in managed browsers, beside those in force (W-99)."""
+
     def __init__(
         self,
         *,
         applications: Global___ApplicationsSection | None = ...,
         grant_ids: _abc.Iterable[_builtins.bytes] | None = ...,
         isolation: Global___IsolationTerms | None = ...,
+        browser: Global___BrowserSection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "isolation", b"isolation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "browser", b"browser", "isolation", b"isolation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "grant_ids", b"grant_ids", "isolation", b"isolation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "browser", b"browser", "grant_ids", b"grant_ids", "isolation", b"isolation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
