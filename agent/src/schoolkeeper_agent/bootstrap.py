@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import sys
 
 from schoolkeeper_agent.clock import SystemClock
@@ -15,6 +13,7 @@ from schoolkeeper_agent.policy_file import policy_at_start
 from schoolkeeper_agent.service import Service
 from schoolkeeper_agent.service_manager import ServiceManager
 from schoolkeeper_agent.status_socket import serve
+from schoolkeeper_agent.system import here
 from schoolkeeper_agent.trust import Trust, TrustDamaged, load_trust, update_trust
 from schoolkeeper_agent.waiting import WaitingNote
 
@@ -35,20 +34,17 @@ def run(settings: Settings) -> int:
 
 def prepare_folders(settings: Settings) -> None:
     """Makes the state folder (0700) and the run folder (0755). Raises ``StartRefused``."""
-    for path, mode in ((settings.state_dir, 0o700), (settings.run_dir, 0o755)):
+    for path, everyone_reads in ((settings.state_dir, False), (settings.run_dir, True)):
         try:
-            path.mkdir(parents=True, exist_ok=True, mode=mode)
-            path.chmod(mode)
-            if not os.access(path, os.W_OK | os.X_OK):
-                raise PermissionError(f"{path} cannot be written")
+            here.make_folder(path, everyone_reads=everyone_reads)
         except OSError as error:
             raise StartRefused(
-                f"{path}: {error}; run as root, or set state_dir and run_dir to folders of your own"
+                f"{path}: {error}; run as {here.ADMINISTRATOR}, or set state_dir and run_dir to folders of your own"
             ) from error
 
 
 async def _run(settings: Settings) -> None:
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    ended = asyncio.Event()
     service: list[Service] = []
 
     def stop(reason: str) -> None:
@@ -56,8 +52,7 @@ async def _run(settings: Settings) -> None:
         for running in service:
             running.stop(reason)
 
-    for number, reason in ((signal.SIGTERM, "asked to stop"), (signal.SIGINT, "interrupted")):
-        loop.add_signal_handler(number, stop, reason)
+    here.on_stop(stop)
     manager = ServiceManager()
     making = asyncio.create_task(_make(settings, manager))
     waiting = asyncio.create_task(ended.wait())

@@ -17,10 +17,7 @@ _SAY_AGAIN_MS = 3_600_000
 
 def resident_bytes(proc_root: Path = Path("/proc")) -> int:
     """Resident memory of this process; 0 where the system does not say."""
-    try:
-        return int((proc_root / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return here.resident_bytes()
+    return here.resident_bytes(proc_root)
 
 
 def cpu_milliseconds() -> int:

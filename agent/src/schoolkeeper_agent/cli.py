@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(arguments)
     from schoolkeeper_agent.config import CONFIG_PATH, ConfigError, Settings, load_settings
+    from schoolkeeper_agent.system import here
 
     try:
         settings = load_settings(args.config)
@@ -39,12 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
         from dataclasses import replace
 
         settings = replace(settings, state_dir=args.state_dir)
+    if args.command in here.LEFT_OUT:
+        print(f"error: {here.LEFT_OUT[args.command]}", file=sys.stderr)
+        return 1
     try:
         return int(_COMMANDS[args.command](args, settings))
     except BrokenPipeError:
         return 0
     except PermissionError as error:
-        print(f"error: {error}: run this as root", file=sys.stderr)
+        print(f"error: {error}: run this as {here.ADMINISTRATOR}", file=sys.stderr)
         return 1
 
 
@@ -119,6 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("--window", action="store_true", help="in a window, where the desktop can show one")
     tell.add_argument("--number", default="", help="what became of the message with this number")
     tell.add_argument("--language", choices=("en", "cy"), default="", help="English (en) or Welsh (cy)")
+    agreement = commands.add_parser(
+        "agreement", help="the rules for using this device: read them, and agree or put it off"
+    )
+    agreement.add_argument("--window", action="store_true", help="in a window, where the desktop can show one")
+    agreement.add_argument("--language", choices=("en", "cy"), default="", help="English (en) or Welsh (cy)")
     _uninstall_arguments(
         commands.add_parser(
             "uninstall",

@@ -51,10 +51,7 @@ class SystemClock:
 
 
 def _boot_id(proc_root: Path) -> bytes:
-    try:
-        found = bytes.fromhex((proc_root / "sys/kernel/random/boot_id").read_text().replace("-", ""))
-    except (OSError, ValueError):
-        found = here.boot_id()
+    found = here.boot_id(proc_root)
     return found if len(found) == 16 else os.urandom(16)
 
 

@@ -1,27 +1,25 @@
-"""What a device says about itself when it enrols: from /etc and the firmware's tables, nothing personal."""
+"""What a device says about itself when it enrols: nothing personal."""
 
 from __future__ import annotations
 
 import hashlib
 import socket
 import sys
-from pathlib import Path
 
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.installed import version_of
-
-_DMI = Path("/sys/class/dmi/id")
-_MACHINE_ID = Path("/etc/machine-id")
 
 
 def describe_device(key_storage: str) -> wire.DeviceDescription:
     """Fields that cannot be read stay empty; the serial is readable by root only."""
+    machine = here.machine()
     return wire.DeviceDescription(
         hostname=socket.gethostname(),
-        serial=_line(_DMI / "product_serial"),
-        vendor=_line(_DMI / "sys_vendor"),
-        model=_line(_DMI / "product_name"),
-        operating_system=_operating_system(),
+        serial=machine.serial,
+        vendor=machine.vendor,
+        model=machine.model,
+        operating_system=machine.operating_system,
         platform=sys.platform,
         agent_version=agent_version(),
         machine_hash=machine_hash(),
@@ -31,28 +29,9 @@ def describe_device(key_storage: str) -> wire.DeviceDescription:
 
 def machine_hash() -> bytes:
     """A commitment to this installation, so that an image restored elsewhere is noticed; 32 bytes, or none."""
-    found = _line(_MACHINE_ID)
+    found = here.installation()
     return hashlib.sha256(b"schoolkeeper/machine/v1\x00" + found.encode()).digest() if found else b""
 
 
 def agent_version() -> str:
     return version_of("schoolkeeper-agent")
-
-
-def _operating_system() -> str:
-    for line in _text(Path("/etc/os-release")).splitlines():
-        key, _, value = line.partition("=")
-        if key == "PRETTY_NAME":
-            return value.strip('"')
-    return sys.platform
-
-
-def _line(path: Path) -> str:
-    return _text(path).strip()[:128]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

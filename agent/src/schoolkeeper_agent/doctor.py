@@ -21,10 +21,12 @@ from pathlib import Path
 
 from schoolkeeper_agent import identity as identities
 from schoolkeeper_agent.addresses import Addresses, known_addresses
+from schoolkeeper_agent.config import CONFIG_PATH
 from schoolkeeper_agent.enrol_unattended import PRESEED, PreseedError, read_preseed
 from schoolkeeper_agent.net import AddressError, Proxy, open_channel, parse_proxy
 from schoolkeeper_agent.probe import Unreachable, probe
 from schoolkeeper_agent.renew import RenewError, school_time
+from schoolkeeper_agent.system import here
 from schoolkeeper_agent.trust import FOLDER as TRUST_FOLDER
 from schoolkeeper_agent.trust import Trust, TrustDamaged, load_trust
 from schoolkeeper_proto import enrolment_token
@@ -55,7 +57,7 @@ class Finding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorOptions:
     state_dir: Path
-    config_path: Path = Path("/etc/schoolkeeper/agent.toml")
+    config_path: Path = CONFIG_PATH
     preseed: Path = PRESEED
     proxy: str = ""
     extra_uplink: tuple[str, ...] = ()
@@ -92,7 +94,7 @@ def doctor_main(args: argparse.Namespace) -> int:
     """Prints the findings; 0 when there is no fault. Wants ``state_dir`` and, if there, ``config`` and ``proxy``."""
     options = DoctorOptions(
         state_dir=Path(args.state_dir),
-        config_path=Path(getattr(args, "config", None) or "/etc/schoolkeeper/agent.toml"),
+        config_path=Path(getattr(args, "config", None) or CONFIG_PATH),
         proxy=getattr(args, "proxy", "") or "",
     )
     findings = asyncio.run(diagnose(options, now_ms=time.time_ns() // 1_000_000))
@@ -134,7 +136,7 @@ def _folders(state_dir: Path) -> list[Finding]:
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
         if not os.access(existing, os.W_OK | os.X_OK):
-            who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
+            who = here.ADMINISTRATOR if here.is_administrator() else "this account"
             found.append(
                 Finding(
                     check=check,

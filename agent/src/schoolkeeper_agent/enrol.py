@@ -21,11 +21,11 @@ from schoolkeeper_agent import identity as identities
 from schoolkeeper_agent.describe import describe_device
 from schoolkeeper_agent.net import ENROLMENT, AddressError, Proxy, open_channel
 from schoolkeeper_agent.probe import Problem, Reached, Unreachable, probe, wants_certificate
+from schoolkeeper_agent.system import here
 from schoolkeeper_agent.trust import FOLDER as TRUST_FOLDER
 from schoolkeeper_agent.trust import Place, load_trust, save_place, update_trust
 from schoolkeeper_proto import enrolment_token, wire
 from schoolkeeper_proto.codec import decode, encode
-from schoolkeeper_proto.private_files import readable_by_others
 
 if TYPE_CHECKING:
     from grpc.aio import AioRpcError
@@ -131,12 +131,12 @@ def _pending(state_dir: Path) -> tuple[identities.FileKey, bytes]:
     """The key and nonce that wait for an answer, made when there are none."""
     folder = _pending_folder(state_dir)
     with suppress(identities.IdentityError, OSError):
-        if not readable_by_others(folder / "device.key"):
+        if not here.readable_by_others(folder / "device.key"):
             return identities.load_key(folder / "device.key"), (folder / "nonce").read_bytes()
     key, nonce = identities.new_key(), os.urandom(32)
     try:
         identities.write_private(folder / "nonce", nonce)
-        identities.write_private(folder / "device.key", key.pem())
+        identities.write_key(folder / "device.key", key)
     except OSError as error:
         raise EnrolError(
             "no-rights",

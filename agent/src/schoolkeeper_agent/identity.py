@@ -21,7 +21,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from schoolkeeper_proto.private_files import readable_by_others
+from schoolkeeper_agent.system import here
 from schoolkeeper_proto.statements import P256Signer, Signer
 
 FOLDER = "identity"
@@ -109,7 +109,7 @@ def new_key() -> FileKey:
 def load_key(path: Path) -> FileKey:
     """Raises ``IdentityError``: missing or damaged."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
+        key = serialization.load_pem_private_key(here.unseal_at_rest(path.read_bytes()), None)
     except (OSError, ValueError, TypeError) as error:
         raise IdentityError(
             f"{path} cannot be read ({error}): enrol this device again with a new token"
@@ -123,7 +123,7 @@ def exposed_key(state_dir: Path) -> Path | None:
     """The device's key, if other accounts may read it."""
     path = state_dir / FOLDER / "device.key"
     try:
-        return path if readable_by_others(path) else None
+        return path if here.readable_by_others(path) else None
     except OSError:
         return None
 
@@ -136,9 +136,9 @@ def hide_key(state_dir: Path) -> str:
     path = exposed_key(state_dir)
     if path is None:
         return ""
-    said = f"{path} could be read by other accounts of this device (mode {path.stat().st_mode & 0o7777:o})"
+    said = f"{path} could be read by other accounts of this device ({here.rights_of(path)})"
     try:
-        path.chmod(0o600)
+        here.keep_to_owner(path)
     except OSError as error:
         return f"{said}, and that cannot be changed ({error.strerror}): run `chmod 600 {path}` as its owner"
     return f"{said}; its owner alone reads it now. If somebody may have copied it: revoke the device, enrol it again"
@@ -200,7 +200,7 @@ def _authorities(state_dir: Path) -> bytes:
 def save_identity(state_dir: Path, key: DeviceKey, new: NewIdentity) -> None:
     """Key and chain first, ``identity.json`` last and in one step."""
     folder = state_dir / FOLDER
-    write_private(folder / "device.key", key.pem())
+    write_key(folder / "device.key", key)
     write_private(folder / "request.der", key.certificate_request())
     save_chain(state_dir, new.chain, certificate_dates(new.chain[0]))
     said = {
@@ -303,6 +303,11 @@ def pem_of(der: bytes) -> bytes:
     return _BEGIN + b"\n" + wrapped + b"\n" + _END + b"\n"
 
 
+def write_key(path: Path, key: DeviceKey) -> None:
+    """As ``load_key`` reads it."""
+    write_private(path, here.seal_at_rest(key.pem()))
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Replaces a file in one step, durable on return, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -313,8 +318,4 @@ def write_private(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    here.sync_folder(path.parent)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 
+from schoolkeeper_agent.system import here
+
 EASED_NS = 1_000_000_000
 SYSTEMS_OWN_NS = 0
 """Back to what the process began with."""
@@ -23,7 +25,7 @@ def set_slack(slack_ns: int) -> int:
     Needs CAP_SYS_NICE for every thread but the caller's; without it nothing changes.
     """
     took = 0
-    if not os.path.isdir("/proc/self/task"):  # noqa: PTH112
+    if not here.TIMER_SLACK:
         return took
     for thread in os.listdir("/proc/self/task"):  # noqa: PTH208
         try:

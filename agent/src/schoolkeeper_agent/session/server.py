@@ -20,6 +20,7 @@ from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
 from schoolkeeper_agent.session.lines import SOCKET_NAME, Ask, AskLately, LineMistake, Reply, Words
 from schoolkeeper_agent.session.own import is_own
+from schoolkeeper_agent.system import here
 from schoolkeeper_agent.session.silenced import Silenced
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class SessionServer:
         """Listens; the socket is open to every account: whoever connects hears, answers, and may ask for itself."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._joined, self._path, limit=lines.MAX_PEER_LINE)
+        self._server = await here.start_local_server(self._joined, self._path, limit=lines.MAX_PEER_LINE)
         self._path.chmod(0o666)
 
     async def close(self) -> None:

@@ -21,6 +21,8 @@ RUN_FOLDER = Path("/run/schoolkeeper-agent")
 ADMINISTRATOR = "root"
 """Who may do everything here, in words for a technician."""
 START_COMMAND = "systemctl start schoolkeeper-agent"
+TIMER_SLACK = sys.platform == "linux"
+"""Whether the kernel lets a thread say how punctual its timers must be."""
 EDITION = ""
 """What kind of agent this is, where it is not the whole one."""
 LEFT_OUT: dict[str, str] = {}
@@ -41,6 +43,23 @@ def make_folder(path: Path, *, everyone_reads: bool) -> None:
     path.chmod(mode)
     if not os.access(path, os.W_OK | os.X_OK):
         raise PermissionError(f"{path} cannot be written")
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether anybody but its owner and the administrator may read it. Raises ``OSError``."""
+    from schoolkeeper_proto import private_files
+
+    return private_files.readable_by_others(path)
+
+
+def rights_of(path: Path) -> str:
+    """In words for a technician. Raises ``OSError``."""
+    return f"mode {path.stat().st_mode & 0o7777:o}"
+
+
+def keep_to_owner(path: Path) -> None:
+    """Takes a file from everybody else. Raises ``OSError``."""
+    path.chmod(0o600)
 
 
 def sync_folder(folder: Path) -> None:
@@ -85,9 +104,12 @@ def is_administrator() -> bool:
     return os.geteuid() == 0
 
 
-def resident_bytes() -> int:
-    """0: what /proc does not say here nobody says."""
-    return 0
+def resident_bytes(proc_root: Path) -> int:
+    """Of this process; 0 where nobody says."""
+    try:
+        return int((proc_root / "self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def machine() -> Machine:
@@ -128,9 +150,12 @@ def _text(path: Path) -> str:
         return ""
 
 
-def boot_id() -> bytes:
-    """Nothing, where /proc has no number for the boot."""
-    return b""
+def boot_id(proc_root: Path) -> bytes:
+    """16 bytes, new at each start of the machine; nothing where nobody says."""
+    try:
+        return bytes.fromhex((proc_root / "sys/kernel/random/boot_id").read_text().replace("-", ""))
+    except (OSError, ValueError):
+        return b""
 
 
 def child_command(module: str) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ STATE_FOLDER = _DATA / "state"
 RUN_FOLDER = _DATA / "run"
 ADMINISTRATOR = "an administrator"
 START_COMMAND = "sc start SchoolkeeperAgent"
+TIMER_SLACK = False
 EDITION = "preview for Windows: reports, enforces nothing"
 LEFT_OUT = dict.fromkeys(
     ("ask", "encrypt", "tell", "uninstall"),
@@ -59,6 +60,11 @@ def make_folder(path: Path, *, everyone_reads: bool) -> None:
 def readable_by_others(path: Path) -> bool:
     """Whether anybody but the system, administrators and the owner may read it. Raises ``OSError``."""
     return bool(sddl.others_in(windows_api.rights_of(path)))
+
+
+def rights_of(path: Path) -> str:
+    """As Windows writes them (sddl.h). Raises ``OSError``."""
+    return windows_api.rights_of(path)
 
 
 def keep_to_owner(path: Path) -> None:
@@ -110,7 +116,8 @@ def is_administrator() -> bool:
     return windows_api.is_administrator()
 
 
-def resident_bytes() -> int:
+def resident_bytes(proc_root: Path) -> int:
+    del proc_root
     import psutil
 
     return int(psutil.Process().memory_info().rss)
@@ -133,8 +140,9 @@ def installation() -> str:
     return _said(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid")
 
 
-def boot_id() -> bytes:
+def boot_id(proc_root: Path) -> bytes:
     """From Windows' own count of its starts; nothing where it keeps none."""
+    del proc_root
     parameters = r"SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters"
     number = _said(parameters, "BootId")
     return hashlib.sha256(f"{installation()} {number}".encode()).digest()[:16] if number else b""
