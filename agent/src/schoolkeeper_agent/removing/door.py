@@ -91,3 +91,33 @@ class RemovalDoor:
         await self.parts.look_at_spool()
         usage = self.parts.usage
         return {"kept": True, "delivered": delivered, "pending": usage.pending_events if usage else 0}
+
+    async def _keep(self, body: model.AgentRemoval) -> Place | None:
+        """Where it lies in the spool; None when it is not known to be on the disk."""
+        place: asyncio.Future[Future[Place]] = asyncio.get_running_loop().create_future()
+        self._awaited.append((body, place))
+        self.parts.heart.emit(Noted(body=body, severity=model.Severity.HIGH))
+        try:
+            async with asyncio.timeout(_KEPT_S):
+                found = await asyncio.wrap_future(await place)
+        except (TimeoutError, SpoolError):
+            return None
+        finally:
+            self._awaited = [one for one in self._awaited if one[0] is not body]
+        return None if self.parts.writer.state().failing_because else found
+
+    async def _is_delivered(self, place: Place, seconds: int) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while await self._fate(place) is FrameState.PENDING:  # noqa: ASYNC110 - the spool tells nobody
+                    await asyncio.sleep(_LOOK_S)
+        return await self._fate(place) is FrameState.DELIVERED
+
+    async def _fate(self, place: Place) -> FrameState | None:
+        try:
+            looking = self.parts.writer.call(
+                lambda spool: spool.fate(place.epoch, place.lane, place.sequence)
+            )
+            return await asyncio.wrap_future(looking)
+        except SpoolError:
+            return FrameState.PENDING
