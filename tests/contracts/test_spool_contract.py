@@ -235,6 +235,23 @@ def test_notes_are_kept_with_a_settlement(rig: Rig) -> None:
     assert spool.note("checkpoint") == b"two"
 
 
+def test_a_note_is_kept_with_its_event_or_neither_is(rig: Rig) -> None:
+    spool = rig.make(1 << 20)
+    spool.append(Lane.NORMAL, [b"first"], moment(), {"agreed": b"one"})
+    assert spool.note("agreed") == b"one"
+    with pytest.raises(SpoolRefused):
+        spool.append(Lane.NORMAL, [bytes(2 << 20)], moment(), {"agreed": b"two"})
+    assert spool.note("agreed") == b"one"
+    assert spool.usage().pending_events == 1
+    if rig.disk is not None:
+        rig.disk.orders = ["dies"]
+        with pytest.raises(SpoolUnwritable):
+            spool.append(Lane.NORMAL, [b"third"], moment(), {"agreed": b"three"})
+        rig.disk.failing = False
+        assert spool.read(ALL) is not None
+        assert spool.usage().pending_events == 1
+
+
 def test_cursors_say_where_each_lane_is(rig: Rig) -> None:
     spool = rig.make(1 << 20)
     spool.append(Lane.NORMAL, [b"a", b"b"], moment())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from schoolkeeper_agent.clock import Moment
@@ -81,7 +81,9 @@ class MemorySpool:
         """Memory is sure of what it holds."""
         return None
 
-    def append(self, lane: Lane, events: Sequence[bytes], now: Moment) -> Appended:
+    def append(
+        self, lane: Lane, events: Sequence[bytes], now: Moment, notes: Mapping[str, bytes] | None = None
+    ) -> Appended:
         check_events(lane, events)
         sealer = self._keeper.sealer(self.epoch, now)
         first, chain = self._heads[self.epoch, lane]
@@ -110,6 +112,7 @@ class MemorySpool:
             )
             self._frames[stored.number] = _Held(stored, now.wall_ms)
         self._heads[self.epoch, lane] = (sequence, chain)
+        self._notes.update(notes or {})
         return Appended(
             lane=lane, first_sequence=first, events=len(events), frames=len(frames), evicted=evicted
         )

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(args.config)
     except ConfigError as error:
-        if args.command not in ("ask", "encrypt", "tell") or args.config != CONFIG_PATH:
+        if args.command not in ("ask", "agreement", "encrypt", "tell") or args.config != CONFIG_PATH:
             print(f"error: {error}", file=sys.stderr)
             return 1
         settings = (
@@ -231,6 +231,13 @@ def _tell(args: argparse.Namespace, settings: Settings) -> int:
     return tell_main(settings.run_dir, language=args.language, number=args.number, window=args.window)
 
 
+def _agreement(args: argparse.Namespace, settings: Settings) -> int:
+    """For everybody who uses this device; no rights are needed. 0: it is agreed to, or nothing is asked."""
+    from schoolkeeper_agent.agreeing.command import agreement_main
+
+    return agreement_main(settings.run_dir, language=args.language, window=args.window)
+
+
 def _encrypt(args: argparse.Namespace, settings: Settings) -> int:
     """For whoever plugged the stick in; no rights are needed. 0: it is encrypted."""
     del settings
@@ -390,6 +397,7 @@ _COMMANDS = {
     "ask": _ask,
     "encrypt": _encrypt,
     "tell": _tell,
+    "agreement": _agreement,
     "uninstall": _uninstall,
     "settings": _settings,
 }

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Protocol, assert_never
 
@@ -98,6 +99,13 @@ class Heart:
         self.budget.count(type(observation).__name__)
         self._waiting.append(observation)
         self._wake.set()
+
+    def keep(self, event: Record, notes: Mapping[str, bytes]) -> Future[None]:
+        """The event and what is remembered of it: both on the disk when the future is done, or neither.
+
+        Written by the spool's thread; the future raises ``SpoolError`` where that cannot write now.
+        """
+        return self.writer.keep(event.lane, event_bytes(event, self.stamp, self.state.place), notes)
 
     async def run(self) -> None:
         while True:

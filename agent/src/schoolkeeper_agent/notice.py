@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schoolkeeper_agent.collection import NEED_NO_NOTICE
+from schoolkeeper_agent.notice_child import FOLDER as FOLDER
 from schoolkeeper_agent.policy_words import hours_of
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.notices.reach import NEVER_MADE
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     Edition = tuple[Audience, Level, Language]
 
-FOLDER = "notice"
 TEXT_FILE, PAGE_FILE, SIGN_IN_FILE = "monitored.txt", "monitored.html", "sign-in.txt"
 TITLE = "What is monitored on this device"
 NOT_WATCHED = (
@@ -147,6 +147,7 @@ def write_notices(state_dir: Path, bundle: OpenBundle, running: Sequence[Running
 
     The package shows ``sign-in.txt`` at sign-in (packaging/linux/agent/pam-config).
     """
+    from schoolkeeper_agent.agreeing.texts import written
     from schoolkeeper_proto.notices.render import EDITIONS, as_page, as_text, edition_name
 
     folder = state_dir / FOLDER
@@ -164,7 +165,7 @@ def write_notices(state_dir: Path, bundle: OpenBundle, running: Sequence[Running
         for ending, made in ((".txt", as_text), (".html", as_page)):
             name = edition_name(audience, level, language) + ending
             texts[name] = made(facts[audience], language, level)
-    for file, text in texts.items():
+    for file, text in (texts | written(bundle)).items():
         beside = folder / f".{file}.new"
         beside.write_text(text, encoding="utf-8")
         os.chmod(beside, 0o644)  # noqa: PTH101 - readable by everybody, whatever the umask

@@ -30,6 +30,8 @@ class Pulse:
     budget: BudgetWatch
     marker: RunMarker
     report: Callable[[], Awaitable[StatusReport]]
+    also: Callable[[], None] = lambda: None
+    """What else is looked at each minute; returns at once."""
     clock_watch: ClockWatch = field(default_factory=ClockWatch)
 
     async def every_minute(self) -> None:
@@ -45,6 +47,7 @@ class Pulse:
                 step = observations.ClockStepped(step_milliseconds=sign * stepped.step_milliseconds)
                 parts.heart.emit(step)
             parts.heart.emit(Tick())
+            self.also()
             buffered = parts.writer.state().buffered_events
             waiting = f"{parts.heart.waiting} observations and {buffered} events wait"
             for body in self.budget.look(now, resident_bytes(), cpu_milliseconds(), waiting=waiting):

@@ -32,7 +32,7 @@ class Tell:
     """Say this to the person at the screen. ``session_id`` empty means every graphical session.
 
     ``user_id`` 0 or more: this account and nobody else, whichever session. ``askable``: the rule refused something, and
-    the person can ask for an exception from it.
+    the person can ask for an exception from it. ``opens``: the window that says it better, where there is a desktop.
     """
 
     title: str
@@ -41,6 +41,7 @@ class Tell:
     session_id: str = ""
     user_id: int = -1
     askable: bool = False
+    opens: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

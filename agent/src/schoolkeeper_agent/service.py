@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schoolkeeper_agent import clock, core, describe, enforcers
+from schoolkeeper_agent.agreeing.door import AgreeingDoor
 from schoolkeeper_agent.budget import BudgetWatch
 from schoolkeeper_agent.clock import Moment, SystemClock
 from schoolkeeper_agent.config import Settings
@@ -74,6 +75,7 @@ class Service:
     _grants: GrantKeeper = field(init=False)
     _desk: AskingDesk = field(init=False)
     _telling: TellingDoor = field(init=False)
+    _agreeing: AgreeingDoor = field(init=False)
     _encrypting: EncryptingDesk = field(init=False)
     _removal: RemovalDoor = field(init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -178,11 +180,13 @@ class Service:
         self._desk = AskingDesk(parts)
         self._removal = RemovalDoor(parts)
         self._telling = TellingDoor(parts, self._desk.known_account, self._say)
+        self._agreeing = AgreeingDoor(parts, self._desk.known_account, self._say)
         self.teller = SessionServer(
             self.settings.run_dir,
             user_of=self.user_of_session,
             desk=self._desk,
             listener=self._telling,
+            agreeing=self._agreeing,
             known=self._signed_in,
             silenced=Silenced(self._silenced, self._signed_in, lambda: self.clock.now().monotonic_ms),
         )
@@ -202,7 +206,9 @@ class Service:
             recorded=self._recorded,
         )
         self._watching = Watching(parts, self._context)
-        self._pulse = Pulse(parts, self._watching, budget, self._marker, self.report)
+        self._pulse = Pulse(
+            parts, self._watching, budget, self._marker, self.report, self._agreeing.each_minute
+        )
 
     def _context(self) -> Context:
         mounts = tuple(Path(mount) for mount in self.settings.exec_mounts) or None

@@ -26,6 +26,7 @@ from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.desk import NotTold
 from schoolkeeper_agent.effects import Heart, Stamp
 from schoolkeeper_agent.parts import Parts
+from schoolkeeper_agent.peers import Peer
 from schoolkeeper_agent.seams import Record, Tell
 from schoolkeeper_agent.session.lines import SOCKET_NAME
 from schoolkeeper_agent.session.server import SessionServer
@@ -409,7 +410,7 @@ def test_a_socket_of_somebody_else_is_not_spoken_to(tmp_path: Path, monkeypatch:
     with socket.socket(socket.AF_UNIX) as impostor:
         impostor.bind(str(tmp_path / SOCKET_NAME))
         impostor.listen()
-        monkeypatch.setattr("schoolkeeper_agent.tell.client._owner", lambda _: os.getuid() + 1)
+        monkeypatch.setattr("schoolkeeper_agent.session.calling.peer_of", lambda _: Peer(1, os.getuid() + 1))
         with pytest.raises(NotReached, match="not of the school's agent"):
             speak(tmp_path, HELP, seconds=5)
         connection, _ = impostor.accept()

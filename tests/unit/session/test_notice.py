@@ -161,7 +161,7 @@ def test_the_files_are_readable_by_everybody(tmp_path: Path) -> None:
     folder = notice.write_notices(tmp_path, bundle(STARTS))
     names = {path.name: path for path in folder.iterdir()}
     editions = {edition_name(*name) + ending for name in EDITIONS for ending in (".txt", ".html")}
-    assert set(names) == {"monitored.txt", "monitored.html", "sign-in.txt"} | editions
+    assert set(names) == {"monitored.txt", "monitored.html", "sign-in.txt", "agreements.json"} | editions
     assert all(path.stat().st_mode & 0o004 for path in names.values())
     assert notice.written_page(tmp_path, page=False) == names["monitored.txt"].read_text()
     assert notice.written_page(tmp_path, page=True) == names["monitored.html"].read_text()

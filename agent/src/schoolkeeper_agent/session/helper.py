@@ -16,6 +16,7 @@ from schoolkeeper_agent.peers import peer_of
 from schoolkeeper_agent.session import lines, show
 from schoolkeeper_agent.session.desktop import Desktop
 from schoolkeeper_agent.session.lines import Answer, Ask, LineMistake, Reply, Words
+from schoolkeeper_agent.session.opening import Opener
 from schoolkeeper_agent.session.server import MOST_ASKED
 
 _SHORTEST_S, _LONGEST_S = 1.0, 60.0
@@ -29,7 +30,8 @@ async def listen(path: Path, *, bus_address: str, trusted_user: int = 0) -> None
 
     Only a service of ``trusted_user`` is believed: whoever else opens that socket could speak in the school's name.
     """
-    helper = Helper(bus_address=bus_address, trusted_user=trusted_user)
+    opener = Opener(path.parent, bus_address)
+    helper = Helper(bus_address=bus_address, trusted_user=trusted_user, opener=opener)
     wait = _SHORTEST_S
     try:
         while True:
@@ -48,6 +50,7 @@ class Helper:
 
     bus_address: str
     trusted_user: int = 0
+    opener: Opener | None = None
     desktop: Desktop = field(init=False)
     asked: int = 0
     _writer: asyncio.StreamWriter | None = None
@@ -101,7 +104,12 @@ class Helper:
         saying.add_done_callback(self._says.discard)
 
     async def say(self, words: Words) -> bool:
-        """On the desktop; without one, on the terminal this helper was started from. False: nobody can have seen it."""
+        """On the desktop, in its own window where it has one; else on the terminal this helper was started from.
+
+        False: nobody can have seen it.
+        """
+        if words.opens and self.opener is not None and await self.opener.open(words.opens):
+            return True
         if await self.desktop.show(words):
             return True
         text = show.with_command(words.text, words.ask)

@@ -1,7 +1,8 @@
 """The messages on the socket, JSON lines of bounded length.
 
 The service says words to be shown; a peer answers whether it showed them. A peer asks for an exception, or what was
-refused lately; the service replies. What is told to the school is in ``telling_lines.py``.
+refused lately; the service replies. What is told to the school is in ``telling_lines.py``, what is said to the
+agreement in ``agreeing_lines.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from schoolkeeper_agent.session import telling_lines
+    from schoolkeeper_agent.session import agreeing_lines, telling_lines
 
 SOCKET_NAME = "session.sock"
 """In the service's run folder."""
@@ -51,12 +52,13 @@ class LineMistake(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """``number`` is asked back for in the answer; 0 asks for none. ``ask``: the rule that an exception can be asked for
-    from, or empty."""
+    from, or empty. ``opens``: the window that says it better, where there is a desktop (``opening.py``); or empty."""
 
     title: str
     text: str
     number: int = 0
     ask: str = ""
+    opens: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ def write(said: Words | Reply) -> bytes:
             "text": _cut(plain(said.text), _MAX_TEXT),
             "number": said.number,
             "ask": said.ask if len(said.ask) <= _MAX_NAME else "",
+            "opens": said.opens,
         }
     )
 
@@ -113,6 +116,7 @@ def read(line: bytes) -> Words | Reply:
         text=text_in(found, "text", _MAX_TEXT),
         number=number_in(found.get("number", 0)),
         ask=text_in(found, "ask", _MAX_NAME, otherwise=""),
+        opens=text_in(found, "opens", _MAX_NAME, otherwise=""),
     )
 
 
@@ -126,7 +130,7 @@ def write_ask(ask: Ask | AskLately) -> bytes:
     return write_line({"ask": ask.rule_id, "because": ask.because.value, "words": ask.words})
 
 
-def read_peer(line: bytes) -> Answer | Ask | AskLately | telling_lines.Request:
+def read_peer(line: bytes) -> Answer | Ask | AskLately | telling_lines.Request | agreeing_lines.Request:
     """Of a helper or of a command of ours, which may be anybody's program. Raises ``LineMistake``."""
     found = object_of(line)
     if "tell" in found:
@@ -135,6 +139,10 @@ def read_peer(line: bytes) -> Answer | Ask | AskLately | telling_lines.Request:
         )  # only who tells something pays for it
 
         return read_request(found)
+    if "agreement" in found:
+        from schoolkeeper_agent.session.agreeing_lines import read_request as read_agreeing
+
+        return read_agreeing(found)
     if "lately" in found:
         return AskLately()
     if "ask" in found:
@@ -159,6 +167,14 @@ def text_in(found: dict[str, object], name: str, limit: int, *, otherwise: str |
     if not isinstance(said, str) or len(said) > limit:
         raise LineMistake(f"{name} must be text of at most {limit} characters")
     return plain(said)
+
+
+def truth_in(found: dict[str, object], name: str) -> bool:
+    """What is not said is false."""
+    said = found.get(name, False)
+    if not isinstance(said, bool):
+        raise LineMistake(f"{name} must be true or false")
+    return said
 
 
 _Word = TypeVar("_Word", bound=StrEnum)

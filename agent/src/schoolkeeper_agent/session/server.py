@@ -8,23 +8,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard, cast
 
+from schoolkeeper_agent.peers import Peer, peer_of
 from schoolkeeper_agent.seams import Tell
 from schoolkeeper_agent.session import lines, show
 from schoolkeeper_agent.session.lines import SOCKET_NAME, Ask, AskLately, LineMistake, Reply, Words
 from schoolkeeper_agent.session.own import is_own
-from schoolkeeper_agent.system import here
 from schoolkeeper_agent.session.silenced import Silenced
+from schoolkeeper_agent.system import here
 
 if TYPE_CHECKING:
-    from schoolkeeper_agent.session import telling_lines
+    from schoolkeeper_agent.session import agreeing_lines, telling_lines
+
+    _Request = Ask | AskLately | telling_lines.Request | agreeing_lines.Request
 
 MAX_HELPERS = 64
 MAX_HELPERS_PER_USER = 8
@@ -38,18 +39,9 @@ MOST_ASKED = 4
 _WRITE_LIMIT = 64 << 10
 _LATE = 64
 _log = logging.getLogger(__name__)
-_CREDENTIALS = struct.Struct("=iII")
 
 UserOf = Callable[[str], int]
 """Session id -> user id, -1 when it is not known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """Who is at the other end, as the kernel says."""
-
-    process_id: int
-    user_id: int
 
 
 class Desk(Protocol):
@@ -64,6 +56,12 @@ class Listener(Protocol):
     async def told(self, user_id: int, request: telling_lines.Request) -> telling_lines.Answer: ...
 
 
+class Agreeing(Protocol):
+    """Says what an account is asked to agree to, and takes what it says to that. Never raises."""
+
+    async def answer(self, user_id: int, request: agreeing_lines.Request) -> agreeing_lines.Answer: ...
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Helper:
     """``own``: the one that systemd keeps. ``mute``: it left words unanswered, so nobody waits for it again until it
@@ -75,9 +73,7 @@ class _Helper:
     mute: bool = False
     asked: dict[int, asyncio.Future[bool]] = field(default_factory=dict)
     late: deque[int] = field(default_factory=lambda: deque(maxlen=_LATE))
-    requests: asyncio.Queue[Ask | AskLately | telling_lines.Request] = field(
-        default_factory=lambda: asyncio.Queue(MOST_ASKED)
-    )
+    requests: asyncio.Queue[_Request] = field(default_factory=lambda: asyncio.Queue(MOST_ASKED))
     serving: asyncio.Task[None] | None = None
 
     def ask(self, words: Words) -> asyncio.Future[bool]:
@@ -136,6 +132,7 @@ class SessionServer:
         answer_seconds: float = ANSWER_SECONDS,
         desk: Desk | None = None,
         listener: Listener | None = None,
+        agreeing: Agreeing | None = None,
         known: Callable[[int], bool] = lambda _: True,
         is_own: Callable[[int, int], bool] = is_own,
         silenced: Silenced | None = None,
@@ -146,6 +143,7 @@ class SessionServer:
         self._answer_seconds = answer_seconds
         self._desk = desk
         self._listener = listener
+        self._agreeing = agreeing
         self._known = known
         self._is_own = is_own
         self._silenced = silenced
@@ -204,7 +202,7 @@ class SessionServer:
         """User ids that saw it, and those whose helpers were asked to show it."""
         number = next(self._numbers)
         ask = effect.rule_id if effect.askable else ""
-        words = Words(title=effect.title, text=effect.text, number=number, ask=ask)
+        words = Words(title=effect.title, text=effect.text, number=number, ask=ask, opens=effect.opens)
         answers = {h: h.ask(words) for h in self._helpers if user_id in (-1, h.peer.user_id)}
         if answers:
             await asyncio.wait(answers.values(), timeout=self._answer_seconds)
@@ -260,17 +258,21 @@ class SessionServer:
             return False
         return self._known(peer.user_id) or sum(not self._known(user) for user in others) < MAX_STRANGERS
 
-    def _heard(self, helper: _Helper, said: lines.Answer | Ask | AskLately | telling_lines.Request) -> None:
+    def _heard(self, helper: _Helper, said: lines.Answer | _Request) -> None:
         """Raises ``LineMistake`` for more than a person would send."""
         if isinstance(said, lines.Answer):
             helper.answered(said)
             return
-        served = self._desk if isinstance(said, Ask | AskLately) else self._listener
-        if served is None or helper.requests.full():
+        if self._served(said) is None or helper.requests.full():
             raise LineMistake("more requests than the service takes")
         helper.requests.put_nowait(said)
         if helper.serving is None:
             helper.serving = asyncio.create_task(self._serve(helper))
+
+    def _served(self, said: _Request) -> Desk | Listener | Agreeing | None:
+        if isinstance(said, Ask | AskLately):
+            return self._desk
+        return self._agreeing if _is_agreeing(said) else self._listener
 
     async def _serve(self, helper: _Helper) -> None:
         """One request after the other; words to show are not held up by them."""
@@ -278,23 +280,23 @@ class SessionServer:
             helper.writer.write(await self._answer(helper.peer.user_id, await helper.requests.get()))
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _answer(self, user_id: int, request: Ask | AskLately | telling_lines.Request) -> bytes:
+    async def _answer(self, user_id: int, request: _Request) -> bytes:
         if isinstance(request, Ask | AskLately):
             assert self._desk is not None
             return lines.write(await self._desk.asked(user_id, request))
+        if _is_agreeing(request):
+            from schoolkeeper_agent.session import agreeing_lines
+
+            assert self._agreeing is not None
+            return agreeing_lines.write_answer(await self._agreeing.answer(user_id, request))
         from schoolkeeper_agent.session.telling_lines import write_answer
 
         assert self._listener is not None
-        return write_answer(await self._listener.told(user_id, request))
+        return write_answer(await self._listener.told(user_id, cast("telling_lines.Request", request)))
 
 
-def peer_of(connection: socket.socket) -> Peer:
-    """unix(7), SO_PEERCRED: cannot be forged by the peer."""
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    process_id, user_id, _ = _CREDENTIALS.unpack(data)
-    return Peer(process_id=process_id, user_id=user_id)
-
-
-def server_user(connection: socket.socket) -> int:
-    """Who runs the service at the other end, for a helper that wants to know."""
-    return peer_of(connection).user_id
+def _is_agreeing(
+    request: telling_lines.Request | agreeing_lines.Request,
+) -> TypeGuard[agreeing_lines.Request]:
+    """Told without loading what most accounts never need."""
+    return hasattr(request, "version")

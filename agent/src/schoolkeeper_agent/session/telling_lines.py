@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schoolkeeper_agent.session.lines import LineMistake, number_in, object_of, one_of, text_in, write_line
+from schoolkeeper_agent.session.lines import (
+    LineMistake,
+    number_in,
+    object_of,
+    one_of,
+    text_in,
+    truth_in,
+    write_line,
+)
 
 MAX_TOLD, MAX_WHO, MAX_NUMBER = 3_000, 100, 16
 """Characters of the message, of who somebody says they are, and of a report's number."""
@@ -138,9 +146,9 @@ def read_request(found: dict[str, object]) -> Request:
                 to=one_of(To, found.get("to")),
                 about=one_of(About, found.get("about")),
                 words=text_in(found, "words", MAX_TOLD),
-                urgent=_truth(found, "urgent"),
+                urgent=truth_in(found, "urgent"),
                 who=text_in(found, "who", MAX_WHO, otherwise=""),
-                quiet=_truth(found, "quiet"),
+                quiet=truth_in(found, "quiet"),
             )
         case other:
             raise LineMistake(f"{other!r:.40} is nothing that can be told")
@@ -160,11 +168,11 @@ def read_answer(line: bytes) -> Answer | None:
             recipients=tuple(one_of(To, one) for one in _list(offer, "recipients", _MOST_RECIPIENTS)),
             contacts=tuple(str(one)[:_MAX_CONTACT] for one in _list(offer, "contacts", _MOST_CONTACTS)),
             language=text_in(offer, "language", 8),
-            personal=_truth(offer, "personal"),
+            personal=truth_in(offer, "personal"),
             looks=one_of(Looks, offer.get("looks")),
             looks_at_unix_ms=number_in(offer.get("looks_at_unix_ms")),
-            holidays_known=_truth(offer, "holidays_known"),
-            officers_only=_truth(offer, "officers_only"),
+            holidays_known=truth_in(offer, "holidays_known"),
+            officers_only=truth_in(offer, "officers_only"),
         )
     if isinstance(told, dict):
         return Told(
@@ -179,13 +187,6 @@ def read_answer(line: bytes) -> Answer | None:
 def bounded(contacts: tuple[str, ...]) -> tuple[str, ...]:
     """As many, and as long, as one line on the socket takes."""
     return tuple(one[:_MAX_CONTACT] for one in contacts[:_MOST_CONTACTS])
-
-
-def _truth(found: dict[str, object], name: str) -> bool:
-    said = found.get(name, False)
-    if not isinstance(said, bool):
-        raise LineMistake(f"{name} must be true or false")
-    return said
 
 
 def _list(found: dict[str, object], name: str, most: int) -> list[object]:

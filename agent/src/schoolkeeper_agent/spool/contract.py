@@ -215,8 +215,10 @@ class Spool(Protocol):
     def doubt(self) -> Doubt | None:
         """An append of which nobody knows yet whether the disk kept it; whoever opens the spool anew hands it over."""
 
-    def append(self, lane: Lane, events: Sequence[bytes], now: Moment) -> Appended:
-        """Seals the events and returns when they are durable.
+    def append(
+        self, lane: Lane, events: Sequence[bytes], now: Moment, notes: Mapping[str, bytes] | None = None
+    ) -> Appended:
+        """Seals the events and returns when they are durable, and the notes with them: both, or neither.
 
         Raises ``SpoolUnwritable`` (nothing kept), ``SpoolDamaged``, ``SpoolRefused`` (nothing kept).
         """
@@ -228,7 +230,7 @@ class Spool(Protocol):
         """Writes down what became of frames, durably and all at once. Numbers it does not hold are ignored."""
 
     def note(self, name: str) -> bytes:
-        """A note that a settlement wrote; empty when there is none."""
+        """A note that a settlement or an append wrote; empty when there is none."""
 
     def cursors(self) -> tuple[wire.LaneCursor, ...]: ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,18 +95,22 @@ class SqliteSpool:
 
     # ---- writing ------------------------------------------------------------------------------------
 
-    def append(self, lane: Lane, events: Sequence[bytes], now: Moment) -> Appended:
+    def append(
+        self, lane: Lane, events: Sequence[bytes], now: Moment, notes: Mapping[str, bytes] | None = None
+    ) -> Appended:
         check_events(lane, events)
         self._ready()
         try:
-            return self._append(lane, events, now)
+            return self._append(lane, events, now, notes or {})
         except SpoolUnwritable as error:
             if not self._may_go_on(error, important=lane is Lane.CRITICAL):
                 raise
         self._ready()
-        return self._append(lane, events, now)
+        return self._append(lane, events, now, notes or {})
 
-    def _append(self, lane: Lane, events: Sequence[bytes], now: Moment) -> Appended:
+    def _append(
+        self, lane: Lane, events: Sequence[bytes], now: Moment, notes: Mapping[str, bytes]
+    ) -> Appended:
         before = self._heads[lane]
         sealer, sealed = self._seal(lane, before, events, now)
         needed = sum(room.cost(item.frame.header, item.frame.ciphertext) for item in sealed)
@@ -120,6 +124,8 @@ class SqliteSpool:
                 freed = eviction.make_room(database, self._plan(lane, needed), now)
                 self._write(database, lane, sealer, sealed, now)
                 write_head(database, self._current.number, lane, after)
+                for name, value in notes.items():
+                    values.put_note(database, name, value)
         except SpoolUnwritable as error:
             if not schema.is_failing(error.__cause__) or not self._outcome(
                 Doubt(epoch_no=self._current.number, lane=lane, before=before, after=after)

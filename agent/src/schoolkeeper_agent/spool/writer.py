@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -130,6 +130,17 @@ class FrameWriter:
                 self._urgent = True
             if first or self._urgent:
                 self._wake.notify()
+
+    def keep(self, lane: Lane, event: bytes, notes: Mapping[str, bytes]) -> Future[None]:
+        """The event and what is remembered of it: on the disk together when the future is done, or not at all.
+
+        Never buffered: where the disk takes nothing now, the future raises ``SpoolError`` and the caller says so.
+        """
+
+        def job(spool: Spool) -> None:
+            self._hooks.appended(spool.append(lane, [event], self._now(), notes))
+
+        return self.call(job)
 
     def call(self, job: Callable[[Spool], T]) -> Future[T]:
         """The job's result; ``SpoolUnwritable`` while there is no spool. Jobs run in order, between appends."""

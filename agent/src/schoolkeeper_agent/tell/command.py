@@ -7,20 +7,22 @@ import sys
 from pathlib import Path
 
 from schoolkeeper_agent.tell import terminal
+from schoolkeeper_agent.tell.open_form import held_open
 
 
 def tell_main(run_dir: Path, *, language: str, number: str, window: bool) -> int:
     """0 when it was taken, 1 when nothing was sent, or nobody knows."""
     language = language or language_here()
     if number:
-        return terminal.look(run_dir, language, number, say=_say)
-    if window:
-        from schoolkeeper_agent.tell.window import shown_in_window
+        return terminal.look(run_dir, language, number, say=say_line)
+    with held_open():
+        if window:
+            from schoolkeeper_agent.tell.window import shown_in_window
 
-        code = shown_in_window(run_dir, language)
-        if code is not None:
-            return code
-    return terminal.tell(run_dir, language, say=_say, ask=_ask)
+            code = shown_in_window(run_dir, language)
+            if code is not None:
+                return code
+        return terminal.tell(run_dir, language, say=say_line, ask=ask_line)
 
 
 def language_here() -> str:
@@ -32,11 +34,11 @@ def language_here() -> str:
     return ""
 
 
-def _say(line: str) -> None:
+def say_line(line: str) -> None:
     print(line, flush=True)
 
 
-def _ask() -> str | None:
+def ask_line() -> str | None:
     """Undecodable bytes are no reason to lose what was written."""
     line = sys.stdin.buffer.readline()
     return line.decode("utf-8", "replace").rstrip("\r\n") if line else None

@@ -23,9 +23,7 @@ KINDS = frozenset(cls.KIND for cls in BODY_CLASSES)
 COUNTS_OF_USE = frozenset({ApplicationUsage.KIND, SiteUsage.KIND})
 """What people do where no rule is about it: off away from school and out of its hours, unless the school decides."""
 
-AGREEMENT_KINDS = frozenset(
-    {AcceptableUseShown.KIND, AcceptableUseAccepted.KIND, AcceptableUseDeferred.KIND}
-)
+AGREEMENT_KINDS = frozenset({AcceptableUseShown.KIND, AcceptableUseAccepted.KIND, AcceptableUseDeferred.KIND})
 """By which it is known who was shown the rules, and who agreed."""
 
 Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+[^\s]*$", max_length=500)]

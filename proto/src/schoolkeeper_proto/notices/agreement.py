@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.bundle import OpenBundle
-from schoolkeeper_proto.conditions import KNOWN
 from schoolkeeper_proto.notices import agreement_welsh, agreement_words, page, render
 from schoolkeeper_proto.notices.agreement_words import AgreementWords, Promise
+from schoolkeeper_proto.notices.bands import GROUP
+from schoolkeeper_proto.notices.bands import Band as Band
+from schoolkeeper_proto.notices.bands import asked as asked
 from schoolkeeper_proto.notices.facts import Act, Audience, Facts, Restriction, Thing, facts_of
 from schoolkeeper_proto.notices.words import Language, Level
 
@@ -32,18 +33,6 @@ UNNAMED = policy.AgreementSection(document="acceptable-use")
 """Of a policy that asks nobody to agree: its text can be printed all the same."""
 
 
-class Band(StrEnum):
-    """Who signs. ``PARENT`` reads what a pupil agrees to, on paper; no device asks a parent."""
-
-    EYFS = "eyfs"
-    KS1 = "ks1"
-    KS2 = "ks2"
-    KS3_UP = "ks3+"
-    STAFF = "staff"
-    GUEST = "guest"
-    PARENT = "parent"
-
-
 LEVEL_OF = {
     Band.EYFS: Level.EARLY,
     Band.KS1: Level.EARLY,
@@ -55,7 +44,6 @@ LEVEL_OF = {
 }
 """The age band picks the words (T-27)."""
 _AUDIENCE = {Band.STAFF: Audience.STAFF, Band.GUEST: Audience.GUEST, Band.PARENT: Audience.PARENT}
-_GROUP = {Band.STAFF: "people:staff", Band.GUEST: "people:guests"}
 _PUPILS = (Band.EYFS, Band.KS1, Band.KS2, Band.KS3_UP)
 _SYMBOLS = ("\u2716", "\u2714", "\u270e", "\u2298", "\u260e", "\u270b")
 """Before the headings for the youngest, in their order: the notices' own, and a raised hand for the promise."""
@@ -118,21 +106,6 @@ def agreement_of(bundle: OpenBundle, band: Band, language: Language, *, school: 
     )
 
 
-def asked(bundle: OpenBundle, groups: frozenset[str]) -> Band | None:
-    """Who of the policy's bands somebody is, by the groups of ``people.PeopleTable``; None: they are asked nothing.
-
-    Somebody whom the register does not hold is one of those for whom the group's devices are. Of several bands the
-    youngest counts: its words are understood by all.
-    """
-    section = bundle.agreement
-    if section is None:
-        return None
-    band: str | None = section.band_of_group
-    if KNOWN in groups:
-        band = next((one.value for one in Band if _GROUP.get(one, f"people:{one}") in groups), None)
-    return Band(band) if band in section.bands and band in set(Band) else None
-
-
 def version_of(bundle: OpenBundle, band: Band) -> str:
     """The school's version and a hash over the rules for this band; words, languages and agents do not change it."""
     section = bundle.agreement or UNNAMED
@@ -160,7 +133,7 @@ def _groups(band: Band) -> frozenset[str] | None:
         return None
     if band in _PUPILS:
         return frozenset({"people:pupils", f"people:{band}"})
-    return frozenset({_GROUP[band]})
+    return frozenset({GROUP[band]})
 
 
 def _parts(facts: Facts, language: Language, level: Level) -> tuple[page.Part, ...]:

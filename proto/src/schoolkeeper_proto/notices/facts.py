@@ -46,7 +46,10 @@ class Family(StrEnum):
 
 
 _FAMILIES = (
-    (("heartbeat", "sensor.", "agent.budget", "canary", "agent.started", "agent.stopped"), Family.DEVICE),
+    (
+        ("heartbeat", "sensor.", "agent.budget", "canary", "agent.started", "agent.stopped", "agent.update"),
+        Family.DEVICE,
+    ),
     (("spool.", "command."), Family.DEVICE),
     (("agent.", "clock."), Family.PROTECTION),
     (("session.",), Family.SIGN_IN),

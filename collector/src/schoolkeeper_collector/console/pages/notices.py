@@ -10,15 +10,12 @@ from schoolkeeper_collector.console.call import Call
 from schoolkeeper_collector.console.faults import Fault
 from schoolkeeper_collector.console.in_force import FAULTS, InForce, in_force
 from schoolkeeper_proto.notices.agreement import Band, agreement_of
+from schoolkeeper_proto.notices.bands import name_of
 from schoolkeeper_proto.notices.facts import Audience, facts_of
 from schoolkeeper_proto.notices.render import EDITIONS, WORDS, as_page, edition_name, parts, source_line
 from schoolkeeper_proto.notices.words import Language, Level
 
-AGREEMENTS = {
-    f"agreement.{band.value.replace('+', '-up')}.{language}": (band, language)
-    for band in Band
-    for language in Language
-}
+AGREEMENTS = {name_of(band, language): (band, language) for band in Band for language in Language}
 """The acceptable-use agreement, by a name that fits an address and a file."""
 
 
