@@ -1,18 +1,16 @@
 """The screen locks after idle time, in a real session with a real locker, and a lock that failed is called that."""
 
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from support.lab.cache import REPOSITORY
 from support.lab.desktop import Desktop, sign_in
 from support.lab.nspawn import Laptop
+from support.lab.screens import go_away, said, start, until_said
+from support.patience import until
 
 pytestmark = pytest.mark.lab
-SCRIPT = REPOSITORY / "tests" / "support" / "lab" / "screen_script.py"
-PYTHON = Path(REPOSITORY / ".venv" / "bin" / "python")
 
 
 @pytest.fixture
@@ -21,41 +19,19 @@ def laptop(can_boot_laptops: None) -> Iterator[Laptop]:
         yield booted
 
 
-def start_agent_parts(laptop: Laptop, idle_lock_seconds: int) -> None:
-    laptop.sh(f"({PYTHON} {SCRIPT} {idle_lock_seconds} >/run/said 2>&1 &)").check()
-    until(laptop, "session.signed_in")
-
-
-def until(laptop: Laptop, words: str, timeout: float = 90) -> str:
-    deadline = time.monotonic() + timeout
-    while words not in (said := laptop.sh("cat /run/said").out):
-        assert time.monotonic() < deadline, f"{words!r} was not said: {said}"
-        time.sleep(0.1)
-    return said
-
-
-def go_away(desktop: Desktop, laptop: Laptop, *, idle: bool = True) -> None:
-    """What a desktop tells logind when nobody touched anything, or (not ``idle``) that they are back: the idle hint."""
-    call = (
-        f"busctl call org.freedesktop.login1 /org/freedesktop/login1/session/$(loginctl show-session {desktop.session} "
-        f"-p Id --value | sed 's/^\\([0-9]\\)/_3\\1/') org.freedesktop.login1.Session SetIdleHint b {str(idle).lower()}"
-    )
-    laptop.sh(f"runuser -u {desktop.user} -- sh -c '{call}' || {call}").check()
-
-
 @pytest.mark.scenario(tier="session", name="an idle screen is locked, and logind's own hint says so")
 @pytest.mark.requirement("W-72")
 def test_an_idle_screen_is_locked_and_logind_shows_it(laptop: Laptop) -> None:
     desktop = sign_in(laptop)
-    start_agent_parts(laptop, 2)
-    assert "able True True" in laptop.sh("cat /run/said").out
+    start(laptop, 2)
+    assert "able True True" in said(laptop)
     assert not desktop.keyboard_is_grabbed()
-    go_away(desktop, laptop)
-    said = until(laptop, "record session.locked")
+    go_away(desktop)
+    heard = until_said(laptop, "record session.locked")
     assert desktop.properties()["LockedHint"] == "yes"
     desktop.wait_for_grab()
-    assert "lock_failed" not in said
-    go_away(desktop, laptop, idle=False)
+    assert "lock_failed" not in heard
+    go_away(desktop, idle=False)
 
 
 def can_sleep(laptop: Laptop) -> None:
@@ -77,25 +53,22 @@ def sleep(laptop: Laptop, desktop: Desktop) -> str:
     laptop.put("/run/session", desktop.session.encode())
     manager = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
     laptop.sh(f"busctl call {manager} Suspend b false").check()
-    deadline = time.monotonic() + 90
-    while not (found := laptop.sh("cat /run/at-sleep 2>/dev/null").out.strip()):
-        assert time.monotonic() < deadline, laptop.sh("journalctl -b | tail -20").out
-        time.sleep(0.1)
-    return found
+    until(lambda: bool(laptop.sh("cat /run/at-sleep 2>/dev/null").out.strip()), 25, "the machine sleeps")
+    return laptop.sh("cat /run/at-sleep").out.strip()
 
 
 @pytest.mark.scenario(
     tier="session",
-    name="the lid is shut: the screen is locked before the machine sleeps, and the machine waits for it",
+    name="the screen is locked before the machine sleeps, and the machine waits for it",
 )
 @pytest.mark.requirement("W-72")
 def test_a_screen_is_locked_before_the_machine_sleeps_and_the_machine_waits_for_it(laptop: Laptop) -> None:
     can_sleep(laptop)
     desktop = sign_in(laptop)
-    start_agent_parts(laptop, 900)
+    start(laptop, 900)
     until_held(laptop)
     assert sleep(laptop, desktop) == "yes"
-    assert "suspend" in until(laptop, "record session.locked")
+    assert "suspend" in until_said(laptop, "record session.locked")
     desktop.wait_for_grab()
     until_held(laptop)
 
@@ -106,18 +79,16 @@ def test_a_screen_is_locked_before_the_machine_sleeps_and_the_machine_waits_for_
 def test_a_screen_that_does_not_lock_keeps_no_machine_awake_and_is_reported(laptop: Laptop) -> None:
     can_sleep(laptop)
     desktop = sign_in(laptop, locker=False)
-    start_agent_parts(laptop, 900)
+    start(laptop, 900)
     until_held(laptop)
     assert sleep(laptop, desktop) == "no"
-    until(laptop, "record session.lock_failed")
+    until_said(laptop, "record session.lock_failed")
 
 
 def until_held(laptop: Laptop) -> None:
     """Until the agent holds a suspend back: from its start, and again after it woke up."""
-    deadline = time.monotonic() + 90
-    while "Schoolkeeper" not in laptop.sh("systemd-inhibit --list --no-pager").out:
-        assert time.monotonic() < deadline, laptop.sh("systemd-inhibit --list --no-pager; cat /run/said").out
-        time.sleep(0.1)
+    held = "systemd-inhibit --list --no-pager"
+    until(lambda: "Schoolkeeper" in laptop.sh(held).out, 25, "the agent holds a suspend back")
 
 
 @pytest.mark.scenario(
@@ -125,22 +96,22 @@ def until_held(laptop: Laptop) -> None:
 )
 def test_a_session_without_a_locker_is_a_failed_lock_on_the_critical_lane(laptop: Laptop) -> None:
     desktop = sign_in(laptop, locker=False)
-    start_agent_parts(laptop, 2)
-    go_away(desktop, laptop)
-    said = until(laptop, "record session.lock_failed")
-    assert "critical" in said
-    assert "is there a screen locker" in said
-    assert "record session.locked" not in said
-    go_away(desktop, laptop, idle=False)
+    start(laptop, 2, lock_takes_s=1)
+    go_away(desktop)
+    heard = until_said(laptop, "record session.lock_failed")
+    assert "critical" in heard
+    assert "is there a screen locker" in heard
+    assert "record session.locked" not in heard
+    go_away(desktop, idle=False)
 
 
 @pytest.mark.scenario(tier="session", name="a lock by hand and a sign-out are seen")
 def test_a_lock_by_hand_and_a_sign_out_are_seen(laptop: Laptop) -> None:
     desktop = sign_in(laptop)
-    start_agent_parts(laptop, 900)
+    start(laptop, 900)
     laptop.sh(f"loginctl lock-session {desktop.session}").check()
-    until(laptop, "record session.locked")
+    until_said(laptop, "record session.locked")
     laptop.sh("pkill i3lock")
-    until(laptop, "record session.unlocked")
+    until_said(laptop, "record session.unlocked")
     desktop.end()
-    until(laptop, "record session.signed_out")
+    until_said(laptop, "record session.signed_out")

@@ -72,6 +72,8 @@ def ask(state: CoreState, held: HeldSession, now: int) -> tuple[HeldSession, Eff
     if _has_had_its_time(section, held, now):
         action = EndUnlocked(
             session_id=held.session_id,
+            account=held.account,
+            user_id=held.user_id,
             rule_id=section.text.rule_id,
             cause=held.due,
             after_seconds=section.end_unlocked_seconds,
@@ -134,7 +136,7 @@ def words_of_failure(state: CoreState, held: HeldSession) -> Effects:
     section = state.policy.screen
     if section is None or not _is_ended_at_last(section, held):
         return ()
-    minutes = max(1, section.end_unlocked_seconds // 60)
+    minutes = max(2, section.end_unlocked_seconds // 60)
     return (_tell(section, held, f"You are signed out in about {minutes} minutes"),)
 
 

@@ -112,17 +112,17 @@ def _locked(state: CoreState, action: LockSession, outcome: Outcome, now: int) -
 
 def _ended(state: CoreState, action: EndUnlocked, outcome: Outcome) -> tuple[CoreState, Effects]:
     """Ended, and said; or locked, used or gone in the last moment, and nothing to say."""
-    held = state.sessions.get(action.session_id)
-    if outcome.gone or held is None or (held.end_failed and not outcome.succeeded):
+    held = state.sessions.get(action.session_id)  # not there any more, when it ended
+    if outcome.gone or (not outcome.succeeded and (held is None or held.end_failed)):
         return state, ()
     text = state.texts.get(action.rule_id)
     rule = rule_ref(text, model.DecisionKind.BLOCK, enforced=outcome.succeeded)
     detail = f"it was ended, because it did not lock for {action.after_seconds} s (due by: {action.cause})"
-    if not outcome.succeeded:
+    if held is not None and not outcome.succeeded:
         state = _with(state, replace(held, end_failed=True))
         detail = f"it does not lock, and could not be ended: {outcome.detail}"
     failed = model.LockFailed(session_id=action.session_id, detail=detail, rule=rule)
-    user = user_of(held.account, held.user_id, state.policy.collection)
+    user = user_of(action.account, action.user_id, state.policy.collection)
     return state, (record(failed, _grave(text), user),)
 
 

@@ -10,8 +10,9 @@ from support.lab.commands import Result
 from support.lab.tree import PUPIL
 
 DISPLAY = ":5"
+ANOTHER_DISPLAY = ":6"
 _UNIT = "lab-desktop-{user}"
-_SCRIPT = "/run/lab-desktop"
+_SCRIPT = "/run/lab-desktop{display}"
 _GRAB = "/run/lab-grab-keyboard"
 _POLL = 0.1
 
@@ -53,6 +54,7 @@ class Desktop:
     machine: Machine
     user: str
     session: str
+    display: str = DISPLAY
 
     def properties(self) -> dict[str, str]:
         """All that logind says of the session (``LockedHint``, ``IdleHint``, ``Active`` ...)."""
@@ -76,7 +78,7 @@ class Desktop:
 
     def run(self, command: str, timeout: float = 120) -> Result:
         """Run a command on the screen, as the person, but outside of the session's own unit."""
-        return self.machine.sh(f"runuser -u {self.user} -- env DISPLAY={DISPLAY} {command}", timeout)
+        return self.machine.sh(f"runuser -u {self.user} -- env DISPLAY={self.display} {command}", timeout)
 
     def keyboard_is_grabbed(self) -> bool:
         """Whether a program has the keyboard to itself, as a locker must."""
@@ -111,20 +113,26 @@ class Desktop:
         self.machine.sh(f"systemctl stop {_UNIT.format(user=self.user)}").check()
 
 
-def sign_in(machine: Machine, *, user: str = PUPIL, locker: bool = True) -> Desktop:
+def sign_in(
+    machine: Machine, *, user: str = PUPIL, locker: bool = True, display: str = DISPLAY, seat: str = ""
+) -> Desktop:
     """Sign a person in to a desktop whose screen stays on (see ``Desktop.lock_after``).
 
     Args:
         locker: whether a locker follows the screen saver and logind's lock signal.
+        display: two people at once need two.
+        seat: logind's; of several sessions of one seat, the last one is in the foreground.
     """
-    script = _DESKTOP.format(display=DISPLAY, locker=_LOCKER if locker else "")
-    machine.put(_SCRIPT, script.encode(), 0o755)
+    script = _SCRIPT.format(display=display)
+    machine.put(script, _DESKTOP.format(display=display, locker=_LOCKER if locker else "").encode(), 0o755)
     machine.put(_GRAB, _TRY_TO_GRAB.encode())
+    environment = f"DISPLAY={display} XDG_SESSION_TYPE=x11 XDG_SESSION_CLASS=user"
+    environment += f" XDG_SEAT={seat}" if seat else ""
     machine.sh(
         f"systemd-run --quiet --unit={_UNIT.format(user=user)} -p PAMName=login -p User={user} -p LimitMEMLOCK=4M"
-        f" -p Environment='DISPLAY={DISPLAY} XDG_SESSION_TYPE=x11 XDG_SESSION_CLASS=user' {_SCRIPT}"
+        f" -p Environment='{environment}' {script}"
     ).check()
-    desktop = Desktop(machine=machine, user=user, session=_wait_for_session(machine, user))
+    desktop = Desktop(machine=machine, user=user, session=_wait_for_session(machine, user), display=display)
     _wait_for_screen(desktop, locker)
     return desktop
 
@@ -146,7 +154,9 @@ def _is_closing(machine: Machine, session: str) -> bool:
 
 
 def _wait_for_screen(desktop: Desktop, locker: bool, timeout: float = 90) -> None:
-    wanted = "xset q >/dev/null 2>&1" + (" && pgrep -x xss-lock >/dev/null" if locker else "")
+    wanted = "xset q >/dev/null 2>&1" + (
+        f" && pgrep -u {desktop.user} -x xss-lock >/dev/null" if locker else ""
+    )
     deadline = time.monotonic() + timeout
     while desktop.run(f"sh -c '{wanted}'").rc != 0:
         if time.monotonic() > deadline:

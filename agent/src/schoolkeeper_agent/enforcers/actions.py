@@ -96,10 +96,13 @@ class LockSession:
 class EndUnlocked:
     """End a session that should be locked and does not lock, unless it is by now or somebody is back (``screen``).
 
-    ``cause`` as in ``LockSession``; ``after_seconds`` is how long it has been so.
+    ``cause`` as in ``LockSession``; ``after_seconds`` is how long it has been so. ``account`` and ``user_id`` are whose
+    it is: when this is done, nobody else knows any more.
     """
 
     session_id: str
+    account: str
+    user_id: int
     rule_id: str
     cause: str
     after_seconds: int
