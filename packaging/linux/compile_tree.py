@@ -52,8 +52,9 @@ def compiled(source: bytes, shown_as: str, *, short: bool) -> bytes:
 def _shorten(node: _Documented) -> None:
     if ast.get_docstring(node, clean=False) is not None:
         del node.body[0]
-    if isinstance(node, ast.ClassDef):
-        # Not none at all: `dataclass` would make one up, which costs more than the longest of ours.
+    if isinstance(node, ast.ClassDef) and node.decorator_list:
+        # Not none at all: `dataclass` would make one up, which costs more than the longest of ours. Only where it is
+        # decorated: a class with a slot of the name `__doc__` (typing_extensions) may have none.
         node.body.insert(0, ast.Expr(ast.Constant(" ")))
     elif not node.body and not isinstance(node, ast.Module):
         node.body.append(ast.Pass())
