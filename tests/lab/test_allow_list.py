@@ -61,6 +61,7 @@ def test_the_unit_sees_every_file_system_without_set_user_id(guarded: Laptop) ->
     assert "nosuid" not in guarded.sh(root % 1).check()
 
 
+@pytest.mark.scenario(tier="session", name="what a pupil brings does not start, what is installed does")
 def test_what_a_pupil_brings_does_not_start_and_what_is_installed_does(guarded: Laptop) -> None:
     def as_pupil(command: str) -> int:
         return guarded.sh(command, user="pupil").rc

@@ -45,6 +45,7 @@ def until(laptop: Laptop, command: str) -> str:
     return laptop.sh(f"until {command}; do sleep 0.2; done", 60).check()
 
 
+@pytest.mark.scenario(tier="session", name="browser policies are written, restored and given back")
 def test_the_unit_writes_restores_keeps_over_a_restart_and_gives_back(unit: Laptop) -> None:
     said = "journalctl -u schoolkeeper-agent --no-pager -o cat"
     until(unit, f"{said} | grep -q '^applied True'")

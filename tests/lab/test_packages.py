@@ -213,6 +213,7 @@ _IS_OWN = (
 )
 
 
+@pytest.mark.scenario(tier="session", name="a pupil kills the helper of their session, and it comes back")
 def test_a_pupil_kills_the_helper_of_their_session_and_has_it_back(
     pupils_laptop: Laptop, agent_package: Path
 ) -> None:
@@ -231,9 +232,8 @@ def test_a_pupil_kills_the_helper_of_their_session_and_has_it_back(
         return pupils_laptop.sh(f"{AGENT_PYTHON} -I -c '{_IS_OWN}' {process} {user}").check().strip()
 
     def one() -> str:
-        found: list[str] = []
-        until(lambda: bool(found.append(running()) or found[-1]), 30, "the helper runs")  # type: ignore[func-returns-value]
-        return found[-1]
+        until(lambda: bool(running()), 30, "the helper runs")
+        return running()
 
     first = one()
     assert own(first) == "True"
@@ -280,6 +280,7 @@ def test_removing_keeps_and_purging_removes(pupils_laptop: Laptop, agent_package
     assert pupils_laptop.sh(left, 60).check() == ""
 
 
+@pytest.mark.scenario(tier="session", name="the notice at sign-in never keeps anybody out")
 def test_sign_in_notice_stands_on_a_console_and_never_keeps_a_person_out(
     pupils_laptop: Laptop, agent_package: Path
 ) -> None:
@@ -296,6 +297,7 @@ def test_sign_in_notice_stands_on_a_console_and_never_keeps_a_person_out(
     assert sign_in(pupils_laptop).properties()["Active"] == "yes"
 
 
+@pytest.mark.scenario(tier="session", name="a lost device refuses sign-in until its package is removed")
 def test_a_lost_device_refuses_sign_in_by_the_package_s_rule_and_removal_gives_it_back(
     pupils_laptop: Laptop, agent_package: Path
 ) -> None:
