@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 from schoolkeeper_policies import model
 from schoolkeeper_policies.source import read
@@ -33,16 +34,29 @@ def shipped(name: str) -> model.Category:
     return validate(CategoryFile, source).category
 
 
+def called(category: model.Category, language: Literal["en", "cy"]) -> str:
+    """What a person who is refused reads: the plain words, else what is in it."""
+    return category.words.get(language, {}).get("plain") or category.description
+
+
 def referenced(files: list[model.PackFile]) -> list[str]:
     """Names of the categories that rules and rows of the pack use, sorted."""
+    names = told_of(files)
+    for file in files:
+        names.update(match.category for rule in file.applications for match in rule.unless if match.category)
+        names.update(name for rule in file.sites for name in rule.allowed_categories)
+    return sorted(names)
+
+
+def told_of(files: list[model.PackFile]) -> set[str]:
+    """Names of the categories that rules and rows are about, so that people are told of them."""
     names: set[str] = set()
     for file in files:
-        for rule in file.applications:
-            names.update(match.category for match in (*rule.match, *rule.unless) if match.category)
-        names.update(name for rule in file.sites for name in (*rule.categories, *rule.allowed_categories))
+        names.update(match.category for rule in file.applications for match in rule.match if match.category)
+        names.update(name for rule in file.sites for name in rule.categories)
         for matrix in file.matrices:
             names.update(name for row in matrix.rows for name in (*row.applications, *row.sites))
-    return sorted(names)
+    return names
 
 
 def resolved(files: list[model.PackFile]) -> tuple[model.Category, ...]:

@@ -14,6 +14,7 @@ from schoolkeeper_proto.decide import Words, application_words, medium_words, re
 from schoolkeeper_proto.matching import Concern, Verdict
 from schoolkeeper_proto.model import Medium
 from schoolkeeper_proto.policy import RuleText
+from schoolkeeper_proto.wording import category
 
 BY_PATH = "where it came from is guessed by its path; a device looks whose file it is"
 """Said when the answer hangs on the program's origin."""
@@ -116,7 +117,8 @@ def explain(subject: Subject, question: Question) -> Answer:
         case SiteVisit(site=site, categories=categories):
             verdict = engine.sites.decide(site, now, categories=categories)
             concerned = engine.sites.concerning(site, now, categories=categories)
-            listed = ", ".join(sorted(engine.sites.categories_of(site) | categories))
+            found = sorted(engine.sites.categories_of(site) | categories)
+            listed = ", ".join(category(name, subject.bundle.notice) for name in found)
             notes = (f"categories: {listed}" if listed else "the policy lists it under no category",)
             return _answer(subject, verdict, _refused(subject, verdict, site or listed), concerned, notes)
         case NetworkUsed(use=use, what=what):

@@ -59,7 +59,7 @@ def sections(
         *(_screen(rule, target) for rule in _of((pack.screen,) if pack.screen is not None else (), target)),
         policy.PostureSection(checks=_checks(pack)),
         _collection(pack, pseudonym_key),
-        replace(notice_section(pack.notice), someone_looks=school_hours(pack.school)),
+        replace(notice_section(pack.notice, pack.categories), someone_looks=school_hours(pack.school)),
         *_optional(target, (*pack.sites, *made.sites), (*pack.grants, *made.grants)),
     ]
     conditions, exceptions = named_groups(conditions_of(held))
@@ -140,7 +140,14 @@ def _application(rule: model.ApplicationRule, target: Target) -> policy.Applicat
         identity=rule.identity,
         when=applicability(rule, target),
         unless=tuple(_matches(rule.unless, target.pack)),
+        of_categories=_of_categories(rule),
     )
+
+
+def _of_categories(rule: model.ApplicationRule) -> tuple[str, ...]:
+    """The categories that a rule names, where it names nothing else."""
+    named = tuple(dict.fromkeys(match.category for match in rule.match if match.category is not None))
+    return named if all(match.category is not None for match in rule.match) else ()
 
 
 def _matches(given: tuple[model.Match, ...], pack: model.Pack) -> Iterator[policy.ApplicationMatch]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from schoolkeeper_policies import model
 from schoolkeeper_policies.applies import in_periods
+from schoolkeeper_policies.categories import called
 from schoolkeeper_policies.model import Answer
 from schoolkeeper_proto.model import DecisionKind, Place, Severity
 from schoolkeeper_proto.wording import clock
@@ -91,7 +92,7 @@ def expand(pack: model.Pack) -> Made:
                         model.Match(category=name) for name in row.applications if held[name].applications
                     )
                     if matches:
-                        identity = held[row.applications[0]].description
+                        identity = called(held[row.applications[0]], pack.notice.language)
                         more = {"match": matches, "identity": identity, "decision": decision}
                         applications.append(model.ApplicationRule.model_validate({**dict(rule), **more}))
                     if matches or row.sites:

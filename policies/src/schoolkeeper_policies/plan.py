@@ -92,7 +92,9 @@ def _ruled(bundle: OpenBundle) -> frozenset[str]:
 def _rules(bundle: OpenBundle, name: str) -> Rules:
     """Rules and ``otherwise`` of a section; sections without an ``otherwise`` leave everything else alone."""
     section = getattr(bundle, name)
-    return Rules(rules=section.rules, otherwise=getattr(section, "otherwise", DecisionKind.ALLOW))
+    return Rules(
+        rules=section.rules, otherwise=getattr(section, "otherwise", DecisionKind.ALLOW), notice=bundle.notice
+    )
 
 
 def _unopened(before: OpenBundle, after: OpenBundle) -> Iterator[Change]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schoolkeeper_policies import model
 from schoolkeeper_policies.applies import Target
+from schoolkeeper_policies.model.base import WordsByReader
 from schoolkeeper_proto import policy
 
 _BAND_OF: dict[model.Profile, str] = {
@@ -14,7 +15,7 @@ AGREEING = frozenset({"pupils", "staff", "guests", *(stage.value for stage in mo
 """Groups of people by which a device tells who is asked to agree."""
 
 
-def notice_section(notice: model.Notice) -> policy.NoticeSection:
+def notice_section(notice: model.Notice, categories: tuple[model.Category, ...] = ()) -> policy.NoticeSection:
     return policy.NoticeSection(
         title=notice.title,
         introduction=notice.introduction,
@@ -23,6 +24,11 @@ def notice_section(notice: model.Notice) -> policy.NoticeSection:
         sign_in_notice=notice.sign_in_notice,
         language=notice.language,
         also=tuple(_line(line) for line in notice.also),
+        categories=tuple(
+            policy.CategoryWords(name=one.name, rewordings=_rewordings(one.words))
+            for one in categories
+            if one.words
+        ),
     )
 
 
@@ -30,11 +36,15 @@ def _line(line: model.NoticeLine) -> policy.NoticeLine:
     return policy.NoticeLine(
         said=line.text,
         audiences=line.audience,
-        rewordings=tuple(
-            policy.Rewording(level=level, language=language, said=said)
-            for language, given in sorted(line.words.items())
-            for level, said in sorted(given.items())
-        ),
+        rewordings=_rewordings(line.words),
+    )
+
+
+def _rewordings(words: WordsByReader) -> tuple[policy.Rewording, ...]:
+    return tuple(
+        policy.Rewording(level=level, language=language, said=said)
+        for language, given in sorted(words.items())
+        for level, said in sorted(given.items())
     )
 
 

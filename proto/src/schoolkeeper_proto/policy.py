@@ -184,12 +184,15 @@ class ApplicationMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationRule:
+    """``of_categories``: their names, where everything it matches is of categories; for notices."""
+
     text: RuleText
     decision: DecisionKind
     matches: tuple[ApplicationMatch, ...]
     identity: str = ""
     when: Applicability | None = None
     unless: tuple[ApplicationMatch, ...] = ()
+    of_categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,8 +315,19 @@ class NoticeLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryWords:
+    """What people read instead of the category ``name``."""
+
+    name: str
+    rewordings: tuple[Rewording, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeSection:
-    """``someone_looks``: when somebody at school looks at what people tell; only its times and days count."""
+    """``someone_looks``: when somebody at school looks at what people tell; only its times and days count.
+
+    ``categories``: what categories of the school's own are called.
+    """
 
     title: str = ""
     introduction: str = ""
@@ -323,6 +337,7 @@ class NoticeSection:
     language: str = "en"
     also: tuple[NoticeLine, ...] = ()
     someone_looks: Applicability | None = None
+    categories: tuple[CategoryWords, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

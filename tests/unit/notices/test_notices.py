@@ -94,6 +94,51 @@ def test_a_warning_is_not_called_a_refusal() -> None:
     assert "Quake: you are warned; it starts." in shown(bundle(program(text=text_of(mode=RuleMode.WARN))))
 
 
+BOARD_GAMES = policy.NoticeSection(
+    language="en",
+    categories=(
+        policy.CategoryWords(
+            name="board-games",
+            rewordings=(
+                policy.Rewording(level="plain", language="en", said="games on a board"),
+                policy.Rewording(level="junior", language="en", said="board games"),
+                policy.Rewording(level="plain", language="cy", said="gemau bwrdd"),
+            ),
+        ),
+        policy.CategoryWords(
+            name="games", rewordings=(policy.Rewording(level="plain", language="en", said="arcade games"),)
+        ),
+        policy.CategoryWords(
+            name="only-welsh", rewordings=(policy.Rewording(level="plain", language="cy", said="rhywbeth"),)
+        ),
+        policy.CategoryWords(name="unsaid"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "level", "said"),
+    [
+        (Language.ENGLISH, Level.PLAIN, "games on a board, arcade games, rhywbeth, unsaid, gambling"),
+        (Language.ENGLISH, Level.JUNIOR, "board games, arcade games, rhywbeth, unsaid, things"),
+        (Language.ENGLISH, Level.EARLY, "board games, arcade games, rhywbeth, unsaid, things"),
+        (Language.WELSH, Level.PLAIN, "gemau bwrdd, gemau, rhywbeth, unsaid, gamblo"),
+        (Language.WELSH, Level.EARLY, "gemau bwrdd, gemau, rhywbeth, unsaid, pethau"),
+    ],
+)
+def test_a_category_is_told_of_in_the_readers_words(language: Language, level: Level, said: str) -> None:
+    """The school's words for its own; the product's where the school has none in this language."""
+    names = ("board-games", "games", "only-welsh", "unsaid", "gambling")
+    site = policy.SiteRule(text=text_of("s"), decision=DecisionKind.BLOCK, categories=names)
+    held = bundle(
+        program(of_categories=names), policy.BrowserSection(rules=(site,), categories=()), BOARD_GAMES
+    )
+    text = as_text(facts_of(held, Audience.PUPIL), language, level)
+    assert text.count(f": {said}") == 2, text
+    assert "Quake" not in text
+    assert "board-games" not in text
+
+
 def test_that_somebody_is_told_is_said_where_it_is_so() -> None:
     assert "the school is told at once: Quake" in shown(bundle(program(DecisionKind.BLOCK_AND_RAISE)))
     assert "told at once" not in shown(bundle(program()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from schoolkeeper_policies.categories import shipped_names
 from schoolkeeper_policies.cli import app as cli
 from schoolkeeper_policies.compile import sections
 from schoolkeeper_policies.parse import load_pack, pack_names
@@ -17,8 +18,9 @@ from schoolkeeper_proto import policy
 from schoolkeeper_proto.bundle import OpenBundle, build, open_bundle
 from schoolkeeper_proto.model import DecisionKind
 from schoolkeeper_proto.notices.agreement import Band, agreement_of, asked
-from schoolkeeper_proto.notices.english import JUNIOR, PLAIN
-from schoolkeeper_proto.notices.words import Language
+from schoolkeeper_proto.notices.english import JUNIOR
+from schoolkeeper_proto.notices.render import WORDS
+from schoolkeeper_proto.notices.words import Language, Level
 from schoolkeeper_proto.people import PeopleTable, account_pseudonym
 from support.language import KEY, opened, pack
 
@@ -68,19 +70,19 @@ def test_every_group_of_a_shipped_pack_has_its_agreements_in_two_languages(name:
                     )
 
 
-def test_every_category_of_sites_has_a_name_that_people_read() -> None:
-    spelt = {
-        name
-        for shipped in pack_names()
-        for group in load_pack(shipped).groups
-        for section in sections(load_pack(shipped), group.name, KEY)
-        if isinstance(section, policy.BrowserSection)
-        for rule in section.rules
-        for name in rule.categories
-        if "-" in name
+@pytest.mark.parametrize(
+    ("language", "level"), [(language, level) for language in Language for level in Level]
+)
+def test_every_category_has_a_name_that_people_read(language: Language, level: Level) -> None:
+    assert set(shipped_names()) - set(WORDS[language, level].names) == set()
+    own = {
+        one.name: one.words
+        for name in pack_names()
+        for one in load_pack(name).categories
+        if one.name not in shipped_names()
     }
-    assert spelt
-    assert spelt - set(PLAIN.names) == set()
+    assert own
+    assert [name for name, words in own.items() if "plain" not in words.get(language.value, {})] == []
 
 
 def test_what_is_asked_must_be_collected(tmp_path: Path) -> None:

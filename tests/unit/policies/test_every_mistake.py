@@ -102,7 +102,7 @@ school:
   time_zone: Europe/London
   hours: [{days: [monday], from: "08:30", to: "15:10"}]
 groups: [{name: a, description: x, profile: ks1}]
-categories: [{name: ours, description: d, applications: [{file-name: o}]}]
+categories: [{name: ours, description: d, words: {en: {plain: ours}}, applications: [{file-name: o}]}]
 collection: {}
 notice: {title: t, introduction: i, not_watched: [x], sign_in_notice: s}
 """

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path as FilePath
+from typing import Literal
 
 from schoolkeeper_policies import model
+from schoolkeeper_policies.categories import shipped_names, told_of
 from schoolkeeper_policies.checking.assessments import advise_assessments
 from schoolkeeper_policies.checking.names import File
 from schoolkeeper_policies.checking.overlaps import covered_rules
@@ -38,6 +40,7 @@ def advise(
         *_open(files),
         *_places(files, pack),
         *_categories(files, pack, today),
+        *_words(files, pack),
     ]
     return tuple(sorted(set(found)))
 
@@ -148,6 +151,22 @@ def _places(files: list[File], pack: model.Pack) -> Iterator[Problem]:
                     "the school names no site: a device's place is unknown, and a stricter rule holds everywhere",
                     "add 'sites:' to the school",
                 )
+
+
+def _words(files: list[File], pack: model.Pack) -> Iterator[Problem]:
+    """Categories of the school's own without words in a language that people may read the notice in."""
+    shown = told_of([file for _, file in files])
+    languages: dict[Literal["en", "cy"], str] = {"en": "English", "cy": "Welsh"}
+    for source, file in files:
+        for number, one in enumerate(file.categories):
+            if one.name in shipped_names() or one.name not in shown:
+                continue
+            for code, language in languages.items():
+                if code != pack.notice.language and "plain" not in one.words.get(code, {}):
+                    reason = f"a notice in {language} shows the words for {one.name!r} of another language"
+                    yield source.problem(
+                        ("categories", number), reason, f"add plain words for {code!r} to 'words:'"
+                    )
 
 
 def _categories(files: list[File], pack: model.Pack, today: date) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from schoolkeeper_policies import model
 from schoolkeeper_policies.applies import names_group
@@ -29,6 +30,8 @@ class Names:
     register: bool
     sites: bool
     other_groups: bool
+    language: Literal["en", "cy"]
+    """Of the notice."""
     lost: frozenset[str] = frozenset()
     """Parts of the pack that could not be read whole: of a name in them it cannot be said that it leads nowhere."""
 
@@ -69,5 +72,6 @@ def names_of(
         register=any(one.register_ is not None for one in people),
         sites=any(school.sites for school in schools),
         other_groups=any(about.other_groups == "rules-for-all" for about in abouts),
+        language=next((file.notice.language for file in held if file.notice is not None), "en"),
         lost=lost,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schoolkeeper_policies import model
+from schoolkeeper_policies.categories import shipped_names, told_of
 from schoolkeeper_policies.checking.names import RULE_PARTS, File, Names
 from schoolkeeper_policies.checking.rules import check_categories, check_matches, check_people, check_when
 from schoolkeeper_policies.matrices import rule_id
@@ -18,6 +19,7 @@ _RULE_ID_MAX = 64
 
 def check_tables(files: list[File], names: Names) -> Iterator[Problem]:
     """Every mistake in matrices and categories."""
+    shown = told_of([file for _, file in files])
     first: dict[str, Position] = {}
     for source, file in files:
         for number, matrix in enumerate(file.matrices):
@@ -31,6 +33,8 @@ def check_tables(files: list[File], names: Names) -> Iterator[Problem]:
                 yield from _row(source, path, matrix, row, names)
         for number, category in enumerate(file.categories):
             path = ("categories", number)
+            if category.name in shown:
+                yield from _called(source, path, category, names)
             yield from check_matches(source, (*path, "applications"), category.applications, names)
             for index, match in enumerate(category.applications):
                 if match.category is not None:
@@ -38,6 +42,18 @@ def check_tables(files: list[File], names: Names) -> Iterator[Problem]:
                     yield source.problem(
                         (*path, "applications", index), "a category within a category", remedy
                     )
+
+
+def _called(source: Source, path: Path, category: model.Category, names: Names) -> Iterator[Problem]:
+    """The product's own have words; of any other the notice would show the name that stands here."""
+    if category.name in shipped_names() or names.unsure_of("notice"):
+        return
+    if "plain" not in category.words.get(names.language, {}):
+        yield source.problem(
+            path,
+            f"people would read the category's name {category.name!r} as it stands",
+            f"add 'words:', as {{{names.language}: {{plain: board games}}}}",
+        )
 
 
 def _row(source: Source, path: Path, matrix: model.Matrix, row: model.Row, names: Names) -> Iterator[Problem]:

@@ -26,7 +26,7 @@ from schoolkeeper_policies.comparing.regions import Extent, Rule, rule_extent
 from schoolkeeper_policies.comparing.words import entry_said, said
 from schoolkeeper_proto.matching import mode_of
 from schoolkeeper_proto.model import DecisionKind, Severity
-from schoolkeeper_proto.policy import RuleText
+from schoolkeeper_proto.policy import NoticeSection, RuleText
 from schoolkeeper_proto.wording import few
 
 _WORDS = frozenset({"description", "why", "resolution", "source"})
@@ -34,7 +34,7 @@ _WEIGHED = frozenset(
     {"when", "decision", "matches", "access", "plain", "unknown", "serials", "vendor_products", "buses"}
     | {"categories", "sites", "use", "kind", "allowed", "unless"}
 )
-_NAMES = frozenset({"identity"})
+_NAMES = frozenset({"identity", "of_categories"})
 _SEVERITIES = list(Severity)
 
 
@@ -44,6 +44,8 @@ class Rules:
 
     rules: tuple[Rule, ...]
     otherwise: DecisionKind = DecisionKind.ALLOW
+    notice: NoticeSection = dataclasses.field(default_factory=NoticeSection)
+    """What categories are called."""
 
 
 def compare_rules(section: str, group: str, before: Rules, after: Rules) -> Iterator[Change]:
@@ -143,6 +145,7 @@ class _Pair:
         self._section, self._group, self._id = section, group, rule_id
         self._old, self._new = old, new
         self._was, self._now = sides[0].otherwise, sides[1].otherwise
+        self._notices = sides[0].notice, sides[1].notice
         everything = (*sides[0].rules, *sides[1].rules)
         one = old or new
         assert one is not None
@@ -170,7 +173,7 @@ class _Pair:
         return (added(weight).reversed for weight in weights_of(rule, self._now, self._lows_old))
 
     def _one(self, what: Literal["added", "removed"], direction: Direction, rule: Rule, why: str) -> Change:
-        text = said(rule)
+        text = said(rule, self._notices[rule is self._new])
         return Change(
             group=self._group,
             section=self._section,
@@ -198,7 +201,8 @@ class _Pair:
             extent = rule_extent(old, new)
             direction = together(self._directions(old, new, extent))
             why = _because(weighed, old, new, extent)
-            yield Aspect(direction=direction, before=said(old), after=said(new), why=why)
+            before, after = said(old, self._notices[0]), said(new, self._notices[1])
+            yield Aspect(direction=direction, before=before, after=after, why=why)
 
     def _directions(self, old: Rule, new: Rule, extent: Extent) -> Iterator[Direction]:
         if self._was == self._now:

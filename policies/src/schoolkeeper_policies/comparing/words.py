@@ -14,20 +14,21 @@ from schoolkeeper_proto.policy import (
     MediaAccess,
     MediaRule,
     NetworkRule,
+    NoticeSection,
     PeripheralRule,
     RuleException,
     SiteRule,
 )
-from schoolkeeper_proto.wording import few, window
+from schoolkeeper_proto.wording import category, few, window
 
 
-def said(rule: Rule) -> str:
-    """Mode, decision, what it is about and when."""
-    what, about = _about(rule)
+def said(rule: Rule, notice: NoticeSection) -> str:
+    """Mode, decision, what it is about and when; categories as ``notice`` calls them."""
+    what, about = _about(rule, notice)
     return f"{rule.text.mode} {what}: {about}{when_said(rule.when)}"
 
 
-def _about(rule: Rule) -> tuple[str, str]:
+def _about(rule: Rule, notice: NoticeSection) -> tuple[str, str]:
     match rule:
         case ApplicationRule():
             but = _but(tuple(map(entry_said, rule.unless)))
@@ -38,7 +39,7 @@ def _about(rule: Rule) -> tuple[str, str]:
                 what += f" (plain {rule.plain}, unknown {rule.unknown})"
             return what, few([*rule.serials, *rule.vendor_products, *rule.buses]) or "every medium"
         case SiteRule():
-            named = few([*(f"category {name}" for name in rule.categories), *rule.sites])
+            named = few([*(f"category {category(name, notice)}" for name in rule.categories), *rule.sites])
             return str(rule.decision), named + _but(rule.allowed)
         case NetworkRule():
             return str(rule.decision), f"{rule.use}{_but(rule.allowed)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
@@ -16,6 +16,10 @@ PeopleName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+-]{0,62
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 EndTime = Annotated[str, StringConstraints(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+
+
+WordsByReader = dict[Literal["en", "cy"], dict[Literal["plain", "junior", "early"], Text]]
+"""By language, then for whom: ``junior`` (8 to 11), ``early`` (4 to 7), or ``plain`` for everybody."""
 
 
 class Strict(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
-from schoolkeeper_policies.model.base import GroupName, Strict, Text
+from schoolkeeper_policies.model.base import GroupName, Strict, Text, WordsByReader
 from schoolkeeper_proto.model import (
     BODY_CLASSES,
     AcceptableUseAccepted,
@@ -127,9 +127,7 @@ class NoticeLine(Strict):
     """Who is told; without any, everybody. Parents are told what pupils are."""
     source: tuple[Text, ...] = ()
     """Rows of the school's policy that it carries out."""
-    words: dict[Literal["en", "cy"], dict[Literal["plain", "junior", "early"], Text]] = Field(
-        default_factory=dict
-    )
+    words: WordsByReader = Field(default_factory=dict)
     """The same for other readers: by language, then ``junior`` (8 to 11), ``early`` (4 to 7) or ``plain``."""
 
 

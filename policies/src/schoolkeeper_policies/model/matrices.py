@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from schoolkeeper_policies.model.base import PeopleName, RuleId, Strict, Text
+from schoolkeeper_policies.model.base import PeopleName, RuleId, Strict, Text, WordsByReader
 from schoolkeeper_policies.model.rules import Match, SitePattern, When
 from schoolkeeper_proto.model import Severity
 from schoolkeeper_proto.policy import RuleMode
@@ -121,6 +121,10 @@ class Category(Strict):
     """How rows and rules name it."""
     description: Text
     """What is in it."""
+    words: WordsByReader = Field(default_factory=dict)
+    """What people read in its place, as a thing: by language, then ``plain``, ``junior`` (8 to 11) or ``early`` (4 to
+    7); what is missing is taken from the next. A category of the school's own needs plain words in the notice's
+    language."""
     reviewed: date | None = None
     """When somebody last looked whether it is still right."""
     applications: tuple[Match, ...] = ()

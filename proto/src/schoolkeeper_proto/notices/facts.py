@@ -105,7 +105,8 @@ class When:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restriction:
-    """``what``: names in the school's own words. ``checked``: our agent acts on it. ``seconds``: of the screen lock."""
+    """``what``: names in the school's own words, or of categories. ``checked``: our agent acts on it. ``seconds``: of
+    the screen lock."""
 
     rule_id: str
     thing: Thing
@@ -143,6 +144,8 @@ class Facts:
     """Of the school's own words in here: ``contacts``, ``not_watched`` and ``also``."""
     also: tuple[policy.NoticeLine, ...] = ()
     """Rules of the school that no device checks."""
+    categories: tuple[policy.CategoryWords, ...] = ()
+    """What the school calls its own categories."""
 
 
 Stopped = Callable[[frozenset[str]], str]
@@ -179,6 +182,7 @@ def facts_of(
         not_watched=bundle.notice.not_watched,
         language=bundle.notice.language or "en",
         also=tuple(line for line in bundle.notice.also if _told(line, audience)),
+        categories=bundle.notice.categories,
     )
 
 
@@ -254,8 +258,9 @@ def _restrictions(
         found.append((said, when))
 
     for rule in bundle.applications.rules:
-        names = (rule.identity,) if rule.identity else (match.text for match in rule.matches)
-        add(rule.text, rule.when, Thing.PROGRAM, _act(rule.decision), names)
+        identity = (rule.identity,) if rule.identity else (match.text for match in rule.matches)
+        # A category has a name in every language; what people call a program is in the school's own.
+        add(rule.text, rule.when, Thing.PROGRAM, _act(rule.decision), rule.of_categories or identity)
     for medium in bundle.media.rules:
         add(
             medium.text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from schoolkeeper_proto.model import Place
@@ -10,7 +10,7 @@ from schoolkeeper_proto.notices import english, page, welsh
 from schoolkeeper_proto.notices.facts import Act, Audience, Collected, Facts, Restriction, Thing, When
 from schoolkeeper_proto.notices.page import Item, Part
 from schoolkeeper_proto.notices.words import Language, Level, Words
-from schoolkeeper_proto.wording import clock
+from schoolkeeper_proto.wording import clock, reworded
 
 WORDS: dict[tuple[Language, Level], Words] = {
     (Language.ENGLISH, Level.PLAIN): english.PLAIN,
@@ -20,6 +20,12 @@ WORDS: dict[tuple[Language, Level], Words] = {
     (Language.WELSH, Level.JUNIOR): welsh.JUNIOR,
     (Language.WELSH, Level.EARLY): welsh.EARLY,
 }
+_SIMPLER: dict[Level, tuple[str, ...]] = {
+    Level.EARLY: (Level.JUNIOR.value,),
+    Level.JUNIOR: (),
+    Level.PLAIN: (),
+}
+"""Where nothing is said for a level, whose words are nearest."""
 EDITIONS = tuple(
     (audience, level, language)
     for audience in Audience
@@ -66,7 +72,7 @@ def document(facts: Facts, language: Language, level: Level) -> page.Document:
 
 def parts(facts: Facts, language: Language, level: Level, *, every_line: bool = False) -> tuple[Part, ...]:
     """What is said, in the order in which it is read. ``every_line``: see ``also``."""
-    words = WORDS[language, level]
+    words = replace(WORDS[language, level], names=_names(facts, language, level))
     checked = [_restriction(r, words) for r in facts.restrictions if r.checked]
     # A setting that nobody fixes is nothing that a person could keep to.
     unchecked = [_unchecked(r, words) for r in facts.restrictions if not r.checked and r.act is not Act.SET]
@@ -93,6 +99,17 @@ def parts(facts: Facts, language: Language, level: Level, *, every_line: bool = 
         return tuple(found)
     symbols = {getattr(words, name): symbol for name, symbol in _SYMBOLS.items()}
     return tuple(replace(part, symbol=symbols[part.heading]) for part in found)
+
+
+def _names(facts: Facts, language: Language, level: Level) -> Mapping[str, str]:
+    """What things are called: the school's words for its own categories first, where it has them in this language."""
+    levels = tuple(dict.fromkeys((level.value, *_SIMPLER[level], Level.PLAIN.value)))
+    names = dict(WORDS[language, level].names)
+    for held in facts.categories:
+        mine = reworded(held, (language.value,), levels)
+        if mine or held.name not in names:
+            names[held.name] = mine or reworded(held, (facts.language, *Language), levels) or held.name
+    return names
 
 
 def also(facts: Facts, language: Language, level: Level, *, every_line: bool) -> list[str]:

@@ -70,7 +70,13 @@ _NAMES = {
     "malware": "maleiswedd",
     "games": "gemau",
     "vpn": "twneli preifat (VPN)",
-    "anonymiser": "gwefannau sy'n cuddio i ble mae rhywun yn mynd",
+    "anonymiser": "yr hyn sy'n cuddio i ble mae rhywun yn mynd",
+    "browsers": "porwyr gwe",
+    "hacking-tools": "offer i dorri i mewn i gyfrifiaduron",
+    "learning": "gwefannau ar gyfer gwersi",
+    "search-for-children": "chwilio wedi'i wneud i blant",
+    "software-installers": "rhaglenni sy'n gosod rhaglenni eraill",
+    "virtual-machines": "cyfrifiaduron o fewn y cyfrifiadur",
     "social": "rhwydweithiau cymdeithasol",
     "messaging": "negeseuon a sgwrsio",
     "streaming": "ffrydio",
@@ -81,9 +87,6 @@ _NAMES = {
     "video-calls": "galwadau fideo",
     "blogs": "blogiau",
     "copyright-infringement": "copïau o ffilmiau, cerddoriaeth a rhaglenni",
-    "criminal-hatred": "casineb troseddol",
-    "educational-games": "gemau dysgu",
-    "extreme-pornography": "pornograffi eithafol",
     "private-business": "masnachu preifat",
     "other-sites": "gwefannau nad ydynt ar restr yr ysgol",
     "every-site": "gwefannau",
@@ -92,8 +95,6 @@ _NOT_FOR_CHILDREN = dict.fromkeys(
     (
         "illegal",
         "pornography",
-        "extreme-pornography",
-        "criminal-hatred",
         "violence",
         "discrimination",
         "extremism",
@@ -105,7 +106,7 @@ _NOT_FOR_CHILDREN = dict.fromkeys(
         "alcohol",
         "weapons",
     ),
-    "gwefannau sydd ddim i blant",
+    "pethau sydd ddim i blant",
 )
 
 PLAIN = Words(

@@ -546,6 +546,7 @@ class ApplicationRule(_message.Message):
     MATCHES_FIELD_NUMBER: _builtins.int
     IDENTITY_FIELD_NUMBER: _builtins.int
     UNLESS_FIELD_NUMBER: _builtins.int
+    OF_CATEGORIES_FIELD_NUMBER: _builtins.int
     decision: _event_pb2.DecisionKind.ValueType
     identity: _builtins.str
     @_builtins.property
@@ -560,6 +561,10 @@ class ApplicationRule(_message.Message):
     def unless(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApplicationMatch]:
         """The rule is not about these. A device that does not know them applies the rule: the stricter reading."""
 
+    @_builtins.property
+    def of_categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where everything it matches is of categories: their names, by which people are told of the rule."""
+
     def __init__(
         self,
         *,
@@ -569,10 +574,11 @@ class ApplicationRule(_message.Message):
         matches: _abc.Iterable[Global___ApplicationMatch] | None = ...,
         identity: _builtins.str = ...,
         unless: _abc.Iterable[Global___ApplicationMatch] | None = ...,
+        of_categories: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "when", b"when"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "identity", b"identity", "matches", b"matches", "text", b"text", "unless", b"unless", "when", b"when"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "identity", b"identity", "matches", b"matches", "of_categories", b"of_categories", "text", b"text", "unless", b"unless", "when", b"when"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -940,6 +946,7 @@ class NoticeSection(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     ALSO_FIELD_NUMBER: _builtins.int
     SOMEONE_LOOKS_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     introduction: _builtins.str
     sign_in_notice: _builtins.str
@@ -956,6 +963,10 @@ class NoticeSection(_message.Message):
     def someone_looks(self) -> Global___Applicability:
         """When somebody at school looks at what people tell; only times and days count. Absent: not known."""
 
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryWords]:
+        """What categories of the school's own are called."""
+
     def __init__(
         self,
         *,
@@ -967,14 +978,40 @@ class NoticeSection(_message.Message):
         language: _builtins.str = ...,
         also: _abc.Iterable[Global___NoticeLine] | None = ...,
         someone_looks: Global___Applicability | None = ...,
+        categories: _abc.Iterable[Global___CategoryWords] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["someone_looks", b"someone_looks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "contacts", b"contacts", "introduction", b"introduction", "language", b"language", "not_watched", b"not_watched", "sign_in_notice", b"sign_in_notice", "someone_looks", b"someone_looks", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also", b"also", "categories", b"categories", "contacts", b"contacts", "introduction", b"introduction", "language", b"language", "not_watched", b"not_watched", "sign_in_notice", b"sign_in_notice", "someone_looks", b"someone_looks", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NoticeSection: _TypeAlias = NoticeSection  # noqa: Y015
+
+@_typing.final
+class CategoryWords(_message.Message):
+    """What people read instead of a category's name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REWORDINGS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def rewordings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rewording]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rewordings: _abc.Iterable[Global___Rewording] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "rewordings", b"rewordings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CategoryWords: _TypeAlias = CategoryWords  # noqa: Y015
 
 @_typing.final
 class NoticeLine(_message.Message):
