@@ -12,12 +12,13 @@ from schoolkeeper_proto.policy import (
     ApplicationRule,
     BrowserRule,
     MediaRule,
+    NoticeSection,
     RuleMode,
     RuleText,
     ScreenSection,
     SiteRule,
 )
-from schoolkeeper_proto.wording import few, window
+from schoolkeeper_proto.wording import category, few, window
 
 _MODES = {RuleMode.OBSERVE: "observed only", RuleMode.WARN: "warned of", RuleMode.ENFORCE: "enforced"}
 
@@ -40,7 +41,7 @@ def describe(bundle: OpenBundle) -> str:
             *_text(bundle.screen.text),
         ]
     lines += ["", f"Sites (otherwise: {bundle.browser.otherwise.value})"]
-    lines += [line for rule in bundle.browser.rules for line in _site(rule)] or ["  no rules"]
+    lines += [line for rule in bundle.browser.rules for line in _site(rule, bundle.notice)] or ["  no rules"]
     lines += ["", "Browsers"]
     lines += [line for one in bundle.browser.settings for line in _setting(one)] or ["  no rules"]
     lines += ["", "In force, and not enforced by this agent"]
@@ -78,8 +79,8 @@ def _medium(rule: MediaRule) -> Iterator[str]:
     yield from _text(rule.text)
 
 
-def _site(rule: SiteRule) -> Iterator[str]:
-    which = few([*rule.categories, *rule.sites])
+def _site(rule: SiteRule, notice: NoticeSection) -> Iterator[str]:
+    which = few([*(category(name, notice) for name in rule.categories), *rule.sites])
     spared = f"; not {few(list(rule.allowed))}" if rule.allowed else ""
     yield f"  {rule.decision.value}: {which}{spared}{_when(rule.when)}"
     yield from _text(rule.text)

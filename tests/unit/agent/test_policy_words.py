@@ -55,6 +55,19 @@ def test_sites_and_settings_of_browsers_are_said() -> None:
     assert "browser: sites of games that are not listed are refused by the school's web filter alone" in said
 
 
+def test_a_category_of_the_schools_own_is_said_in_its_words() -> None:
+    rule = policy.SiteRule(
+        text=policy.RuleText(rule_id="web", mode=policy.RuleMode.ENFORCE),
+        decision=DecisionKind.BLOCK,
+        categories=("chess-sites", "games"),
+    )
+    words = policy.CategoryWords(
+        name="chess-sites", rewordings=(policy.Rewording(level="plain", language="en", said="chess"),)
+    )
+    said = describe(held(policy.BrowserSection(rules=(rule,)), policy.NoticeSection(categories=(words,))))
+    assert "  block: chess-sites (chess), games\n" in said
+
+
 def test_hours_in_which_something_is_collected_are_said() -> None:
     window = policy.TimeWindow(weekdays=31, from_minute=510, to_minute=945)
     kind = policy.CollectedKind(

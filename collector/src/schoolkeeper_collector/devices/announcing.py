@@ -83,6 +83,7 @@ def _block(statement: wire.GrantStatement) -> LiveBlock:
     payload = granting.payload_of(statement)
     programs = payload.applications.rules if payload.applications else ()
     sites = payload.browser.rules if payload.browser else ()
+    texts = [*(rule.text for rule in programs), *(rule.text for rule in sites)]
     return LiveBlock(
         grant_id=statement.grant_id,
         groups=statement.groups,
@@ -91,6 +92,6 @@ def _block(statement: wire.GrantStatement) -> LiveBlock:
             *(match.text for rule in programs for match in rule.matches),
             *(site for rule in sites for site in rule.sites),
         ),
-        why="; ".join(dict.fromkeys(rule.text.why for rule in (*programs, *sites) if rule.text.why)),
+        why="; ".join(dict.fromkeys(text.why for text in texts if text.why)),
         until_ms=statement.expires_unix_ms,
     )
