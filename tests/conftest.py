@@ -3,6 +3,7 @@
 Marks, time limit and import mode are set in the root's pyproject.toml.
 """
 
+import gc
 import json
 import os
 from collections.abc import Generator, Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import faults, warm
+from support import faults, shared, warm
 from support.order import longest_first
 from support.requirements import Evidence, RequirementError, check_ids, load
 
@@ -38,6 +39,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start with no evidence, and choose the seeds of a long run."""
     faults.choose()
     config.stash[EVIDENCE] = Evidence()
+    if shared.PLACE not in os.environ:
+        config.add_cleanup(shared.Run().end)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays to the end: the garbage collector need not look at it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -132,17 +146,16 @@ def _narrowed(config: pytest.Config) -> bool:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> "Iterator[Postgres]":
-    """One PostgreSQL server for the whole run (one per worker of xdist)."""
-    from support.postgres import (
-        running_postgres,
-    )  # here, so that tests without it do not wait for its imports
+def postgres() -> "Postgres":
+    """One PostgreSQL server for the whole run; the processes of a run share it."""
+    from support.postgres import shared_postgres  # here: tests without it do not wait for its imports
 
-    with running_postgres() as server:
-        yield server
+    return shared_postgres()
 
 
 @pytest.fixture
-def postgres_url(postgres: "Postgres") -> str:
+def postgres_url(postgres: "Postgres") -> Iterator[str]:
     """The SQLAlchemy URL of an empty PostgreSQL database of this test's own."""
-    return postgres.new_database()
+    url = postgres.new_database()
+    yield url
+    postgres.drop(url)

@@ -29,7 +29,7 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 def _pause(asked: float) -> float:
     """Until the next look: twice as long as the last one took, for waiting must not slow what is waited for."""
-    return min(1.0, max(0.05, 2 * (time.monotonic() - asked)))
+    return min(2.0, max(0.05, 2 * (time.monotonic() - asked)))
 
 
 def patiently(make: Callable[[], T], refusal: type[Exception], seconds: float = 10) -> T:

@@ -1,8 +1,9 @@
 """Databases for tests on either engine: `StoreUrls.of("sqlite" | "postgresql", tmp_path, request)`, then `migrated`."""
 
+import fcntl
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Self
 
@@ -30,7 +31,10 @@ class StoreUrls:
         if engine == "sqlite":
             return cls(store=f"sqlite:///{folder}/collector.db", keystore=f"sqlite:///{folder}/keystore.db")
         server = request.getfixturevalue("postgres")
-        return cls(store=server.new_database(), keystore=server.new_database())
+        urls = cls(store=server.new_database(), keystore=server.new_database())
+        for url in (urls.store, urls.keystore):
+            request.addfinalizer(partial(server.drop, url))
+        return urls
 
 
 def migrated(store: str, keystore: str) -> None:
@@ -60,14 +64,23 @@ def _sqlite(name: str) -> bytes:
 
 @cache
 def _postgres(host: str, name: str) -> str:
-    """The name of a migrated database in the server behind this socket."""
+    """The name of a migrated database in the server behind this socket; the first of all who share it makes it."""
     template = f"migrated_{name}"
+    with Path(host, f".{template}").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _make_template(host, name, template)
+    return template
+
+
+def _make_template(host: str, name: str, template: str) -> None:
     with _server(host) as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (template,)).fetchone()
+        if known is not None:
+            return
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(template)))
     upgrade(f"postgresql+psycopg://postgres@/{template}?host={host}", name)
     # A closed session may live on for a moment, and nobody copies a database that is in use.
     until(lambda: not _sessions(host, template), 60, f"nobody uses {template} any more")
-    return template
 
 
 def _sessions(host: str, database: str) -> int:

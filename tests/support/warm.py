@@ -1,15 +1,15 @@
 """Programs started from a process that has loaded them already: a second of processor time less for each start.
 
-A keeper per program imports it once; each start is a fork of the keeper: a process of its own with the arguments,
-environment, folder and descriptors that it was asked for, and with the program's own ``main``. What a fork leaves out
-is the start of the interpreter and the imports: tests of those, of services and of kills start the real thing.
+A keeper per program imports it once for a whole run (``shared.py``); each start is a fork of the keeper: a process of
+its own with the arguments, environment, folder and descriptors that it was asked for, and with the program's own
+``main``. What a fork leaves out is the start of the interpreter and the imports: tests of those, of services and of
+kills start the real thing.
 ``SCHOOLKEEPER_TEST_COLD=1`` starts the real thing everywhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import json
 import os
 import signal
@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-KEEPER = Path(__file__).with_name("warm_keeper.py")
+from support import shared
+
 BIN = Path(sys.executable).parent
 PROGRAMS = {
     "schoolkeeper-collector": "schoolkeeper_collector.cli",
@@ -35,10 +36,9 @@ COLD = bool(os.environ.get("SCHOOLKEEPER_TEST_COLD"))
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """A process that forks one program for whoever asks; it ends with the process that started it."""
+    """A process that forks one program for whoever asks."""
 
     asking: socket.socket
-    process: subprocess.Popen[bytes]
 
     def start(
         self,
@@ -58,26 +58,14 @@ class Keeper:
         pid = int(_line(ours))
         return pid, ours
 
-    def end(self) -> None:
-        """Nobody asks any more."""
-        self.asking.close()
-        self.process.wait()
-
 
 @cache
 def keeper(module: str, parent: int) -> Keeper:
-    """The keeper of a module's ``main``, one for each process of the run (``parent`` is its id)."""
+    """A way to the run's keeper of a module's ``main``, one for each process of the run (``parent`` is its id)."""
     assert parent == os.getpid()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-I", KEEPER, str(theirs.fileno()), module],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-        )
-    made = Keeper(ours, process)
-    atexit.register(made.end)
-    return made
+    asking = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    asking.connect(shared.ask(f"warm {module}"))
+    return Keeper(asking)
 
 
 def run(

@@ -1,7 +1,8 @@
 """Imports a module, then forks its ``main`` for each request: ``python warm_keeper.py SOCKET MODULE``.
 
-A request brings five descriptors: a file with its words as JSON, a socket for the answers (the process id, then the
-exit status), and the three standard files. A child of the keeper waits for the program, so that many run at once.
+It ends when its standard input does. A request brings five descriptors: a file with its words as JSON, a socket for
+the answers (the process id, then the exit status), and the three standard files. A child of the keeper waits for the
+program, so that many run at once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import selectors
 import signal
 import socket
 import sys
@@ -18,21 +20,43 @@ from collections.abc import Callable
 
 
 def main() -> None:
-    """Serves until whoever asks is gone."""
-    asked = socket.socket(fileno=int(sys.argv[1]))
+    """Serves whoever connects until standard input ends."""
+    door = socket.socket(fileno=int(sys.argv[1]))
     program: Callable[[], object] = importlib.import_module(sys.argv[2]).main
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the waiting children
     gc.collect()
     gc.freeze()
+    waiting = selectors.DefaultSelector()
+    waiting.register(sys.stdin, selectors.EVENT_READ)
+    waiting.register(door, selectors.EVENT_READ)
     while True:
-        word, numbers, _, _ = socket.recv_fds(asked, 1, 5)
-        if not word:
-            return
-        if os.fork() == 0:
-            asked.close()
-            os._exit(_wait(program, numbers))
-        for number in numbers:
-            os.close(number)
+        for key, _ in waiting.select():
+            asked = key.fileobj
+            if asked is sys.stdin:
+                return
+            assert isinstance(asked, socket.socket)
+            if asked is door:
+                waiting.register(door.accept()[0], selectors.EVENT_READ)
+            elif not _serve(program, asked, waiting):
+                waiting.unregister(asked)
+                asked.close()
+
+
+def _serve(program: Callable[[], object], asked: socket.socket, waiting: selectors.BaseSelector) -> bool:
+    """Whether whoever asks is still there."""
+    word, numbers, _, _ = socket.recv_fds(asked, 1, 5)
+    if not word:
+        return False
+    if os.fork() == 0:
+        for held in [key.fileobj for key in waiting.get_map().values()]:
+            if isinstance(held, socket.socket):
+                held.close()
+        waiting.close()
+        os._exit(_wait(program, numbers))
+    for number in numbers:
+        os.close(number)
+    return True
 
 
 def _wait(program: Callable[[], object], numbers: list[int]) -> int:
@@ -41,6 +65,7 @@ def _wait(program: Callable[[], object], numbers: list[int]) -> int:
     request, answers, *files = numbers
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(answers)
         with os.fdopen(request, "rb") as asked:
             wanted = json.load(asked)

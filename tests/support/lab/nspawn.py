@@ -89,7 +89,7 @@ class Laptop:
         )
         try:
             done = subprocess.run(
-                self._entering(*inner), input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
+                self.entering(*inner), input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
                 check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -104,7 +104,7 @@ class Laptop:
     def get(self, path: str) -> bytes:
         """Read a file inside."""
         done = subprocess.run(
-            self._entering("cat", "--", path), capture_output=True, timeout=120, check=False
+            self.entering("cat", "--", path), capture_output=True, timeout=120, check=False
         )
         if done.returncode != 0:
             raise LabError(f"no {path} in the laptop: {done.stderr.decode(errors='replace').strip()}")
@@ -123,7 +123,8 @@ class Laptop:
         os.kill(self._leader, signal.SIGKILL)
         self._stack.close()
 
-    def _entering(self, *command: str) -> list[str]:
+    def entering(self, *command: str) -> list[str]:
+        """What starts a command inside from here."""
         return ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "-C", "--", *command]
 
     def _boot(self, tree: Path, stack: contextlib.ExitStack) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-SUPPORT = ("requirements", "faults", "order", "warm", "warm_keeper")
+SUPPORT = ("requirements", "faults", "order", "shared", "shared_keeper", "warm", "warm_keeper")
 """What the conftest imports of `support`."""
 
 

@@ -1,6 +1,5 @@
 """The PostgreSQL server of the tests: real, separate per test, and gone afterwards."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,10 @@ from support.postgres import Postgres
 pytestmark = pytest.mark.postgres
 TESTS = Path(__file__).resolve().parents[2]
 START_AND_DIE = """
-import os, signal
+import os, signal, sys
+from pathlib import Path
 from support.postgres import running_postgres
-with running_postgres() as server:
+with running_postgres(Path(sys.argv[1])) as server:
     print((server.folder / "data" / "postmaster.pid").read_text().split()[0], flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -38,9 +38,8 @@ def test_the_server_ends_with_the_process_that_started_it(postgres: Postgres) ->
     with tempfile.TemporaryDirectory() as folder:  # what a killed process leaves behind
         Path(folder).chmod(0o755)
         done = subprocess.run(
-            [sys.executable, "-c", START_AND_DIE],
+            [sys.executable, "-c", START_AND_DIE, folder],
             cwd=TESTS,
-            env=os.environ | {"TMPDIR": folder},
             stdout=subprocess.PIPE,
             check=False,
         )
