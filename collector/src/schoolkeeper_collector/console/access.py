@@ -56,6 +56,7 @@ class Sees(StrEnum):
     OWN_REPORTS = "takes an entry; of the viewer's own: number, when, and whether anybody read it"
     LESSONS = "which lesson is open for which group until when, and who opened it"
     FLEET = "devices and the collector's health, and nothing from a case"
+    AGREEMENTS = "who agreed to which version of the rules; names for DSL and head, counts for the technician"
     POLICY = "changes of policy, who signed them and why, and nothing from a case"
 
 
@@ -239,6 +240,7 @@ RIGHTS: tuple[Right, ...] = (
     Right(name="platform-files", path="/platforms/{item}", stages=_IN, roles=_TECHNICAL, sees=Sees.POLICY),
     Right(name="notices", path="/notices", stages=_IN, roles=_EVERYBODY, sees=Sees.POLICY),
     Right(name="notice", path="/notices/{item}", stages=_IN, roles=_EVERYBODY, sees=Sees.POLICY),
+    Right(name="agreements", path="/agreements", stages=_IN, roles=_ALL, sees=Sees.AGREEMENTS),
     Right(
         name="inventory",
         path="/inventory",

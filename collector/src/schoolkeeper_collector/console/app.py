@@ -25,6 +25,7 @@ from schoolkeeper_collector.console.faults import BY_STATUS, Fault
 from schoolkeeper_collector.console.gate import Handler, guarded
 from schoolkeeper_collector.console.pages import (
     accounts_seen,
+    agreements,
     applications,
     changes,
     devices,
@@ -205,6 +206,7 @@ HANDLERS: dict[str, Handler] = {
     "inventory": inventory.inventory,
     "platforms": policy_coverage.platforms,
     "platform-files": policy_coverage.files,
+    "agreements": agreements.agreements,
     "notices": notices.notices,
     "notice": notices.notice,
     "changes": changes.changes,

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from schoolkeeper_collector.console.access import AUDIENCE, Stage
 from schoolkeeper_collector.console.accounts import Account
+from schoolkeeper_collector.console.agreements import VersionsInForce
 from schoolkeeper_collector.console.assessed import Register
 from schoolkeeper_collector.console.seen import ManualTypes
 from schoolkeeper_collector.console.words import Language
@@ -61,6 +62,7 @@ class Console:
     cases: Cases
     renderer: Renderer
     clock: Callable[[], int]
+    versions_in_force: VersionsInForce = field(default_factory=VersionsInForce)
     manual_types: ManualTypes = field(default_factory=ManualTypes)
     assessments: Register = field(default_factory=Register)
     policy_review: PolicyReview = field(default_factory=PolicyReview)

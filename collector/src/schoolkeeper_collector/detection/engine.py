@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schoolkeeper_collector.detection import cursors, silence
 from schoolkeeper_collector.detection.accounts_seen import AccountsSeen, forget_accounts
+from schoolkeeper_collector.detection.agreements_seen import AGREEMENTS, note_agreement
 from schoolkeeper_collector.detection.applications_seen import (
     APPLICATIONS,
     ApplicationsSeen,
@@ -87,7 +88,7 @@ class Detection:
             connection,
             self._school_id,
             cursor,
-            kinds=self._rules.kinds | APPLICATIONS | {model.Posture.KIND, model.SignedIn.KIND},
+            kinds=self._rules.kinds | APPLICATIONS | AGREEMENTS | {model.Posture.KIND, model.SignedIn.KIND},
             budget=self._budget.events,
             read=self._read,
         )
@@ -135,6 +136,7 @@ class Detection:
         for item in portion.items:
             note_posture(connection, self._school_id, item)
             seen.note(item)
+            note_agreement(connection, self._school_id, item)
             applications.note(item)
             for detector in self._rules.by_kind.get(item.kind, ()):
                 key = (detector.rule.rule_id, detector.rule.version)

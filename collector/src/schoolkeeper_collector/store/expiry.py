@@ -23,6 +23,7 @@ from schoolkeeper_collector.store.keystore import WEEK_MS, Keystore
 from schoolkeeper_collector.store.places import to_spans
 from schoolkeeper_collector.store.retention import DAY_MS, HELD, Periods, Retention
 from schoolkeeper_collector.store.tables import (
+    agreements_seen,
     blobs,
     detection_cursors,
     erased,
@@ -33,7 +34,7 @@ from schoolkeeper_collector.store.tables import (
 )
 from schoolkeeper_collector.store.trimming import Gone, Trimmer
 from schoolkeeper_proto import wire
-from schoolkeeper_proto.codec import encode
+from schoolkeeper_proto.codec import encode, kind_number
 
 ACTOR: Final = "schoolkeeper"
 _EVIDENCE_AT_ONCE: Final = 500
@@ -119,6 +120,7 @@ class Expiry:
         self._write_down(connection, append, step.gone, now_ms)
         if step.stage_over and len(self._stages) == 1:
             step.unused_keys = self._unused_keys(connection, now_ms)
+            self._forget_agreements(connection, now_ms)
         return step
 
     def committed(self, step: Step, now_ms: int) -> None:
@@ -343,6 +345,12 @@ class Expiry:
         return until_ms if oldest is None else min(until_ms, int(oldest) - 1)
 
     # ---- keys -------------------------------------------------------------------------------------------
+
+    def _forget_agreements(self, connection: Connection, now_ms: int) -> None:
+        """Who agreed to the rules is known for as long as the events are kept that say so."""
+        days = self._periods.days_of(kind_number("aup.accepted"))
+        old = agreements_seen.c.last_ms < now_ms - days * DAY_MS
+        connection.execute(delete(agreements_seen).where(agreements_seen.c.school_id == self._school_id, old))
 
     def _unused_keys(self, connection: Connection, now_ms: int) -> list[bytes]:
         """Keys of weeks that are over and of which no blob is left; once after a start those a crash left over."""

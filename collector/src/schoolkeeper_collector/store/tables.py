@@ -199,6 +199,29 @@ applications_seen = Table(
     PrimaryKeyConstraint("school_id", "identity"),
 )
 
+# Who was shown which version of the rules, put it off, agreed to it.
+agreements_seen = Table(
+    "agreements_seen",
+    SCHEMA,
+    _school(),
+    Column("pseudonym", LargeBinary(16), nullable=False),
+    Column("document", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    # An account that several people use: never one child's answer.
+    Column("shared", Boolean, nullable=False),
+    Column("band", String(16), nullable=False),
+    Column("shown_ms", BigInteger),
+    Column("put_off", Integer, nullable=False),
+    # More often than is thought to be in order.
+    Column("often", Boolean, nullable=False),
+    Column("put_off_ms", BigInteger),
+    Column("agreed_ms", BigInteger),
+    # "self", "staff", "parent": as was said at the device.
+    Column("agreed_by", String(16), nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("school_id", "pseudonym", "document", "version"),
+)
+
 commands = Table(
     "commands",
     SCHEMA,
