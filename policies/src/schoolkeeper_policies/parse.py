@@ -97,6 +97,12 @@ def read_files(root: Path) -> Reading:
     problems: list[Problem] = []
     files: list[File] = []
     lost: set[str] = set()
+    for path in _passed_over(root):
+        at = Position(file=str(path.relative_to(root.parent)))
+        reason = f"a file whose name ends in {path.suffix!r} is not read"
+        remedy = f"call it {path.stem}.yaml, or put it elsewhere"
+        problems.append(Problem(position=at, reason=reason, remedy=remedy))
+        lost |= lost_in_text(path.read_text(encoding="utf-8", errors="replace"))
     for path in sorted(root.glob("*.yaml")):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
         try:
@@ -114,6 +120,17 @@ def read_files(root: Path) -> Reading:
             if parts is not None:
                 files.append(parts)
     return Reading(files=files, problems=problems, digest=digest.digest(), lost=frozenset(lost))
+
+
+def _passed_over(root: Path) -> list[Path]:
+    """Files that their author takes for a part of the pack, and that no reader of packs opens."""
+    folders = [folder for folder in (root, root / "detection") if folder.is_dir()]
+    return [
+        path
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix != ".yaml" and path.suffix.lower() in (".yml", ".yaml") and path.is_file()
+    ]
 
 
 def _merged(files: list[model.PackFile], source_hash: bytes) -> model.Pack:

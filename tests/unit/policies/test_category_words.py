@@ -95,7 +95,7 @@ def test_another_language_without_words_is_worth_a_look(tmp_path: Path) -> None:
 
 def test_a_level_or_language_that_is_none_is_refused(tmp_path: Path) -> None:
     for words in ("{fr: {plain: x}}", "{en: {old: x}}", "{en: chess}"):
-        with pytest.raises(PolicyError, match="pack.yaml:11"):
+        with pytest.raises(PolicyError, match=r"pack\.yaml:11"):
             load_pack(pack(tmp_path, words))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from schoolkeeper_policies import model
+from schoolkeeper_policies.checking.advice import advise
 from schoolkeeper_policies.parse import load_pack
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_policies.source import read
@@ -190,6 +192,29 @@ def test_a_group_that_the_pack_does_not_name_keeps_a_weaker_rule_alive(tmp_path:
     other = SOUND.replace("description: d}", "description: d, other_groups: rules-for-all}", 1)
     (tmp_path / "pack.yaml").write_text(other + rules, encoding="utf-8")
     load_pack(tmp_path)
+
+
+def test_a_file_that_nobody_would_read_is_a_mistake_and_its_names_are_not_unknown(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(SOUND, encoding="utf-8")
+    rules = "applications:\n" + rule("a.a", ", groups: [b]")
+    (tmp_path / "rules.yaml").write_text(rules, encoding="utf-8")
+    (tmp_path / "groups.yml").write_text("groups: [{name: b, description: x}]\n", encoding="utf-8")
+    (tmp_path / "detection").mkdir()
+    (tmp_path / "detection" / "late.YAML").write_text("title: x\n", encoding="utf-8")
+    assert mistakes(tmp_path) == [
+        "detection/late.YAML: a file whose name ends in '.YAML' is not read; call it late.yaml, or put it elsewhere",
+        "groups.yml: a file whose name ends in '.yml' is not read; call it groups.yaml, or put it elsewhere",
+    ]
+
+
+def test_a_file_in_a_folder_of_the_pack_is_worth_a_look(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(SOUND, encoding="utf-8")
+    for name in ("rules/more.yaml", "detection/deep/more.yml", ".ci/flow.yml", "detection/good.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("", encoding="utf-8")
+    notes = [str(note.position).partition("/")[2] for note in advise(tmp_path, date(2026, 11, 23))]
+    assert [note for note in notes if "/" in note] == ["detection/deep/more.yml", "rules/more.yaml"]
 
 
 def test_what_is_left_keeps_its_place() -> None:

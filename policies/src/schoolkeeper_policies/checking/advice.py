@@ -15,7 +15,7 @@ from schoolkeeper_policies.checking.overlaps import covered_rules
 from schoolkeeper_policies.checks import rules_of
 from schoolkeeper_policies.matrices import expand
 from schoolkeeper_policies.parse import load_pack, pack_folder, read_files
-from schoolkeeper_policies.problems import Problem
+from schoolkeeper_policies.problems import Position, Problem
 from schoolkeeper_policies.source import Path, Source
 
 _REVIEW = timedelta(days=366)
@@ -41,6 +41,7 @@ def advise(
         *_places(files, pack),
         *_categories(files, pack, today),
         *_words(files, pack),
+        *_unread(root),
     ]
     return tuple(sorted(set(found)))
 
@@ -151,6 +152,18 @@ def _places(files: list[File], pack: model.Pack) -> Iterator[Problem]:
                     "the school names no site: a device's place is unknown, and a stricter rule holds everywhere",
                     "add 'sites:' to the school",
                 )
+
+
+def _unread(root: FilePath) -> Iterator[Problem]:
+    """Files in folders of the pack that are not read; what is hidden (``.git``) is nobody's rule."""
+    for path in sorted(root.glob("*/**/*.y*ml")):
+        parts = path.relative_to(root).parts
+        if path.suffix in (".yaml", ".yml") and parts[:-1] != ("detection",) and not parts[0].startswith("."):
+            at = Position(file=str(path.relative_to(root.parent)))
+            reason = "a file in a folder of the pack is not read"
+            yield Problem(
+                position=at, reason=reason, remedy="put it beside the others, if it is a part of the pack"
+            )
 
 
 def _words(files: list[File], pack: model.Pack) -> Iterator[Problem]:
