@@ -33,6 +33,9 @@ _UNFINISHED_TEXT = (
     "Somebody began to encrypt it with Schoolkeeper, and it was pulled out or the power went. Nothing on it can be read"
     " any more, and nothing is on it that could be opened. Encrypt it again: schoolkeeper-agent encrypt"
 )
+_OFFER_TITLE = "It can be encrypted, and used then"
+WINDOW = "encrypt"
+"""Of ``session/opening.py``."""
 _BLOCKS = (model.DecisionKind.BLOCK, model.DecisionKind.BLOCK_AND_RAISE)
 _ASKED = {
     MediaAccess.BLOCK: model.DecisionKind.BLOCK,
@@ -167,10 +170,11 @@ def done(state: CoreState, outcome: Outcome, now: int) -> tuple[CoreState, Effec
 
 
 def _offer(state: CoreState, held: HeldMedium, told: Tell) -> Effects:
-    """The words of the refusal, with the way to encrypt it where that would help."""
+    """The words of the refusal and, where that would help, how to encrypt it, to whoever plugged it in."""
     if not can_be_encrypted(state, held):
         return (told,)
-    return (replace(told, text=f"{told.text}\n{encrypting_words(held.medium.kernel_name)}"),)
+    how = encrypting_words(held.medium.kernel_name)
+    return told, Tell(title=_OFFER_TITLE, text=how, user_id=held.user_id, opens=WINDOW)
 
 
 def written(state: CoreState, seen: observations.MediumWritten) -> tuple[CoreState, Effects]:

@@ -49,7 +49,8 @@ def test_a_plain_medium_becomes_read_only_and_is_said_once_it_is() -> None:
     action = limit(policy.MediaAccess.READ_ONLY)
     script.enforces("media", action).nothing()
     script.sees(done(action, enforcer="media")).records("media.made_read_only", medium=PLAIN)
-    script.tells("can only be read here", "Ask for a school stick.").nothing()
+    script.tells("can only be read here", "Ask for a school stick.")
+    script.tells("can be encrypted", "schoolkeeper-agent encrypt sdb").nothing()
     script.sees(MediumInUse(kernel_name="sdb", read_only=True))
     assert script.effects[0].body.rule.enforced is True  # type: ignore[union-attr]
     script.records("media.mounted", read_only=True)
@@ -64,7 +65,8 @@ def test_an_encrypted_medium_is_left_alone_and_one_that_cannot_be_told_is_blocke
     kept = limit(policy.MediaAccess.BLOCK, keep=True)  # it may be encrypted here, so it stays on its bus
     script.enforces("media", kept).nothing()
     script.sees(done(kept, enforcer="media")).records("media.refused")
-    script.tells("not allowed here", "schoolkeeper-agent encrypt sdb")
+    script.tells("not allowed here")
+    script.tells("can be encrypted", "schoolkeeper-agent encrypt sdb")
 
 
 def test_a_medium_that_could_not_be_limited_is_not_called_limited() -> None:

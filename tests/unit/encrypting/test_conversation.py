@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from schoolkeeper_agent import core
 from schoolkeeper_agent.encrypting.command import Asking, NotEncrypted
 from schoolkeeper_agent.encrypting.desk import EncryptingDesk
+from schoolkeeper_agent.encrypting.window import shown_in_window
 from schoolkeeper_agent.encrypting.worker import CATEGORY, serve
 from schoolkeeper_agent.observations import MediumArrived, PolicySwapped, SessionSeen
 from schoolkeeper_agent.seams import Enforce, Record
@@ -213,12 +214,15 @@ def test_while_it_is_encrypted_the_core_leaves_it_alone_and_judges_it_afterwards
         assert [action.access for action in here.heart.asked] == [policy.MediaAccess.ALLOW]
 
 
-def test_who_cancels_leaves_a_stick_that_is_said_to_be_unfinished(tmp_path: Path, loop: Loop) -> None:
+@pytest.mark.parametrize("leave", [Asking.close, Asking.hang_up])
+def test_who_cancels_leaves_a_stick_that_is_said_to_be_unfinished(
+    tmp_path: Path, loop: Loop, leave: Callable[[Asking], None]
+) -> None:
     with school(tmp_path, loop) as here:
         asking = Asking(here.socket_path)
         asking.ask()
         asking._say(lose=True, passphrase=PASSPHRASE)
-        asking.close()
+        leave(asking)
     assert here.heart.states() == ["begun", "failed"]
     assert medium_of(loop).file_system == "unfinished"
     assert not here.heart.state.media[loop.name].encrypting
@@ -278,3 +282,33 @@ def test_a_weak_passphrase_and_a_no_change_nothing(tmp_path: Path, loop: Loop) -
 def test_without_the_agent_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(NotEncrypted, match="does not encrypt media on this device"):
         Asking(tmp_path / "none.sock").ask()
+
+
+_WINDOW = """
+import json, sys
+said = json.loads(sys.stdin.readline())["form"]
+assert "not allowed here" in said["why"], said
+print(json.dumps({"passphrase": "short"}), flush=True)
+assert "again" in json.loads(sys.stdin.readline())
+print(json.dumps({"passphrase": %r}), flush=True)
+while "finished" not in (heard := json.loads(sys.stdin.readline())):
+    assert "share" in heard
+assert "recovery key" in heard["finished"]
+"""
+
+
+def test_what_is_pressed_in_the_window_is_done(tmp_path: Path, loop: Loop) -> None:
+    """The window's own part is played by a program: shown is what the other one does with it."""
+    form = tmp_path / "form.py"
+    form.write_text(_WINDOW % PASSPHRASE)
+    with school(tmp_path, loop) as here:
+        assert shown_in_window(path=here.socket_path, form_file=form) == 0
+    assert here.heart.states() == ["begun", "done"]
+
+
+def test_without_a_stick_the_window_says_why(tmp_path: Path) -> None:
+    form = tmp_path / "form.py"
+    form.write_text(
+        "import json, sys; sys.exit(0 if json.loads(sys.stdin.readline())['form']['problem'] else 9)"
+    )
+    assert shown_in_window(path=tmp_path / "nobody", form_file=form) == 1

@@ -5,6 +5,7 @@ Another program may speak for the person, too (a window of the desktop): ``Askin
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import socket
@@ -28,12 +29,13 @@ class NotEncrypted(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What would be encrypted. ``size`` in bytes; ``holds`` is what was recognised on it."""
+    """What would be encrypted. ``size`` in bytes; ``holds``: what was recognised on it; ``why`` it is refused now."""
 
     device: str
     size: int
     holds: str
     school: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class Asking:
             size=int(offer.get("size", 0)),
             holds=str(offer.get("holds", "")),
             school=str(offer.get("school", "")),
+            why=str(offer.get("why", "")),
         )
 
     def encrypt(self, passphrase: str, progress: Callable[[str, float], None]) -> Finished:
@@ -79,6 +82,11 @@ class Asking:
             recovery_key=str(said["recovery_key"]),
             reference=str(said.get("reference", "")),
         )
+
+    def hang_up(self) -> None:
+        """As ``close``, from another thread than the one that waits: that one gets ``NotEncrypted``."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         if self._line is not None:

@@ -27,7 +27,7 @@ from schoolkeeper_agent.peers import peer_of
 from schoolkeeper_agent.spool.contract import SpoolError
 from schoolkeeper_agent.state import CoreState, HeldMedium
 from schoolkeeper_agent.system import here
-from schoolkeeper_proto import model
+from schoolkeeper_proto import decide, model
 from schoolkeeper_proto.codec import WireFormatError, decode
 
 NAME = "media.sock"
@@ -123,6 +123,7 @@ class EncryptingDesk:
             sequence=held.sequence,
             size=held.medium.size_bytes,
             holds=held.medium.file_system,
+            why=_why(state, held),
             school=self.parts.trust.key_statement.school_name,
             school_id=identity.school_id,
             device_id=identity.device_id.hex(),
@@ -210,6 +211,12 @@ def _choose(state: CoreState, user_id: int, device: str) -> HeldMedium:
     raise _No(
         "there is no stick of yours that the school refuses: plug it in while you are signed in, and wait a moment"
     )
+
+
+def _why(state: CoreState, held: HeldMedium) -> str:
+    verdict = held.verdict
+    said = verdict and decide.medium_words(verdict, state.texts.get(verdict.rule_id))
+    return f"{said.title}. {said.text}" if said else ""
 
 
 def _say(writer: asyncio.StreamWriter, **said: object) -> None:

@@ -19,6 +19,11 @@ CANCELLED = (
     "Cancelled. What was on it is lost in part or whole; it cannot be used before it is encrypted to the end:"
     " schoolkeeper-agent encrypt"
 )
+TITLE = "Encrypt this stick"
+AGREE = "Everything on it may be lost: I have copied off what I need"
+NOT_AGREED = "Tick the box first, when you have copied off what you need. Or leave: then nothing is changed."
+START, LEAVE, CLOSE, STOP = "Encrypt it now", "Leave it as it is", "Close", "Stop"
+SURE = "Stop? What was on it is lost in part or whole already, and it cannot be used before it is encrypted to the end."
 _DOING = {
     "overwriting": "Making what was on it unreadable",
     "encrypting": "Encrypting",

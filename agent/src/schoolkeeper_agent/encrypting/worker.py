@@ -66,7 +66,7 @@ def _serve(person: Line, user_id: int, run_dir: Path, how: tuple[Path, bool, int
         _refused(offer)
         disk = sys_root / "block" / str(offer["device"])
         stick = Stick(disk=disk, sequence=int(offer["sequence"]), unlock_ms=unlock_ms)
-        person.say(offer={name: offer[name] for name in ("device", "size", "holds", "school")})
+        person.say(offer={name: offer[name] for name in ("device", "size", "holds", "school", "why")})
         answer = person.hear(_PERSON_S)
         if answer.get("lose") is not True:
             raise _No("nothing was changed")

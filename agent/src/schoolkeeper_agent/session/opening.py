@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from dbus_fast import Message
     from dbus_fast.aio import MessageBus
 
-PROGRAMS = {"agreement": "schoolkeeper_agent.agreeing"}
+PROGRAMS = {
+    "agreement": "schoolkeeper_agent.agreeing",
+    "encrypt": "schoolkeeper_agent.encrypting.window",
+}
 """What can be opened, and what shows it; given the folder of the run."""
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
 STARTED_SECONDS = 1.5
