@@ -12,19 +12,29 @@ from support.lab.cache import REPOSITORY
 from support.lab.desktop import Desktop, Machine
 from support.patience import until
 
-_SCRIPT = Path(__file__).with_name("screen_script.py")
-_PYTHON = Path(sys.prefix) / "bin" / "python"
+_SOURCE = Path(__file__).with_name("screen_script.py")
+_SCRIPT = "/run/screen_script.py"
+_PYTHON = str(Path(sys.prefix) / "bin" / "python")
 _TERMINAL = REPOSITORY / "tests/lab/programs/left_terminal.py"
 _PLACE = "/run/said"
 
 
-def start(machine: Machine, idle_lock_seconds: int, *, lock_takes_s: float = 5, **section: Any) -> None:
+def start(
+    machine: Machine,
+    idle_lock_seconds: int,
+    *,
+    lock_takes_s: float = 5,
+    python: str = _PYTHON,
+    **section: Any,
+) -> None:
     """Sensor, core and enforcer, by a rule on screens (``policy.ScreenSection``), until they know who is signed in.
 
-    ``lock_takes_s``: after so long a lock has failed; shorter where nothing is there that locks.
+    ``lock_takes_s``: after so long a lock has failed; shorter where nothing is there that locks. ``python``: one that
+    has the agent inside.
     """
     rule = shlex.quote(json.dumps({"idle_lock_seconds": idle_lock_seconds, **section}))
-    machine.sh(f"({_PYTHON} {_SCRIPT} {rule} {lock_takes_s} >{_PLACE} 2>&1 &)").check()
+    machine.put(_SCRIPT, _SOURCE.read_bytes())
+    machine.sh(f"({python} {_SCRIPT} {rule} {lock_takes_s} >{_PLACE} 2>&1 </dev/null &)").check()
     until_said(machine, "session.signed_in")
 
 
