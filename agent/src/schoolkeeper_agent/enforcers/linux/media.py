@@ -15,7 +15,7 @@ from schoolkeeper_agent.enforcers.actions import HoldMedia, LimitMedium
 from schoolkeeper_agent.enforcers.linux.exec_responder.mounts import parse as parse_mounts
 from schoolkeeper_agent.enforcers.linux.media_hold import RULE, MediaHold
 from schoolkeeper_agent.seams import Ability, Outcome
-from schoolkeeper_agent.sensors.linux.block_device import sequence_of, usb_device, usb_interface
+from schoolkeeper_agent.sensors.linux.block_device import is_optical, sequence_of, usb_device, usb_interface
 from schoolkeeper_proto.policy import MediaAccess
 
 BLKROSET = 0x125D
@@ -141,8 +141,11 @@ class MediaEnforcer:
 
 
 def _is_built_in(disk: Path) -> bool:
-    """A reader that nobody can unplug: de-authorised it would refuse every card until the machine starts anew."""
+    """A reader or drive that nobody can unplug: removed it would refuse every card and disc until the machine starts
+    anew."""
     usb = usb_device(disk)
+    if usb is None and is_optical(disk):
+        return True
     try:
         return usb is not None and (usb / "removable").read_text().strip() == "fixed"
     except OSError:

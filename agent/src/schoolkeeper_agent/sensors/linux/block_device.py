@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from schoolkeeper_agent.sensors.linux.volume import Content
 from schoolkeeper_proto.model import Medium, MediumEncryption
 
 _MAX_TEXT = 256
+_CDROM_DRIVE_STATUS, _THE_DISC_IN_IT, _DISC_OK = 0x5326, 0x7FFFFFFF, 4
+"""linux/cdrom.h"""
 
 
 def is_removable(disk: Path) -> bool:
@@ -34,10 +37,18 @@ def has_medium(disk: Path) -> bool:
     return _text(disk / "size") not in ("", "0")
 
 
+def is_optical(disk: Path) -> bool:
+    """The kernel's driver for discs has it (sr), by whatever cable."""
+    return disk.name.startswith("sr") and disk.name[2:].isdigit()
+
+
 def bus_of(disk: Path) -> str:
+    """What rules name. A drive for discs on USB is 'usb': a stick may call itself one."""
     parts = str(_real(disk)).split("/")
     if usb_device(disk) is not None:
         return "usb"
+    if is_optical(disk):
+        return "optical"
     if any(part.startswith("mmc") for part in parts):
         # Soldered flash (eMMC) has no card that anybody could take out.
         return "mmc" if _text(disk / "device" / "type") != "MMC" else "emmc"
@@ -66,8 +77,13 @@ def usb_interface(disk: Path) -> Path | None:
     return None
 
 
-def describe(disk: Path, device: Path) -> Medium:
-    """``device`` is its node (/dev/sdb). What cannot be read is left empty; content that cannot be read is unknown."""
+def describe(disk: Path, device: Path) -> Medium | None:
+    """``device`` is its node (/dev/sdb). What cannot be read is left empty; content that cannot be read is unknown.
+
+    None for a drive without a disc: sysfs gives the size of the last one, or of none at all.
+    """
+    if is_optical(disk) and not _has_disc(device):
+        return None
     usb = usb_device(disk)
     serial = _text(usb / "serial") if usb is not None else _text(disk / "device" / "serial")
     sectors = _text(disk / "size")
@@ -83,6 +99,21 @@ def describe(disk: Path, device: Path) -> Medium:
         encryption=held.encryption,
         file_system=held.file_system,
     )
+
+
+def _has_disc(drive: Path) -> bool:
+    """True also where the drive does not say: then the disc is looked for in the ordinary way."""
+    try:
+        descriptor = os.open(drive, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        said = fcntl.ioctl(descriptor, _CDROM_DRIVE_STATUS, _THE_DISC_IN_IT)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return said in (_DISC_OK, 0)  # 0: it cannot tell
 
 
 def look_inside(device: Path, size: int) -> Content:

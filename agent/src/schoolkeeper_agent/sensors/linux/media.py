@@ -160,7 +160,12 @@ class MediaSensor:
         if name in self._again:
             self._again.discard(name)
             self._added(name, emit)
-        if self._held.get(name) != sequence or self._shown.get(name) == medium:
+        if self._held.get(name) != sequence:
+            return
+        if medium is None:
+            self._removed(name, emit)
+            return
+        if self._shown.get(name) == medium:
             return
         self._shown[name] = medium
         account, user_id, groups = self._person()
