@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -60,8 +61,8 @@ def _said(text: str) -> str:
 
 def _zone(text: str) -> str:
     if text not in time_zones():
-        near = suggest(text, sorted(time_zones()), "")
-        raise AnswerMistake(near if near.startswith("did") else "a name like Europe/London")
+        near = get_close_matches(text, sorted(time_zones()), n=1)
+        raise AnswerMistake(f"a name like {near[0] if near else 'Europe/London'}")
     return text
 
 

@@ -113,3 +113,37 @@ def test_fmt_says_which_file_is_no_text_and_forms_the_others(tmp_path: Path) -> 
     assert result.exit_code == 1
     assert "a.yaml: not UTF-8 at byte 0; save it as UTF-8" in result.output
     assert (tmp_path / "b.yaml").read_text(encoding="utf-8") == "a: 1\n"
+
+
+def test_a_file_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
+    missing, latin, answers = (str(tmp_path / name) for name in ("missing", "latin.yaml", "answers.yaml"))
+    Path(latin).write_bytes(b"name: \xe9\n")
+    Path(answers).write_text("time_zone: Europe/Londn\n", encoding="utf-8")
+    new = str(tmp_path / "new")
+    for app, arguments, said in (
+        (
+            officer_cli.app,
+            ["whoami", "--key", missing],
+            "missing cannot be read (No such file or directory): put in",
+        ),
+        (
+            policy_cli.app,
+            ["init", new, "--answers", missing],
+            "missing cannot be used (No such file or directory); name",
+        ),
+        (
+            policy_cli.app,
+            ["init", new, "--answers", latin],
+            "latin.yaml is not UTF-8 at byte 6; save it as UTF-8",
+        ),
+        (
+            policy_cli.app,
+            ["init", new, "--answers", answers],
+            "1:12: 'time_zone': write a name like Europe/London",
+        ),
+    ):
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code in (1, 2), arguments
+        assert said in done.output, done.output
+        assert "Errno" not in done.output
+    assert not Path(new).exists()

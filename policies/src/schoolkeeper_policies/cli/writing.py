@@ -35,8 +35,11 @@ def init(
         write_pack(folder, values)
     except PolicyError as error:
         fail(error)
-    except (OSError, UnicodeDecodeError) as error:
-        wrong_use(f"cannot be read or written: {error}")
+    except OSError as error:
+        remedy = "name a file of answers that can be read, and a folder that can be written to"
+        wrong_use(f"{error.filename} cannot be used ({error.strerror}); {remedy}")
+    except UnicodeDecodeError as error:
+        wrong_use(f"{answers} is not UTF-8 at byte {error.start}; save it as UTF-8")
     typer.echo(f"{folder}: written; now: schoolkeeper-policy check {folder}")
 
 

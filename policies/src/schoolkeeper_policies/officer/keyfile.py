@@ -134,7 +134,9 @@ def _handed_in(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
+        raise KeyFileError(
+            f"{path} cannot be read ({error.strerror}): name the file that `keys public` wrote"
+        ) from error
 
 
 def check_passphrase(passphrase: str) -> None:
@@ -321,7 +323,9 @@ def _body(path: Path) -> Body:
         data = path.read_bytes()
         open_to_others = exposed(path)
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
+        raise KeyFileError(
+            f"{path} cannot be read ({error.strerror}): put in the stick, and name the file that `keys new` wrote"
+        ) from error
     text = data.decode(errors="replace")
     _, begin, rest = text.partition(_BEGIN)
     encoded, end, _ = rest.partition(_END)
@@ -336,7 +340,7 @@ def _body(path: Path) -> Body:
     try:
         return dict(json.loads(base64.b64decode(encoded)))
     except (ValueError, TypeError) as error:
-        raise KeyFileError(f"{path} cannot be read: {error}") from error
+        raise KeyFileError(f"{path} is damaged ({error}): use the second copy of this key") from error
 
 
 def _clear(head: Body) -> bytes:

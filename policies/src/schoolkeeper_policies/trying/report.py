@@ -115,7 +115,7 @@ def plan_text(plan: Plan) -> str:
         lines += [
             f"{len(plan.planned)} rules and settings"
             if all_new
-            else f"{len(plan.planned)} changes: {counts}",
+            else f"{len(plan.planned)} change{'s' if len(plan.planned) != 1 else ''}: {counts}",
             "",
         ]
         for one in plan.planned:

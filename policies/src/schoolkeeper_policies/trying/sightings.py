@@ -55,7 +55,7 @@ def read_sightings(file: str | Path) -> Iterator[Sighting]:
         with path.open("rb") as opened:
             head = opened.read(16)
     except OSError as error:
-        raise _refused(str(file), 0, f"it cannot be read: {error.strerror}") from error
+        raise _refused(str(file), 0, f"it cannot be read ({error.strerror})") from error
     if head.startswith(b"SQLite format 3"):
         return _from_sqlite(path)
     if head.strip() and not head.lstrip().startswith(b"{"):
