@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.lab import usable
 from support.lab.cache import REPOSITORY
 from support.lab.desktop import sign_in
 from support.lab.network import GATEWAY_ADDRESS, LabNetwork
@@ -46,6 +47,27 @@ def test_lock_signal_reaches_the_locker(laptop: Laptop) -> None:
     laptop.sh(f"loginctl lock-session {desktop.session}").check()
     desktop.wait_for("LockedHint", "yes")
     desktop.wait_for_grab()
+
+
+def test_a_laptop_that_nobody_can_work_on_is_called_that(
+    laptop: Laptop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check that scenarios end with (``support.lab.usable``) can fail, by each of its parts."""
+    usable.still_usable(laptop)
+    monkeypatch.setattr(usable, "_SECONDS", 2)
+    laptop.sh("touch /etc/nologin").check()
+    with pytest.raises(AssertionError, match="cannot sign in at a terminal"):
+        usable.still_usable(laptop)
+    laptop.sh("rm /etc/nologin && dpkg-divert --local --rename /usr/bin/dpkg-deb").check()
+    with pytest.raises(AssertionError, match="packages cannot be"):
+        usable.still_usable(laptop)
+    laptop.sh("dpkg-divert --local --rename --remove /usr/bin/dpkg-deb").check()
+    laptop.sh("echo auth required pam_deny.so >/etc/pam.d/i3lock").check()
+    desktop = sign_in(laptop)
+    laptop.sh(f"loginctl lock-session {desktop.session}").check()
+    desktop.wait_for_grab()
+    with pytest.raises(AssertionError, match="does not get the screen back"):
+        usable.still_usable(laptop)
 
 
 def test_nothing_that_happens_in_a_laptop_stays(laptop: Laptop, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ RETRY_MS = 30_000
 JUST_ASKED_MS = 5_000
 """A lid that is shut and the sleep that follows lock once."""
 LAST_WORDS_MS = 60_000
+BEGINS_MS = 60_000
+"""A desktop has the screen so long after its person signed in."""
 IDLE, LID, TOKEN, BACKGROUND = "idle", "lid", "token", "background"
 _MOMENTS = frozenset({LID, TOKEN})
 """Due since a moment, and not as long as something is so: a person who unlocks with the lid shut goes on working."""
@@ -42,7 +44,7 @@ def look(state: CoreState, held: HeldSession, idle_since_unix_ms: int, now: int)
     section = state.policy.screen
     cause = ""
     if locks_screens(section) and held.has_a_screen and _applies(state, section, held, now):
-        if held.background and held.graphical:
+        if held.background and held.graphical and _was_left(held, now):
             cause = BACKGROUND
         elif held.idle and now - idle_since_unix_ms >= section.idle_lock_seconds * 1000:
             cause = IDLE
@@ -84,8 +86,12 @@ def ask(state: CoreState, held: HeldSession, now: int) -> tuple[HeldSession, Eff
 
 
 def ask_all(state: CoreState, now: int) -> tuple[CoreState, Effects]:
-    """With each minute: whoever is due stays due."""
-    return _each(state, state.sessions.values(), lambda held: held, now)
+    """With each minute: whoever is due stays due, and what was found in the background is by now."""
+
+    def anew(held: HeldSession) -> HeldSession:
+        return look(state, held, 0, now) if held.background and not held.due and not held.idle else held
+
+    return _each(state, state.sessions.values(), anew, now)
 
 
 def lid_moved(state: CoreState, now: int, *, closed: bool) -> tuple[CoreState, Effects]:
@@ -143,6 +149,11 @@ def words_of_failure(state: CoreState, held: HeldSession) -> Effects:
 def lockable(state: CoreState, now: int) -> list[HeldSession]:
     """Open screens that the rule is about, and that are not being locked this moment."""
     return [held for held in _open(state, now) if held.graphical and not _just_asked(held, now)]
+
+
+def _was_left(held: HeldSession, now: int) -> bool:
+    """A session that begins is in the background for a moment, before it gets the screen."""
+    return held.shown or now - held.seen_unix_ms >= BEGINS_MS
 
 
 def _open(state: CoreState, now: int) -> list[HeldSession]:

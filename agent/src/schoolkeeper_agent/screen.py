@@ -20,7 +20,7 @@ LOST_AGAIN_MS = 2_000
 
 def session_seen(state: CoreState, seen: observations.SessionSeen, now: int) -> tuple[CoreState, Effects]:
     before = state.sessions.get(seen.session_id)
-    held = _held(before, seen)
+    held = _held(before, seen, now)
     effects: list[Effect] = []
     user = user_of(seen.account, seen.user_id, state.policy.collection)
     if before is None:
@@ -148,15 +148,18 @@ def _posture(
     return replace(state, posture=kept), (record(body),)
 
 
-def _held(before: HeldSession | None, seen: observations.SessionSeen) -> HeldSession:
+def _held(before: HeldSession | None, seen: observations.SessionSeen, now: int) -> HeldSession:
     idle = seen.idle_since_unix_ms > 0
-    fresh = HeldSession(session_id=seen.session_id, account=seen.account, user_id=seen.user_id)
+    fresh = HeldSession(
+        session_id=seen.session_id, account=seen.account, user_id=seen.user_id, seen_unix_ms=now
+    )
     return replace(
         before or fresh,
         session_type=seen.session_type,
         locked=seen.locked,
         idle=idle,
         background=seen.background,
+        shown=not seen.background or (before is not None and before.shown),
         remote=seen.remote,
         seat=seen.seat,
         groups=seen.groups,

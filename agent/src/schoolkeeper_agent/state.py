@@ -87,7 +87,8 @@ class HeldSession:
     """A session; ``asked_unix_ms`` is when the core last asked to lock it (0: not since it was unlocked).
 
     ``due`` is why it should be locked and is not (a cause as in ``event.proto``; empty: it need not be),
-    ``due_unix_ms`` since when. ``last_words_unix_ms``: when its person was told that it ends in a minute.
+    ``due_unix_ms`` since when. ``last_words_unix_ms``: when its person was told that it ends in a minute. ``shown``: it
+    was in the foreground once; ``seen_unix_ms``: when it was seen first.
     """
 
     session_id: str
@@ -97,6 +98,8 @@ class HeldSession:
     locked: bool = False
     idle: bool = False
     background: bool = False
+    shown: bool = False
+    seen_unix_ms: int = 0
     remote: bool = False
     seat: str = ""
     groups: frozenset[str] | None = None

@@ -96,6 +96,18 @@ def test_whoever_leaves_the_screen_to_another_is_locked() -> None:
     book.sees(ANN).records("session.unlocked").nothing()
 
 
+def test_a_session_that_begins_is_not_locked_before_it_has_the_screen() -> None:
+    book = script(SCREEN, replace(ANN, background=True))
+    book.later(5).sees(ANN).nothing()
+    book.sees(replace(ANN, background=True)).enforces("screen", lock("background")).nothing()
+
+
+def test_a_session_that_was_in_the_background_when_the_agent_began_is_locked_too() -> None:
+    book = script(SCREEN, replace(ANN, background=True))
+    book.later(59).sees(Tick()).nothing()
+    book.later(1).sees(Tick()).enforces("screen", lock("background")).nothing()
+
+
 def test_a_terminal_of_another_machine_has_no_screen_here() -> None:
     book = script(SCREEN, replace(CONSOLE, remote=True))
     book.sees(idle(book, 4000, replace(CONSOLE, remote=True))).records("session.idle").nothing()

@@ -8,7 +8,7 @@ import time
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.actions import EndUnlocked, LockSession
 from schoolkeeper_agent.seams import Ability, Outcome
-from schoolkeeper_agent.sensors.linux.logind import CONSOLE, Logind, LogindError, reachable
+from schoolkeeper_agent.sensors.linux.logind import CONSOLE, Logind, LogindError, SessionState, reachable
 
 VERIFY_S = 5.0
 _POLL_S = 0.1
@@ -48,9 +48,7 @@ class ScreenEnforcer:
     async def _end(self, logind: Logind, action: EndUnlocked) -> Outcome:
         """Asks once more what logind knows: nobody's work is thrown away for what was so a minute ago."""
         before = await logind.session(action.session_id)
-        back = action.cause == "idle" and before.session_type != CONSOLE and not before.idle_since_unix_ms
-        back = back or (action.cause == "background" and not before.background)
-        if before.locked or before.closing or back:
+        if before.locked or before.closing or _is_back(action, before):
             why = "it is locked" if before.locked else "somebody is back"
             return Outcome(enforcer=self.name, action=action, succeeded=False, detail=why, gone=True)
         await logind.terminate(action.session_id)
@@ -58,6 +56,17 @@ class ScreenEnforcer:
 
     def _outcome(self, action: object, error: str) -> Outcome:
         return Outcome(enforcer=self.name, action=action, succeeded=not error, detail=error)
+
+
+def _is_back(action: EndUnlocked, found: SessionState) -> bool:
+    """Whether it is used again, though the core does not know yet."""
+    if action.cause == "background":
+        return not found.background
+    if action.cause != "idle":
+        return False
+    if found.session_type == CONSOLE:
+        return time.time() * 1000 - found.typed_unix_ms < action.after_seconds * 1000
+    return not found.idle_since_unix_ms
 
 
 async def _lock(logind: Logind, session_id: str) -> str:
