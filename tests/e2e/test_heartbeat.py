@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -46,6 +47,8 @@ def test_a_heartbeat_reaches_the_ledger_and_the_proof_comes_back(stage: Stage) -
     until(lambda: stage.pending() == 0, 120, "delivered with a proof")
     status = stage.status()
     assert status["connected"] is True
+    said = json.loads(stage.tell_agent("status", "--json").stdout)
+    assert said["ledger_size"] >= int(str(status["ledger_size"])), "the program says the same"
     assert status["proof_failure"] == ""
     assert int(str(status["ledger_size"])) >= 1
     assert "verified up to entry" in stage.tell_agent("status").stdout

@@ -79,10 +79,30 @@ def test_builds_in_two_folders_give_the_same_bytes_and_only_changes_are_built(tm
     assert built[0].read_bytes() != built[1].read_bytes(), "a change did not reach the package"
 
 
+FOREIGN = re.compile(r"\.(?:js|css|php|inc|dtd)(?:\.gz)?$", re.IGNORECASE)
+"""By such names lintian knows libraries of JavaScript and PHP, in half of its time."""
+JUDGED = {
+    "console.css", "console.js", "emscripten_fetch_worker.js", "govuk-frontend.css", "htmx.js", "notice.css",
+    "passkey.js", "style.css",
+}  # fmt: skip
+"""Those that no check of lintian 2.116 knows. A name that is not here has a package looked at by all checks again."""
+
+
+def _spared(package: Path) -> list[str]:
+    """Options that leave out checks that can find no error and no warning: spelling is neither."""
+    checks = ["binaries/spelling"]
+    listed = _run("dpkg-deb", "--contents", package).splitlines()
+    names = {line.split(maxsplit=5)[5].rpartition("/")[2] for line in listed}
+    assert len(names) > 100
+    if {name for name in names if FOREIGN.search(name)} <= JUDGED:
+        checks += ["languages/javascript/embedded", "languages/php/embedded", "languages/php/pear/embedded"]
+    return ["--dont-check-part", ",".join(checks)]
+
+
 def test_lintian_finds_nothing(package: tuple[str, Path]) -> None:
     need(tools=("lintian",))
     done = subprocess.run(
-        ["lintian", "--allow-root", "--fail-on", "error,warning", package[1]],
+        ["lintian", "--allow-root", "--fail-on", "error,warning", *_spared(package[1]), package[1]],
         capture_output=True,
         text=True,
         check=False,

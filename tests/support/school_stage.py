@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from schoolkeeper_agent.status import to_json
+from schoolkeeper_agent.status_socket import NotRunning, ask
 from schoolkeeper_collector.store.database import open_store
 from schoolkeeper_collector.store.events import StoredEvent, events_after
 from support import warm
@@ -144,8 +146,12 @@ class Stage:
         )
 
     def status(self) -> dict[str, object]:
-        done = self.tell_agent("status", "--json")
-        found = json.loads(done.stdout)
+        """As `schoolkeeper-agent status --json` says it; of an agent that runs, without a start of that program."""
+        try:
+            said = to_json(ask(self.folder / "run"))
+        except NotRunning:
+            said = self.tell_agent("status", "--json").stdout
+        found = json.loads(said)
         assert isinstance(found, dict)
         return found
 
