@@ -14,6 +14,7 @@ from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.seams import Sensor
 from schoolkeeper_agent.supervise import SensorState, Supervisor
 
+WRITE_AGAIN_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -59,13 +60,19 @@ class Watching:
         return sensor in self.states and self.states[sensor][1].running
 
     async def _write_notice(self) -> None:
-        """What is monitored, for everybody to read: made anew whenever the policy or what runs changed (T-41)."""
+        """What is monitored, for everybody to read: made anew whenever the policy or what runs changed (T-41).
+
+        Tried again where it could not be written: the agreement's texts come the same way.
+        """
         watched = [
             notice_child.Watched(name=name, kinds=sensor.kinds, problem=state.problem)
             for name, (sensor, state) in self.states.items()
         ]
         settings, bundle = self.parts.settings, self.parts.policy.bundle
-        try:
-            await notice_child.write(settings.state_dir, settings.run_dir, bundle.hash, watched)
-        except (notice_child.NoticeNotWritten, OSError) as error:
-            _log.error("the notice of what is monitored cannot be written: %s", error)
+        while True:
+            try:
+                await notice_child.write(settings.state_dir, settings.run_dir, bundle.hash, watched)
+                return
+            except (notice_child.NoticeNotWritten, OSError) as error:
+                _log.error("the notice of what is monitored cannot be written: %s", error)
+            await asyncio.sleep(WRITE_AGAIN_SECONDS)
