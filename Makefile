@@ -71,7 +71,7 @@ $(VENV)/.fuzz: $(REQ)/fuzz.txt $(VENV)/.requirements
 .PHONY: lab
 lab: $(VENV)/.members ## install from Debian what tests of real operating-system parts need (root; the only target with apt)
 	@packaging/dev/install-lab packaging/lab/packages.txt
-	@if [ "$$(id -u)" -eq 0 ]; then $(PY) packaging/lab/build.py tree && $(PY) packaging/lab/build.py images && $(PY) packaging/lab/build.py usbguard; fi
+	@if [ "$$(id -u)" -eq 0 ]; then $(PY) packaging/lab/build.py tree && $(PY) packaging/lab/build.py images && $(PY) packaging/lab/build.py usbguard && $(PY) packaging/lab/build.py windows; fi
 
 # --- see it work -----------------------------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ release-wire: $(VENV)/.members ## keep today's wire as the released one that `ma
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 requirements: $(VENV)/.bootstrap ## pin and hash the requirements again; ARGS=--upgrade takes newer versions
-	@for set in dev bootstrap agent collector officer browser postgres schemas fuzz; do \
+	@for set in dev bootstrap agent collector officer browser postgres schemas fuzz windows; do \
 	    echo "  pin       $(REQ)/$$set.txt"; \
 	    with=; [ $$set = dev ] || with='-c $(REQ)/dev.txt'; [ $$set != schemas ] || with=--no-deps; \
 	    $(COMPILE) $(ARGS) $$with $(REQ)/$$set.in -o $(REQ)/$$set.txt; \

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Builds what the lab's tests use: `build.py tree` (the nspawn laptop), `build.py laptop` (the virtual laptop too),
-`build.py images` (media that other systems encrypted), `build.py usbguard` (its parser of rules).
+`build.py images` (media that other systems encrypted), `build.py usbguard` (its parser of rules), `build.py windows`
+(Windows' Python under Wine).
 
 What is built already for the inputs of today is left as it is.
 """
@@ -17,24 +18,28 @@ from support.lab.encrypted_images import build_encrypted_images, encrypted_image
 from support.lab.golden_state import build_golden_state, golden_state
 from support.lab.tree import build_laptop_tree, laptop_tree
 from support.lab.usbguard import build_usbguard, usbguard_folder
+from support.lab.windows import build_windows, windows_folder
 
 _FOLDERS = {
     "tree": laptop_tree,
     "laptop": golden_state,
     "images": encrypted_images,
     "usbguard": usbguard_folder,
+    "windows": windows_folder,
 }
 _BUILDERS = {
     "tree": build_laptop_tree,
     "laptop": build_golden_state,
     "images": build_encrypted_images,
     "usbguard": build_usbguard,
+    "windows": build_windows,
 }
 _TAKES = {
     "tree": "two minutes",
     "laptop": "two minutes",
     "images": "half a minute",
     "usbguard": "ten seconds",
+    "windows": "half a minute",
 }
 
 

@@ -312,8 +312,7 @@ def write_private(path: Path, data: bytes) -> None:
     """Replaces a file in one step, durable on return, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with os.fdopen(here.open_private(temporary), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -18,4 +18,8 @@ def load(platform: str, context: Context, emit: Emit) -> list[Enforcer]:
         from schoolkeeper_agent.enforcers.linux.load import enforcers
 
         return enforcers(context, emit)
+    if platform == "win32":
+        from schoolkeeper_agent.enforcers.windows.load import enforcers
+
+        return enforcers(context, emit)
     return []

@@ -15,4 +15,8 @@ def load(platform: str, context: Context) -> list[Sensor]:
         from schoolkeeper_agent.sensors.linux.load import sensors
 
         return sensors(context)
+    if platform == "win32":
+        from schoolkeeper_agent.sensors.windows.load import sensors
+
+        return sensors(context)
     return []

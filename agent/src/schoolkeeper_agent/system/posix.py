@@ -62,6 +62,11 @@ def keep_to_owner(path: Path) -> None:
     path.chmod(0o600)
 
 
+def open_private(path: Path) -> int:
+    """An empty file to write to, its owner's alone from the first moment. Raises ``OSError``."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+
+
 def sync_folder(folder: Path) -> None:
     """What was renamed inside is durable on return."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

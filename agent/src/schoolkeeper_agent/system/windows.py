@@ -73,6 +73,17 @@ def keep_to_owner(path: Path) -> None:
     windows_api.set_rights(path, sddl.rights_for(owner, everyone_reads=False))
 
 
+def open_private(path: Path) -> int:
+    """An empty file to write to, its owner's alone before anything is in it. Raises ``OSError``."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_BINARY)
+    try:
+        keep_to_owner(path)
+    except OSError:
+        os.close(file)
+        raise
+    return file
+
+
 def sync_folder(folder: Path) -> None:
     """Nothing: a folder cannot be synced here. That NTFS keeps a rename after a power cut is not verified."""
 
@@ -262,9 +273,8 @@ async def answer_owner(path: Path, say: Callable[[], Awaitable[bytes]]) -> async
 
 def _write_for_owner(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
-    path.touch()
-    keep_to_owner(path)
-    path.write_text(text)
+    with os.fdopen(open_private(path), "w") as file:
+        file.write(text)
 
 
 def ask_owner(path: Path, timeout: float) -> bytes:

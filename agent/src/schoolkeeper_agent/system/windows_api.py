@@ -1,7 +1,7 @@
 """The calls into Windows' own libraries: rights on files, secrets that only this machine can read, who runs this.
 
 Documented by Microsoft: CryptProtectData (dpapi.h), SetFileSecurityW and its texts (sddl.h), IsUserAnAdmin
-(shlobj_core.h).
+(shlobj_core.h), QueryFullProcessImageNameW (winbase.h).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ assert sys.platform == "win32"
 _LOCAL_MACHINE, _NO_QUESTIONS = 0x4, 0x1
 _OWNER, _DACL, _PROTECTED = 0x1, 0x4, 0x80000000
 _SDDL_REVISION = 1
+_QUERY_LIMITED, _LONGEST_PATH = 0x1000, 32_768
 
 
 class _Blob(ctypes.Structure):
@@ -26,6 +27,12 @@ _crypt32 = ctypes.WinDLL("crypt32", use_last_error=True)
 _advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
 _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 _shell32 = ctypes.WinDLL("shell32", use_last_error=True)
+_kernel32.OpenProcess.argtypes = (wintypes.DWORD, wintypes.BOOL, wintypes.DWORD)
+_kernel32.OpenProcess.restype = wintypes.HANDLE
+_kernel32.CloseHandle.argtypes = (wintypes.HANDLE,)
+_kernel32.QueryFullProcessImageNameW.argtypes = (
+    wintypes.HANDLE, wintypes.DWORD, wintypes.LPWSTR, ctypes.POINTER(wintypes.DWORD),
+)  # fmt: skip
 _kernel32.LocalFree.argtypes = (ctypes.c_void_p,)
 _kernel32.LocalFree.restype = ctypes.c_void_p
 _advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW.argtypes = (
@@ -80,6 +87,21 @@ def rights_of(path: Path) -> str:
         return ctypes.wstring_at(text.value or 0)
     finally:
         _kernel32.LocalFree(text)
+
+
+def image_of(process_id: int) -> str:
+    """The path of the program that a process runs. Raises ``OSError`` when it has ended or may not be asked."""
+    process = _kernel32.OpenProcess(_QUERY_LIMITED, False, process_id)
+    if not process:
+        raise ctypes.WinError(ctypes.get_last_error())
+    try:
+        size = wintypes.DWORD(_LONGEST_PATH)
+        path = ctypes.create_unicode_buffer(_LONGEST_PATH)
+        if not _kernel32.QueryFullProcessImageNameW(process, 0, path, ctypes.byref(size)):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return path.value
+    finally:
+        _kernel32.CloseHandle(process)
 
 
 def is_administrator() -> bool:

@@ -1,0 +1,1 @@
+"""The enforcers of the preview for Windows: none, and each says so."""
