@@ -148,3 +148,15 @@ def test_the_tool_prints_every_mistake_and_fails(tmp_path: Path) -> None:
 def test_hostile_yaml_is_refused_and_never_hangs(text: str) -> None:
     with pytest.raises(PolicyError):
         read(text, file="f.yaml")
+
+
+def test_a_bus_that_no_agent_knows_is_a_mistake(tmp_path: Path) -> None:
+    """It would name no medium, and nobody would notice."""
+    text = (
+        "media:\n  - id: cards\n    description: d\n    why: w\n    resolution: r\n    access: block\n"
+        "    buses: [usb, sdcard]\n"
+    )
+    assert any(
+        "'sdcard' is not one of them" in said and "mmc" in said
+        for said in mistakes(pack(tmp_path, media=text))
+    )

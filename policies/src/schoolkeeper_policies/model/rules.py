@@ -184,6 +184,10 @@ class ApplicationRule(Rule):
     """What people call it."""
 
 
+Bus = Literal["usb", "mmc", "optical", "firewire", "thunderbolt"]
+"""What an agent calls the buses that media come by: another word would name none, silently."""
+
+
 class MediaRule(Rule):
     """What a stick or disk may be used for."""
 
@@ -197,8 +201,9 @@ class MediaRule(Rule):
     """Only media with these serial numbers."""
     vendor_products: tuple[Text, ...] = Field(default=(), alias="vendor-products")
     """Only these products, as 0951:1666 or 0951:*."""
-    buses: tuple[Text, ...] = ()
-    """Only media on these buses, as usb or mmc."""
+    buses: tuple[Bus, ...] = ()
+    """Only media on these buses. mmc: SD cards; optical: discs in a drive that does not hang on USB; thunderbolt: disks
+    behind any port of PCI that faces outward, USB4 among them."""
 
 
 class Token(Strict):
