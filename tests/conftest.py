@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support import faults, shared, warm
 from support.order import longest_first
@@ -38,6 +39,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start with no evidence, and choose the seeds of a long run."""
     faults.choose()
+    # A machine that is busy with other things makes no property untrue.
+    settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("no clock")
     config.stash[EVIDENCE] = Evidence()
     if shared.PLACE not in os.environ:
         config.add_cleanup(shared.Run().end)
