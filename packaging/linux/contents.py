@@ -38,6 +38,7 @@ PACKAGES = {
             ("schoolkeeper-session@.service", "lib/systemd/system/schoolkeeper-session@.service"),
             ("user-session.conf", "lib/systemd/system/user@.service.d/schoolkeeper.conf"),
             ("schoolkeeper-tell.desktop", "usr/share/applications/schoolkeeper-tell.desktop"),
+            ("schoolkeeper-ceop.desktop", "usr/share/applications/schoolkeeper-ceop.desktop"),
             ("pam-config", "usr/share/pam-configs/schoolkeeper-agent"),
             ("schoolkeeper-encrypt.socket", "lib/systemd/system/schoolkeeper-encrypt.socket"),
             ("schoolkeeper-encrypt@.service", "lib/systemd/system/schoolkeeper-encrypt@.service"),

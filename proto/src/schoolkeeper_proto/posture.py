@@ -28,6 +28,7 @@ class Check(StrEnum):
     AGENT_INTEGRITY = "agent-integrity"
     SITE_LISTS = "site-lists"
     CONTENT_FILTER = "content-filter"
+    CEOP_SHORTCUT = "ceop-shortcut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,7 @@ class Readers:
             Check.AUTO_LOGIN: self._auto_login,
             Check.AGENT_INTEGRITY: self._agent_integrity,
             Check.SITE_LISTS: self._site_lists,
+            Check.CEOP_SHORTCUT: self._ceop_shortcut,
             Check.CONTENT_FILTER: self._content_filter,
         }
 
@@ -217,6 +218,13 @@ class Readers:
             self._lightdm(),
             guest_sessions=(self._root / "usr/sbin/guest-account").exists(),
         )
+    async def _ceop_shortcut(self, _check: PostureCheck) -> Finding:
+        from schoolkeeper_agent.sensors.linux.posture_shortcut import ceop_shortcut
+
+        return ceop_shortcut(
+            self._texts("usr/share/applications/*.desktop", "usr/local/share/applications/*.desktop")
+        )
+
 
     async def _auto_login(self, _check: PostureCheck) -> Finding:
         return posture_accounts.auto_login(

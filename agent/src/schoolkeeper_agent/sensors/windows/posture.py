@@ -31,6 +31,7 @@ _NOT_READ: Mapping[str, str] = {
     Check.GUEST_ACCOUNTS: "the accounts are not read by the preview",
     Check.AGENT_INTEGRITY: "the preview's files are not compared with a list",
     Check.CONTENT_FILTER: "the filter is not tried by the preview",
+    Check.CEOP_SHORTCUT: "the menu is not read by the preview",
 }
 _WORST = (model.PostureResult.FAIL, model.PostureResult.UNKNOWN, model.PostureResult.PASS)
 
