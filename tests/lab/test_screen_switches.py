@@ -1,12 +1,14 @@
-"""A lid that is shut while the machine goes on, and a security key that is pulled out: by real logind, udev and USB."""
+"""A lid that is shut while the machine goes on, a key that is pulled out, a stick at a locked screen: real parts."""
 
 from pathlib import Path
 
 import pytest
 
 from support.lab.desktop import Desktop, sign_in
+from support.lab.media import install_rule, plain_stick
 from support.lab.product import PYTHON, bring_agent
-from support.lab.screens import said, start, until_said
+from support.lab.screens import said, start, unlock, until_said
+from support.lab.seat import mount
 from support.lab.virtual_laptop import VirtualLaptop
 
 pytestmark = [pytest.mark.laptop, pytest.mark.timeout(400)]
@@ -63,3 +65,25 @@ def test_a_key_that_is_pulled_out_locks_every_screen(virtual_laptop: VirtualLapt
     assert f"record session.locked normal {desktop.session} token" in heard
     desktop.wait_for("LockedHint", "yes")
     desktop.wait_for_grab()
+
+
+@pytest.mark.scenario(
+    tier="laptop", name="a stick that comes while the screen is locked waits until it is unlocked"
+)
+def test_a_stick_at_a_locked_screen_waits_until_somebody_unlocks_it(
+    virtual_laptop: VirtualLaptop, tmp_path: Path
+) -> None:
+    install_rule(virtual_laptop)
+    desktop = signed_in(virtual_laptop, tmp_path, hold_media=True)
+    until_said(virtual_laptop, "enforce HoldMedia")
+    virtual_laptop.sh(f"loginctl lock-session {desktop.session}").check()
+    until_said(virtual_laptop, "record session.locked")
+    desktop.wait_for_grab()
+    plugged = virtual_laptop.plug_stick(plain_stick(tmp_path / "stick.img"), serial="LOCKED1")
+    until_said(virtual_laptop, "record media.attached")
+    assert "Not authorized" in mount(virtual_laptop, plugged.device).out
+    assert "enforce LimitMedium" not in said(virtual_laptop)
+    unlock(desktop)
+    until_said(virtual_laptop, "enforce LimitMedium")
+    virtual_laptop.wait_for(f"[ $(stat -c %G {plugged.device}) = disk ]")
+    assert "Mounted" in mount(virtual_laptop, plugged.device).out

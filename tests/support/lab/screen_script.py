@@ -1,4 +1,5 @@
-"""Runs inside a laptop: the session sensor, the core and the screen enforcer, and says what they do, line by line.
+"""Runs inside a laptop: the session sensor, the core and the screen enforcer (with
+``hold_media`` those of media, too), and says what they do, line by line.
 
 python screen_script.py '{"idle_lock_seconds": 2}' 5   (fields of ``policy.ScreenSection``; how long a lock may take)
 
@@ -16,9 +17,11 @@ from typing import Any
 from schoolkeeper_agent import core, locking
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.linux import screen
-from schoolkeeper_agent.observations import ActionDone, Observation, Tick
-from schoolkeeper_agent.seams import Enforce, Record, Tell
+from schoolkeeper_agent.enforcers.linux.media import MediaEnforcer
+from schoolkeeper_agent.observations import ActionDone, Observation, PolicySwapped, Tick
+from schoolkeeper_agent.seams import Enforcer, Record, Sensor, Tell
 from schoolkeeper_agent.sensors.linux import sessions
+from schoolkeeper_agent.sensors.linux.media import MediaSensor
 from schoolkeeper_proto import model, policy
 from schoolkeeper_proto.bundle import OpenBundle
 
@@ -53,15 +56,20 @@ async def main(rule: dict[str, Any], lock_takes_s: float) -> None:
     screen.VERIFY_S = lock_takes_s
     sessions.LOOK_S = sessions.AGAIN_S = SOON_MS / 1000
     policy_in_force = bundle(rule)
-    context = Context(bundle=policy_in_force, run_dir=Path("/run"))
-    sensor, enforcer = sessions.SessionSensor(context), screen.ScreenEnforcer(context)
-    say("able", sensor.ability().able, enforcer.ability().able)
+    context = Context(bundle=policy_in_force, run_dir=Path("/run/schoolkeeper-agent"))
+    sensors: list[Sensor] = [sessions.SessionSensor(context)]
+    enforcers: dict[str, Enforcer] = {"screen": screen.ScreenEnforcer(context)}
+    if rule.get("hold_media"):
+        sensors.append(MediaSensor(context))
+        enforcers["media"] = MediaEnforcer(context)
+    say("able", *(part.ability().able for part in (*sensors, *enforcers.values())))
     queue: asyncio.Queue[object] = asyncio.Queue()
-    running = asyncio.create_task(sensor.run(queue.put_nowait))
+    queue.put_nowait(PolicySwapped(bundle=policy_in_force))
     busy = asyncio.Lock()
-    ticking = asyncio.create_task(tick(queue, busy))
-    state = core.initial(policy_in_force, run_id=b"r", able=frozenset({"screen"}), place=model.Place.ON_SITE)
-    while not running.done():
+    running = [asyncio.create_task(sensor.run(queue.put_nowait)) for sensor in sensors]
+    running.append(asyncio.create_task(tick(queue, busy)))
+    state = core.initial(policy_in_force, run_id=b"r", able=frozenset(enforcers), place=model.Place.ON_SITE)
+    while not any(task.done() for task in running):
         seen: Observation = await queue.get()  # type: ignore[assignment]
         state, effects = core.handle(state, seen, time.time_ns() // 1_000_000)
         for effect in effects:
@@ -71,12 +79,12 @@ async def main(rule: dict[str, Any], lock_takes_s: float) -> None:
                 say("record", body.KIND, effect.lane, *more)
             elif isinstance(effect, Tell):
                 say("tell", effect.session_id, effect.title, effect.text)
-            elif isinstance(effect, Enforce):
+            else:
                 say("enforce", type(effect.action).__name__)
                 async with busy:
-                    queue.put_nowait(ActionDone(outcome=await enforcer.perform(effect.action)))
-    ticking.cancel()
-    await running
+                    outcome = await enforcers[effect.enforcer].perform(effect.action)
+                queue.put_nowait(ActionDone(outcome=outcome))
+    await asyncio.gather(*running)
 
 
 asyncio.run(main(json.loads(sys.argv[1]), float(sys.argv[2])))

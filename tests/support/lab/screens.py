@@ -15,6 +15,7 @@ from support.patience import until
 _SOURCE = Path(__file__).with_name("screen_script.py")
 _SCRIPT = "/run/screen_script.py"
 _PYTHON = str(Path(sys.prefix) / "bin" / "python")
+_AT_SCREEN = REPOSITORY / "tests/lab/programs/at_screen.py"
 _TERMINAL = REPOSITORY / "tests/lab/programs/left_terminal.py"
 _PLACE = "/run/said"
 
@@ -87,3 +88,11 @@ def is_open(machine: Machine, session: str) -> bool:
     """Whether the session goes on: nobody signed out of it and nothing ended it."""
     state = machine.sh(f"loginctl show-session {session} --property=State --value 2>/dev/null").out.strip()
     return state in ("active", "online")
+
+
+def unlock(desktop: Desktop, password: str = "opens it again") -> None:
+    """The person types their password into the locker, which lets go."""
+    machine = desktop.machine
+    machine.put("/run/at_screen.py", _AT_SCREEN.read_bytes())
+    machine.sh(f"echo '{desktop.user}:{password}' | chpasswd").check()
+    desktop.run(f"python3 /run/at_screen.py '{password}' 60", 180).check()
