@@ -7,6 +7,7 @@ program, so that many run at once.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -76,7 +77,8 @@ def _wait(program: Callable[[], object], numbers: list[int]) -> int:
     told = socket.socket(fileno=answers)
     told.send(str(child).encode())
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    told.send(str(status).encode())
+    with contextlib.suppress(OSError):  # whoever asked may be gone
+        told.send(str(status).encode())
     return 0
 
 
