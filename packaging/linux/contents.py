@@ -42,6 +42,8 @@ PACKAGES = {
             ("pam-config", "usr/share/pam-configs/schoolkeeper-agent"),
             ("schoolkeeper-encrypt.socket", "lib/systemd/system/schoolkeeper-encrypt.socket"),
             ("schoolkeeper-encrypt@.service", "lib/systemd/system/schoolkeeper-encrypt@.service"),
+            ("schoolkeeper-guard.socket", "lib/systemd/system/schoolkeeper-guard.socket"),
+            ("schoolkeeper-guard@.service", "lib/systemd/system/schoolkeeper-guard@.service"),
             ("99-schoolkeeper-media.rules", "usr/lib/udev/rules.d/99-schoolkeeper-media.rules"),
             ("schoolkeeper-isolation.service", "lib/systemd/system/schoolkeeper-isolation.service"),
         ),

@@ -44,6 +44,16 @@ REFUSED = 126
 """What a shell answers for a program that it found and could not start."""
 
 
+_KEEP_TRYING = b"""#!/bin/sh
+while [ ! -e /tmp/enough ]; do
+    sh -c /home/pupil/tor && echo began >>/tmp/began
+    echo tried >>/tmp/tried
+    sleep 0.2
+done
+touch /tmp/stopped
+"""
+
+
 @dataclass
 class School:
     """The two machines and what has been counted so far."""
@@ -201,8 +211,15 @@ def test_an_upgrade_keeps_the_identity_and_what_was_not_delivered(school: School
     for _ in range(3):
         assert school.try_forbidden_program() == REFUSED
     until(lambda: school.pending() >= 3, SECONDS, "the refusals wait in the spool")
+    school.laptop.put("/srv/keep-trying", _KEEP_TRYING, 0o755)
+    school.laptop.sh("runuser -u pupil -- /srv/keep-trying >/dev/null 2>&1 &").check()
     install(school.laptop, debian_package("agent", version=NEXT_VERSION))
     until(lambda: school.status()["running"] is True, SECONDS, "the new version runs")
+    school.laptop.sh("touch /tmp/enough; until [ -e /tmp/stopped ]; do sleep 0.1; done", 60).check()
+    tried = len(school.laptop.sh("cat /tmp/tried").check().split())
+    assert tried > 5
+    assert school.laptop.sh("cat /tmp/began").rc != 0, "a moment of the upgrade was undecided"
+    school.refusals += tried
     assert school.status()["device_id"] == school.device_id
     assert school.pending() >= 3
     assert school.try_forbidden_program() == REFUSED
@@ -211,7 +228,6 @@ def test_an_upgrade_keeps_the_identity_and_what_was_not_delivered(school: School
     until(school.all_refusals_arrived, SECONDS, "what the old version recorded is delivered by the new one")
     until(lambda: len(school.events("agent.stopped")) >= 1, SECONDS, "the old version's end arrives")
     assert school.events("agent.killed") == []
-    assert school.only_counted() == 0
     assert len(school.server.sh("schoolkeeper-collector device list").check().splitlines()) == 1
     _nothing_twice(school)
 
@@ -227,7 +243,19 @@ def test_a_killed_agent_comes_back_and_says_so(school: School) -> None:
     _nothing_twice(school)
 
 
-def test_removing_keeps_what_was_not_delivered_and_purging_removes_it(school: School) -> None:
+@pytest.mark.requirement("T-12")
+def test_a_killed_guard_comes_back_and_the_school_hears_of_it(school: School) -> None:
+    before = len(school.events("sensor.failed", "enforcer applications"))
+    school.laptop.sh("kill -9 $(cut -d' ' -f1 /run/schoolkeeper-guard/exec-responder.pid)").check()
+    until(
+        lambda: len(school.events("sensor.failed", "enforcer applications")) > before, SECONDS, "it is said"
+    )
+    until(lambda: bool(school.events("agent.gap", "executions undecided")), SECONDS, "so is the gap")
+    assert school.try_forbidden_program() == REFUSED
+    until(school.all_refusals_arrived, SECONDS, "the refusal arrives")
+
+
+def test_removing_keeps_what_was_not_delivered(school: School) -> None:
     school.network.unplug()
     assert school.try_forbidden_program() == REFUSED
     until(lambda: school.pending() >= 1, SECONDS, "the refusal waits in the spool")
@@ -239,6 +267,23 @@ def test_removing_keeps_what_was_not_delivered_and_purging_removes_it(school: Sc
     install(school.laptop, debian_package("agent", version=NEXT_VERSION))
     until(school.all_refusals_arrived, SECONDS, "the refusal arrives after the package came back")
     assert school.status()["device_id"] == school.device_id
+    until(lambda: bool(school.events("agent.removal", "package manager")), SECONDS, "and that it was removed")
+    assert len(school.events("agent.removal", "package manager")) == 1
+
+
+@pytest.mark.requirement("T-12")
+def test_an_administrator_removes_it_with_a_reason_and_purging_removes_the_rest(school: School) -> None:
+    until(lambda: school.status()["connected"] is True, SECONDS, "the laptop is connected")
+    asked = "schoolkeeper-agent uninstall --reason 'sold, serial 4711' --wait 60"
+    assert school.laptop.sh(f"runuser -u pupil -- {asked}").rc == 1, "a pupil may not"
+    said = school.laptop.sh(f"{asked} 2>&1", 120).check()
+    assert "The school has the reason." in said
+    assert "without a reason" not in said
+    (event,) = school.events("agent.removal", "by='command'")
+    assert "reason='sold, serial 4711'" in event.body
+    assert len(school.events("agent.removal")) == 2
+    assert school.laptop.sh("systemctl is-active schoolkeeper-agent").out == "inactive\n"
+    assert school.laptop.sh("ls /var/lib/schoolkeeper-agent/spool").rc == 0
 
     school.laptop.sh("dpkg --purge schoolkeeper-agent", 60).check()
     assert (

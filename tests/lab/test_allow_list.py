@@ -13,8 +13,9 @@ from support.lab.nspawn import TOOLS, Laptop
 from support.lab.tree import laptop_tree
 from support.packages import (
     AGENT_PYTHON,
+    AGENT_UNIT,
     agent_unit_with,
-    capabilities_of_agent,
+    capabilities_of,
     debian_package,
     detach_from_host,
     install,
@@ -44,10 +45,11 @@ def guarded() -> Iterator[Laptop]:
         laptop.sh("systemctl stop schoolkeeper-agent").check()
         laptop.put("/srv/allow_list.py", PROGRAM.read_bytes())
         unit = agent_unit_with(
-            f"{AGENT_PYTHON} -I /srv/allow_list.py", capabilities=capabilities_of_agent(), type_="exec"
+            f"{AGENT_PYTHON} -I /srv/allow_list.py", capabilities=capabilities_of(AGENT_UNIT), type_="exec"
         )
-        laptop.put("/etc/systemd/system/probe.service", unit.encode())
-        laptop.sh("systemctl daemon-reload && systemctl start probe").check()
+        # Under the agent's own name: the guard, whose unit is the package's, answers no other.
+        laptop.put("/etc/systemd/system/schoolkeeper-agent.service", unit.encode())
+        laptop.sh("systemctl daemon-reload && systemctl start schoolkeeper-agent").check()
         until(lambda: bool(laptop.sh("cat /run/said").out.strip()), 90, "the guard speaks")
         assert laptop.sh("cat /run/said").out == "guarding\n"
         yield laptop
@@ -55,7 +57,7 @@ def guarded() -> Iterator[Laptop]:
 
 def test_the_unit_sees_every_file_system_without_set_user_id(guarded: Laptop) -> None:
     """Why the machine's own mounts are asked whether an owner can be believed."""
-    main = guarded.sh("systemctl show -P MainPID probe").check().strip()
+    main = guarded.sh("systemctl show -P MainPID schoolkeeper-agent").check().strip()
     root = "awk '$5 == \"/\" {print $6}' /proc/%s/mountinfo"
     assert "nosuid" in guarded.sh(root % main).check()
     assert "nosuid" not in guarded.sh(root % 1).check()
@@ -85,4 +87,4 @@ def test_the_machine_goes_on(guarded: Laptop) -> None:
     asked = "/tmp/maths.config.1"
     guarded.sh(f"printf '#!/bin/sh\\n' > {asked} && chmod 755 {asked} && {asked}").check()
     assert guarded.sh("systemd-run --wait --quiet /usr/bin/true").rc == 0
-    assert guarded.sh("systemctl is-active probe").out == "active\n"
+    assert guarded.sh("systemctl is-active schoolkeeper-agent").out == "active\n"

@@ -10,8 +10,11 @@ from support.lab.commands import run_tool
 from support.lab.virtual_laptop import VirtualLaptop
 from support.packages import (
     AGENT_PYTHON,
+    AGENT_UNIT,
+    GUARD_SOCKET,
+    GUARD_UNIT,
     agent_unit_with,
-    capabilities_of_agent,
+    capabilities_of,
     debian_package,
     prepare_probe,
     probe_rights,
@@ -39,11 +42,12 @@ def laptop(virtual_laptop: VirtualLaptop, tmp_path: Path) -> VirtualLaptop:
 
 def test_each_right_that_the_unit_leaves_is_needed(laptop: VirtualLaptop) -> None:
     prepare_probe(laptop)
-    capabilities = capabilities_of_agent()
-    worked = probe_rights(laptop, capabilities)
-    assert {name for name, it_did in worked.items() if it_did} == set(capabilities)
-    without = probe_rights(laptop, [name for name in capabilities if name != "CAP_NET_ADMIN"])
-    assert without["CAP_NET_ADMIN"] is False
+    for unit, more in ((AGENT_UNIT, {"use a network"}), (GUARD_UNIT, set())):
+        capabilities = capabilities_of(unit)
+        worked = probe_rights(laptop, unit, capabilities)
+        assert {name for name, it_did in worked.items() if it_did} == set(capabilities) | more
+    capabilities = [name for name in capabilities_of(AGENT_UNIT) if name != "CAP_NET_ADMIN"]
+    assert probe_rights(laptop, AGENT_UNIT, capabilities)["CAP_NET_ADMIN"] is False
 
 
 @pytest.fixture
@@ -56,6 +60,7 @@ def stick(tmp_path: Path) -> Path:
 
 
 @pytest.mark.requirement("T-44", "W-69")
+@pytest.mark.scenario(tier="laptop", name="a stick that is mounted already becomes read-only, by the package")
 def test_a_stick_that_is_mounted_already_is_made_read_only_from_inside_the_unit(
     laptop: VirtualLaptop, stick: Path
 ) -> None:
@@ -67,6 +72,7 @@ def test_a_stick_that_is_mounted_already_is_made_read_only_from_inside_the_unit(
 
 
 @pytest.mark.requirement("T-44", "W-69")
+@pytest.mark.scenario(tier="laptop", name="a stick is blocked, by the package")
 def test_a_stick_is_blocked_from_inside_the_unit(laptop: VirtualLaptop, stick: Path) -> None:
     laptop.plug_stick(stick, serial="UNIT1")
     _start(laptop, "block")
@@ -74,11 +80,32 @@ def test_a_stick_is_blocked_from_inside_the_unit(laptop: VirtualLaptop, stick: P
     assert laptop.sh("ls /dev/sd*").rc != 0
 
 
+@pytest.mark.requirement("T-44")
+def test_what_is_written_to_a_stick_is_counted_from_inside_the_unit(
+    laptop: VirtualLaptop, stick: Path
+) -> None:
+    _start(laptop, "allow")
+    plugged = laptop.plug_stick(stick, serial="UNIT1")
+    laptop.sh(f"mkdir /mnt/stick && mount {plugged.device} /mnt/stick").check()
+
+    def counted() -> bool:
+        """What is written before the guard has marked it is not; so it is written again."""
+        laptop.sh("date >/mnt/stick/homework").check()
+        return "media.copy" in laptop.sh("cat /run/said").out
+
+    until(counted, SECONDS, "the writes are counted")
+
+
 def _start(laptop: VirtualLaptop, access: str) -> None:
-    """The media sensor and enforcer in the agent's unit."""
+    """The media sensors and enforcer in the agent's unit, its guard beside it."""
     laptop.put("/srv/media_script.py", SCRIPT.read_bytes())
     program = f"{AGENT_PYTHON} -I -u /srv/media_script.py {access}"
-    unit = agent_unit_with(program, capabilities=capabilities_of_agent(), type_="exec")
-    laptop.put("/etc/systemd/system/probe.service", unit.encode())
-    laptop.sh("systemctl daemon-reload && systemctl start probe", 120).check()
+    unit = agent_unit_with(program, capabilities=capabilities_of(AGENT_UNIT), type_="exec")
+    for name, text in (
+        (AGENT_UNIT.name, unit.encode()),
+        (GUARD_UNIT.name, GUARD_UNIT.read_bytes()),
+        (GUARD_SOCKET.name, GUARD_SOCKET.read_bytes()),
+    ):
+        laptop.put(f"/etc/systemd/system/{name}", text)
+    laptop.sh("systemctl daemon-reload && systemctl start schoolkeeper-agent", 120).check()
     until(lambda: "ready" in laptop.sh("cat /run/said").out, SECONDS, "the sensor listens")

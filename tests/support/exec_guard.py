@@ -15,6 +15,7 @@ import pytest
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.actions import GuardApplications
 from schoolkeeper_agent.enforcers.linux.applications import ApplicationEnforcer
+from schoolkeeper_agent.guard.door import Guard as Door
 from schoolkeeper_proto import policy
 from schoolkeeper_proto.model import DecisionKind
 from schoolkeeper_proto.policy import MatchBy
@@ -89,9 +90,10 @@ class Guard:
 
 
 @contextlib.asynccontextmanager
-async def guard_on(folder: Path, run_dir: Path) -> AsyncIterator[Guard]:
+async def guard_on(folder: Path, run_dir: Path, door: Door | None = None) -> AsyncIterator[Guard]:
+    """``door``: a guard that has the responder, instead of the enforcer itself."""
     seen: list[object] = []
-    context = Context(bundle=bundle_of(), run_dir=run_dir, exec_mounts=(folder,))
+    context = Context(bundle=bundle_of(), run_dir=run_dir, exec_mounts=(folder,), guard=door)
     enforcer = ApplicationEnforcer(context, seen.append)
     try:
         yield Guard(enforcer, folder, seen)

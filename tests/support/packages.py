@@ -28,7 +28,10 @@ PASSPHRASE = "correct horse battery staple"
 GATEWAY = "10.77.0.1"
 IDLE_SECONDS = 30
 """The least that a policy may say."""
-AGENT_UNIT = REPOSITORY / "packaging/linux/agent/schoolkeeper-agent.service"
+UNITS = REPOSITORY / "packaging/linux/agent"
+AGENT_UNIT = UNITS / "schoolkeeper-agent.service"
+GUARD_UNIT = UNITS / "schoolkeeper-guard@.service"
+GUARD_SOCKET = UNITS / "schoolkeeper-guard.socket"
 PROBE = REPOSITORY / "tests/lab/programs/agent_rights.py"
 AGENT_PYTHON = "/usr/lib/schoolkeeper-agent/bin/python3"
 COLLECTOR_PYTHON = "/usr/lib/schoolkeeper-collector/bin/python3"
@@ -112,32 +115,53 @@ def short_pack(machine: Laptop) -> str:
     return "/root/pack"
 
 
-def capabilities_of_agent() -> list[str]:
-    """Those that its unit names."""
+def capabilities_of(unit: Path) -> list[str]:
+    """Those that it names."""
     return next(
         line.partition("=")[2].split()
-        for line in AGENT_UNIT.read_text().splitlines()
+        for line in unit.read_text().splitlines()
         if line.startswith("CapabilityBoundingSet=")
     )
 
 
 def agent_unit_with(program: str, *, capabilities: list[str], type_: str = "oneshot") -> str:
     """The agent's own unit with another program in it, whose output goes to /run/said."""
-    changes = {
-        "Type": type_,
-        "ExecStart": program,
-        "CapabilityBoundingSet": " ".join(capabilities),
-        "Restart": "no",
-        "WatchdogSec": "0",
-        "RuntimeDirectory": "probe",
-        "StateDirectory": "probe",
-        "Environment": "TMPDIR=/run/probe\nStandardOutput=truncate:/run/said\nStandardError=inherit",
-    }
-    unit = AGENT_UNIT.read_text()
+    return _unit_with(
+        AGENT_UNIT,
+        {
+            "Type": type_,
+            "ExecStart": program,
+            "CapabilityBoundingSet": " ".join(capabilities),
+            "Restart": "no",
+            "WatchdogSec": "0",
+            "RuntimeDirectory": "probe",
+            "StateDirectory": "probe",
+            "Environment": "TMPDIR=/run/probe SCHOOLKEEPER_GUARD=/run/schoolkeeper-guard/socket"
+            "\nStandardOutput=truncate:/run/said\nStandardError=inherit",
+        },
+    )
+
+
+def guard_unit_with(program: str, *, capabilities: list[str]) -> str:
+    """The guard's, for a program that is asked nothing."""
+    return _unit_with(
+        GUARD_UNIT,
+        {
+            "ExecStart": program,
+            "CapabilityBoundingSet": " ".join(capabilities),
+            "StandardInput": "null\nType=oneshot",
+            "StandardOutput": "truncate:/run/said",
+            "StandardError": "inherit",
+        },
+    )
+
+
+def _unit_with(path: Path, changes: dict[str, str]) -> str:
+    unit = path.read_text()
     for key, value in changes.items():
         unit, times = re.subn(rf"^{key}=.*$", f"{key}={value}", unit, flags=re.MULTILINE)
         if times != 1:
-            raise LabError(f"{AGENT_UNIT} has {times} lines {key}=")
+            raise LabError(f"{path} has {times} lines {key}=")
     return unit
 
 
@@ -150,12 +174,12 @@ def prepare_probe(machine: Machine) -> None:
     ).check()
 
 
-def probe_rights(machine: Machine, capabilities: list[str]) -> dict[str, bool]:
-    """What worked in the agent's unit with only these capabilities."""
+def probe_rights(machine: Machine, unit: Path, capabilities: list[str]) -> dict[str, bool]:
+    """What worked in the agent's unit, or the guard's, with only these capabilities."""
     another = machine.sh("cat /tmp/another").check().strip()
     program = f"{AGENT_PYTHON} -I /srv/probe.py {another} /home/pupil/private/essay"
-    unit = agent_unit_with(program, capabilities=capabilities)
-    machine.put("/etc/systemd/system/probe.service", unit.encode())
+    make = agent_unit_with if unit == AGENT_UNIT else guard_unit_with
+    machine.put("/etc/systemd/system/probe.service", make(program, capabilities=capabilities).encode())
     machine.sh("systemctl daemon-reload && systemctl start probe", 120).check()
     found = json.loads(machine.sh("cat /run/said").check())
     if not isinstance(found, dict):

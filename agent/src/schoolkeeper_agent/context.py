@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schoolkeeper_agent.guard.door import Guard, of_environment
 from schoolkeeper_agent.system import here
 from schoolkeeper_proto.bundle import OpenBundle
 
@@ -35,3 +36,5 @@ class Context:
     """``host:port`` of everything that the collector is reached by: its listeners, or the proxy before them."""
     heard: Callable[[], int] = int
     """How many messages of the collector came so far."""
+    guard: Guard | None = field(default_factory=of_environment)
+    """Who does what this process has no right to, in the packaged service; None: it does so itself."""

@@ -1,5 +1,8 @@
-"""Runs inside a laptop, in the agent's own unit: does one thing for each right that the unit leaves, and some that it
-takes, and prints as JSON which worked. Arguments: a process of another person, and a file that only they may read."""
+"""Runs inside a laptop, in the agent's own unit or its guard's: does one thing for each right that the unit leaves, and
+some that it takes, and prints as JSON which worked.
+
+Arguments: a process of another person, and a file that only they may read.
+"""
 
 import ctypes
 import fcntl
@@ -75,6 +78,15 @@ def become_root_of_a_namespace() -> None:
         raise OSError("unshare")
 
 
+def use_a_network() -> None:
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+
+
+def change_the_kernel() -> None:
+    switch = Path("/proc/sys/kernel/randomize_va_space")
+    switch.write_text(switch.read_text())
+
+
 def become_another() -> None:
     os.setuid(1000)
 
@@ -93,6 +105,8 @@ TRIED = {
     "make code": make_code,
     "become root of a namespace": become_root_of_a_namespace,
     "become another": become_another,
+    "use a network": use_a_network,
+    "change the kernel": change_the_kernel,
 }
 
 

@@ -1,6 +1,7 @@
-"""Runs inside a laptop: media and clock sensor, core and media enforcer; says what they do with the time since boot.
+"""Runs inside a laptop: the sensors of media, of writes to them and of the clock, core and media enforcer; says what
+they do with the time since boot.
 
-python media_script.py block|read-only|encrypted-only
+python media_script.py allow|block|read-only|encrypted-only
 """
 
 import asyncio
@@ -21,10 +22,13 @@ from schoolkeeper_agent.observations import ActionDone, Observation, PolicySwapp
 from schoolkeeper_agent.seams import Enforce, Record, Tell
 from schoolkeeper_agent.sensors.linux.clock import ClockSensor
 from schoolkeeper_agent.sensors.linux.media import MediaSensor
+from schoolkeeper_agent.sensors.linux.media_writes import MediaWritesSensor
 from schoolkeeper_proto import model, policy
 from schoolkeeper_proto.bundle import OpenBundle
 
 PERSON, PERSON_ID = "pupil", 1000
+WINDOW_S = 5.0
+"""In which writes are counted together; a minute in the product."""
 
 
 def bundle(access: str) -> OpenBundle:
@@ -68,7 +72,11 @@ async def main(access: str) -> None:
     context = Context(bundle=in_force, run_dir=Path("/run/schoolkeeper-agent"))
     enforcer = MediaEnforcer(context)
     queue: asyncio.Queue[object] = asyncio.Queue()
-    sensors = (MediaSensor(context, person=lambda: (PERSON, PERSON_ID, None)), ClockSensor())
+    sensors = (
+        MediaSensor(context, person=lambda: (PERSON, PERSON_ID, None)),
+        MediaWritesSensor(context, window=WINDOW_S),
+        ClockSensor(),
+    )
     running = [asyncio.create_task(one.run(queue.put_nowait)) for one in sensors]
     state = core.initial(in_force, run_id=b"r", able=frozenset({"media"}), place=model.Place.ON_SITE)
     heart = SimpleNamespace(state=state, emit=queue.put_nowait)

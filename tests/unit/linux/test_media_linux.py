@@ -16,7 +16,8 @@ from schoolkeeper_agent.enforcers.linux.media import MediaEnforcer
 from schoolkeeper_agent.observations import MediumArrived, MediumInUse, MediumLeft
 from schoolkeeper_agent.sensors.linux import uevents
 from schoolkeeper_agent.sensors.linux.block_device import is_removable, usb_interface
-from schoolkeeper_agent.sensors.linux.media import MediaSensor, mounted_disks
+from schoolkeeper_agent.sensors.linux.media import MediaSensor
+from schoolkeeper_agent.sensors.linux.mounted import mounted_disks
 from schoolkeeper_proto.model import MediumEncryption
 from schoolkeeper_proto.policy import MediaAccess
 from support.core_playbook import bundle_of

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from schoolkeeper_agent.enforcers.linux.media import make_writable
+from schoolkeeper_agent.enforcers.linux.media_switch import make_writable
 from schoolkeeper_agent.sensors.linux.block_device import sequence_of
 from schoolkeeper_agent.sensors.linux.content import UNFINISHED_MARK, UNFINISHED_SUBSYSTEM
 

@@ -16,6 +16,7 @@ from schoolkeeper_agent.accounts import Accounts, plain_text
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.actions import EndProgram, GuardApplications, RefreshApplications
 from schoolkeeper_agent.enforcers.linux import packages
+from schoolkeeper_agent.enforcers.linux.exec_responder.begin import TABLE
 from schoolkeeper_agent.enforcers.linux.exec_responder.loop import UNSAID
 from schoolkeeper_agent.enforcers.linux.responder_process import (
     ResponderConfig,
@@ -70,7 +71,7 @@ class ApplicationEnforcer:
     def ability(self) -> Ability:
         if not self._context.has_root:
             return Ability(able=False, because="needs root: without it programs are watched, none is refused")
-        return fanotify_ability()
+        return fanotify_ability(self._context.guard)
 
     @property
     def responder_pid(self) -> int:
@@ -117,7 +118,8 @@ class ApplicationEnforcer:
         return ""
 
     async def close(self) -> None:
-        """Ends the responder; from then on the kernel allows."""
+        """Ends a responder of its own: the kernel allows. The guard's goes on until the next service took over, or ends
+        by itself when none does: an upgrade leaves no gap."""
         self._closing = True
         self._wanted = replace(self._wanted, packages=frozenset())
         self._watch_packages()
@@ -129,7 +131,11 @@ class ApplicationEnforcer:
             self._restarting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._restarting
-        await self._stop()
+        if self._context.guard is None:
+            await self._stop()
+        elif self._process is not None:
+            self._process.leave()
+            self._process = None
 
     def _outcome(self, action: object, error: str) -> Outcome:
         return Outcome(enforcer=self.name, action=action, succeeded=not error, detail=error)
@@ -182,13 +188,13 @@ class ApplicationEnforcer:
             return f"the exec responder did not take the new rules within {SWAP_TIMEOUT_S:.0f} s"
 
     async def _start(self) -> str:
-        ability = self.ability()
-        if not ability.able:
+        if self._context.guard is None and not (ability := self.ability()).able:
             return ability.because
         mounts = self._context.exec_mounts
         config = ResponderConfig(
-            table_file=self._table_file,
+            folder=self._folder,
             mounts=None if mounts is None else tuple(str(point) for point in mounts),
+            guard=self._context.guard,
         )
         process = ResponderProcess(config, on_report=self._heard)
         process.on_end = self._ended
@@ -256,6 +262,8 @@ class ApplicationEnforcer:
 
     def _tell_unsaid(self) -> None:
         """What a responder decided while its service was gone: enforced, and known only as a figure."""
+        if self._closing:
+            return  # the next service tells
         left = self._table_file.with_name(self._table_file.name + UNSAID)
         try:
             count, ended_ms = int(left.read_text()), left.stat().st_mtime_ns // 1_000_000
@@ -284,12 +292,18 @@ class ApplicationEnforcer:
         )
 
     @property
+    def _folder(self) -> Path:
+        """What the responder reads and leaves: with a guard in its folder, which outlives this service."""
+        guard = self._context.guard
+        return self._context.run_dir if guard is None else guard.path.parent
+
+    @property
     def _table_file(self) -> Path:
-        return self._context.run_dir / "exec-table.json"
+        return self._folder / TABLE
 
     @property
     def _pid_file(self) -> Path:
-        return self._context.run_dir / "exec-responder.pid"
+        return self._folder / "exec-responder.pid"
 
     def _write_table(self) -> None:
         """Written beside, then renamed: a reader sees the old table or the new one."""
@@ -300,7 +314,7 @@ class ApplicationEnforcer:
             "base_ms": self._wanted.base_ms,
             "packages": packages.programs_of(self._wanted.packages, self._lists),
         }
-        self._context.run_dir.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         beside = self._table_file.with_suffix(".new")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w") as file:

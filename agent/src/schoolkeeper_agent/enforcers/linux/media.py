@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import fcntl
-import os
-import struct
+import contextlib
 import time
 from pathlib import Path
 
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.enforcers.actions import HoldMedia, LimitMedium
-from schoolkeeper_agent.enforcers.linux.exec_responder.mounts import parse as parse_mounts
 from schoolkeeper_agent.enforcers.linux.media_hold import RULE, MediaHold
+from schoolkeeper_agent.enforcers.linux.media_switch import MOUNTS, make_read_only, make_writable
 from schoolkeeper_agent.seams import Ability, Outcome
 from schoolkeeper_agent.sensors.linux.block_device import is_optical, sequence_of, usb_device, usb_interface
 from schoolkeeper_proto.policy import MediaAccess
 
-BLKROSET = 0x125D
-BLKROGET = 0x125E
-"""linux/fs.h: set and get the read-only flag of a block device."""
-_MS_RDONLY, _MS_REMOUNT = 1, 32
+_FIRST_S = 1.0
 _GONE_S = 2.0
 _POLL_S = 0.02
-_MOUNTS = Path("/proc/self/mountinfo")
 
 
 class MediaEnforcer:
@@ -89,12 +82,13 @@ class MediaEnforcer:
     async def _do(self, disk: Path, action: LimitMedium) -> str:
         if action.access is MediaAccess.ALLOW:
             if sequence_of(disk) in self._made_read_only:
-                make_writable(disk)
+                if error := await self._switch(disk, read_only=False):
+                    return error
                 self._made_read_only.discard(sequence_of(disk))
             self._hold.release(disk)
             return ""
         if action.access is MediaAccess.READ_ONLY:
-            error = self._set_read_only(disk)
+            error = await self._set_read_only(disk)
             if not error:
                 self._hold.release(disk)
             return error
@@ -102,23 +96,37 @@ class MediaEnforcer:
             return await self._block(disk, keep=action.keep)
         return f"{action.access} is nothing that can be done to a medium"
 
-    def _set_read_only(self, disk: Path) -> str:
+    async def _set_read_only(self, disk: Path) -> str:
         self._made_read_only.add(sequence_of(disk))
-        return make_read_only(disk)
+        return await self._switch(disk, read_only=True)
+
+    async def _switch(self, disk: Path, *, read_only: bool) -> str:
+        """By the guard where there is one: empty, or why not."""
+        if (guard := self._context.guard) is not None:
+            from schoolkeeper_agent.guard.requests import Limit
+
+            wanted = Limit(disk.name, sequence_of(disk), read_only)
+            return (await asyncio.to_thread(guard.ask, wanted)).error
+        if read_only:
+            return make_read_only(disk)
+        make_writable(disk)
+        return ""
 
     async def _block(self, disk: Path, *, keep: bool) -> str:
         """Read-only first: nothing is written while the device goes. Empty when nobody can reach it, else why not."""
-        self._set_read_only(disk)
+        with contextlib.suppress(TimeoutError):  # a guard that takes its time does not keep it within reach
+            async with asyncio.timeout(_FIRST_S):
+                await self._set_read_only(disk)
         self._hold.take_back(disk)
         interface = usb_interface(disk)
         stays = keep or _is_built_in(disk) or self._shares(disk, interface)
-        if stays and await self._hold.holds_now(disk, _MOUNTS):
+        if stays and await self._hold.holds_now(disk, MOUNTS):
             return ""
         switch, word = disk / "device" / "delete", "1"
         if interface is not None and not self._shares(disk, interface):
             switch, word = interface / "authorized", "0"
         if not switch.exists():
-            if await self._hold.holds_now(disk, _MOUNTS):
+            if await self._hold.holds_now(disk, MOUNTS):
                 return ""
             return f"{disk.name} can only be made read-only: its driver has no way to remove it"
         switch.write_text(word)
@@ -150,52 +158,3 @@ def _is_built_in(disk: Path) -> bool:
         return usb is not None and (usb / "removable").read_text().strip() == "fixed"
     except OSError:
         return False
-
-
-def make_writable(disk: Path) -> None:
-    """Takes back what ``make_read_only`` set; a switch on the card itself stays. Raises ``OSError``."""
-    for name in _names(disk):
-        _set_flag(name, read_only=False)
-
-
-def make_read_only(disk: Path, mountinfo: Path = _MOUNTS) -> str:
-    """The disk and each of its partitions, and what is mounted of them; empty when nothing can be written any more.
-
-    The flag stops later mounts and opens; a file system that is already mounted for writing would go on to write (the
-    block layer only warns), so it is remounted.
-    """
-    names = _names(disk)
-    for name in names:
-        if not _set_flag(name, read_only=True):
-            return f"the kernel did not make {name} read-only"
-    return _remount(disk, names, mountinfo)
-
-
-def _names(disk: Path) -> list[str]:
-    return [disk.name, *(part.parent.name for part in disk.glob("*/partition"))]
-
-
-def _set_flag(name: str, *, read_only: bool) -> bool:
-    """Whether the kernel says afterwards what it was told."""
-    descriptor = os.open(f"/dev/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        fcntl.ioctl(descriptor, BLKROSET, struct.pack("i", read_only))
-        answer = fcntl.ioctl(descriptor, BLKROGET, struct.pack("i", 0))
-    finally:
-        os.close(descriptor)
-    return bool(struct.unpack("i", answer)[0]) == read_only
-
-
-def _remount(disk: Path, names: list[str], mountinfo: Path) -> str:
-    """Each superblock on these devices; one of several mount points is enough for all of them."""
-    devices = {
-        (disk if name == disk.name else disk / name).joinpath("dev").read_text().strip() for name in names
-    }
-    library = ctypes.CDLL(None, use_errno=True)
-    for device, point, _ in parse_mounts(os.fsdecode(mountinfo.read_bytes())):
-        if device not in devices:
-            continue
-        if library.mount(None, os.fsencode(point), None, _MS_REMOUNT | _MS_RDONLY, None) != 0:
-            why = os.strerror(ctypes.get_errno())
-            return f"{disk.name} is read-only for whatever opens it now, but is in use for writing at {point}: {why}"
-    return ""

@@ -1,19 +1,21 @@
-"""What this process may do here, with the reason in words when it may not."""
+"""What this process, or its guard, may do here, with the reason in words when it may not."""
 
 from __future__ import annotations
 
-import os
-
-from schoolkeeper_agent.enforcers.linux.exec_responder.fanotify import Group
-from schoolkeeper_agent.enforcers.linux.exec_responder.process import libc
+from schoolkeeper_agent.enforcers.linux.exec_responder.fanotify import why_not
+from schoolkeeper_agent.guard.door import Guard
 from schoolkeeper_agent.seams import Ability
 
+START_S = 30.0
+"""At a slow start of a machine: what is found out here holds for the whole run."""
 
-def fanotify_ability() -> Ability:
-    """Asks the kernel by making a group and closing it again."""
-    try:
-        group = Group(libc())
-    except OSError as error:
-        return Ability(able=False, because=f"the kernel refuses exec decisions: {error.strerror}")
-    os.close(group.fd)
-    return Ability(able=True)
+
+def fanotify_ability(guard: Guard | None) -> Ability:
+    """Asks the kernel by making a group and closing it again: here, or in the guard."""
+    if guard is None:
+        because = why_not()
+    else:
+        from schoolkeeper_agent.guard.requests import MayDecide
+
+        because = guard.ask(MayDecide(), START_S).error
+    return Ability(able=not because, because=because)

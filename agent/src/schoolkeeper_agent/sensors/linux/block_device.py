@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from schoolkeeper_agent.sensors.linux.content import recognise
-from schoolkeeper_agent.sensors.linux.volume import Content
-from schoolkeeper_proto.model import Medium, MediumEncryption
+if TYPE_CHECKING:  # the guard asks what sysfs says, and starts anew for each question
+    from schoolkeeper_agent.sensors.linux.volume import Content
+    from schoolkeeper_proto.model import Medium
 
 _MAX_TEXT = 256
 _CDROM_DRIVE_STATUS, _THE_DISC_IN_IT, _DISC_OK = 0x5326, 0x7FFFFFFF, 4
@@ -82,6 +83,8 @@ def describe(disk: Path, device: Path) -> Medium | None:
 
     None for a drive without a disc: sysfs gives the size of the last one, or of none at all.
     """
+    from schoolkeeper_proto.model import Medium
+
     if is_optical(disk) and not _has_disc(device):
         return None
     usb = usb_device(disk)
@@ -118,6 +121,10 @@ def _has_disc(drive: Path) -> bool:
 
 def look_inside(device: Path, size: int) -> Content:
     """Reads only heads of volumes; a medium that does not answer is unknown."""
+    from schoolkeeper_agent.sensors.linux.content import recognise
+    from schoolkeeper_agent.sensors.linux.volume import Content
+    from schoolkeeper_proto.model import MediumEncryption
+
     try:
         descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:

@@ -24,6 +24,7 @@ from schoolkeeper_agent.sensors.linux.block_device import (
     is_removable,
     sequence_of,
 )
+from schoolkeeper_agent.sensors.linux.mounted import disk_of, mounted_disks
 from schoolkeeper_proto import model
 
 if TYPE_CHECKING:
@@ -219,43 +220,9 @@ def _system_disks(mountinfo: str, sys_root: Path) -> frozenset[str]:
     """What this machine runs from is never limited, though it hangs on USB: nothing would go on running."""
     found = set()
     for device, point, _ in parse_mounts(mountinfo):
-        if point in _SYSTEM_POINTS and (disk := _disk_of(device, sys_root)):
+        if point in _SYSTEM_POINTS and (disk := disk_of(device, sys_root)):
             found.add(disk)
     return frozenset(found)
-
-
-def mounted_disks(mountinfo: str, sys_root: Path) -> list[tuple[str, bool]]:
-    """(disk, read-only) of each mount whose source is a disk or a partition of one."""
-    return [(disk, read_only) for disk, _, _, read_only in mounts_of_disks(mountinfo, sys_root)]
-
-
-def mounts_of_disks(mountinfo: str, sys_root: Path) -> list[tuple[str, str, str, bool]]:
-    """(disk, device as 'major:minor', mount point, read-only) of each; an opened LUKS volume is its disk's."""
-    found = []
-    for line in mountinfo.split("\n"):
-        fields = line.split(" ")
-        if len(fields) > 6 and (parsed := parse_mounts(line)):
-            disk = _disk_of(fields[2], sys_root)
-            if disk:
-                options = fields[5].split(",") + fields[-1].split(",")
-                found.append((disk, fields[2], parsed[0][1], "ro" in options))
-    return found
-
-
-def _disk_of(device: str, sys_root: Path) -> str:
-    if device.startswith("0:"):
-        return ""  # the kernel's own number for what has no block device: proc, tmpfs, overlay, a network
-    place = Path(os.path.realpath(sys_root / "dev" / "block" / device))
-    if not (place / "dev").exists():
-        return ""
-    if (place / "partition").exists():
-        place = place.parent
-    slaves = place / "slaves"
-    if slaves.is_dir() and (below := sorted(slaves.iterdir())):
-        # An opened LUKS volume: the medium is what lies below.
-        lower = Path(os.path.realpath(below[0]))
-        place = lower.parent if (lower / "partition").exists() else lower
-    return place.name
 
 
 def watch_mounts(

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from schoolkeeper_agent import observations
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.seams import Ability, Emit, SensorError
 from schoolkeeper_agent.sensors.linux.block_device import is_removable
 from schoolkeeper_agent.sensors.linux.fanotify_writes import WriteWatch
-from schoolkeeper_agent.sensors.linux.media import all_of, mounts_of_disks, watch_mounts
+from schoolkeeper_agent.sensors.linux.media import all_of, watch_mounts
+from schoolkeeper_agent.sensors.linux.mounted import mounts_of_disks
 from schoolkeeper_proto import model
+
+if TYPE_CHECKING:
+    from schoolkeeper_agent.guard.door import Answer, Guard
 
 WINDOW_S = 60.0
 MOST_REMEMBERED = 20_000
@@ -53,6 +59,7 @@ class MediaWritesSensor:
         self._include = include
         self._window = window
         self._watched: dict[str, _Watched] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
 
     def ability(self) -> Ability:
         if not self._context.has_root:
@@ -79,6 +86,8 @@ class MediaWritesSensor:
                 await stopped
             finally:
                 stop_watching()
+                for opening in self._opening.values():
+                    opening.cancel()
                 for device in tuple(self._watched):
                     self._forget(device, loop, emit)
 
@@ -92,17 +101,46 @@ class MediaWritesSensor:
         }
         for device in self._watched.keys() - now.keys():
             self._forget(device, loop, emit)
+        for device in self._opening.keys() - now.keys():
+            self._opening.pop(device).cancel()
         for device, (disk, point) in now.items():
-            if device in self._watched:
+            if device in self._watched or device in self._opening:
+                continue
+            if self._context.guard is not None:
+                self._opening[device] = loop.create_task(
+                    self._ask(self._context.guard, device, disk, point, emit)
+                )
                 continue
             try:
-                watched = _Watched(disk=disk, watch=WriteWatch(point))
+                self._begin(device, disk, WriteWatch(point), emit)
             except OSError as error:
-                _log.warning("what is written to %s is not counted: %s", disk, error)
-                emit(_missed(int(time.time() * 1000)))
-                continue
-            self._watched[device] = watched
-            loop.add_reader(watched.watch.fd, self._drain, watched, loop, emit)
+                self._not_counted(disk, str(error), emit)
+
+    async def _ask(self, guard: Guard, device: str, disk: str, point: str, emit: Emit) -> None:
+        """The guard marks the file system; what it gives is read here."""
+        from schoolkeeper_agent.guard.requests import Watch
+
+        asked = asyncio.ensure_future(asyncio.to_thread(guard.ask, Watch(point)))
+        try:
+            answer = await asyncio.shield(asked)
+        except asyncio.CancelledError:  # the medium went, or the sensor ends: nobody else would close it
+            asked.add_done_callback(_let_go)
+            raise
+        del self._opening[device]
+        if answer.error or answer.descriptor < 0:
+            self._not_counted(disk, answer.error or "the guard gave no descriptor", emit)
+        else:
+            self._begin(device, disk, WriteWatch(point, answer.descriptor), emit)
+
+    def _begin(self, device: str, disk: str, watch: WriteWatch, emit: Emit) -> None:
+        watched = _Watched(disk=disk, watch=watch)
+        self._watched[device] = watched
+        loop = asyncio.get_running_loop()
+        loop.add_reader(watch.fd, self._drain, watched, loop, emit)
+
+    def _not_counted(self, disk: str, because: str, emit: Emit) -> None:
+        _log.warning("what is written to %s is not counted: %s", disk, because)
+        emit(_missed(int(time.time() * 1000)))
 
     def _drain(self, watched: _Watched, loop: asyncio.AbstractEventLoop, emit: Emit) -> None:
         written, lost = watched.watch.read()
@@ -144,6 +182,11 @@ class MediaWritesSensor:
         while before != watched.files:
             before = watched.files
             self._drain(watched, loop, emit)
+
+
+def _let_go(asked: asyncio.Future[Answer]) -> None:
+    if not asked.cancelled() and asked.result().descriptor >= 0:
+        os.close(asked.result().descriptor)
 
 
 def _missed(since_ms: int) -> observations.Missed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import signal
-import sys
 import time
 
 from schoolkeeper_agent.enforcers.linux.exec_responder.loop import BEAT, BEAT_MS
@@ -16,9 +15,7 @@ from schoolkeeper_agent.enforcers.linux.exec_responder.process import (
     set_name,
 )
 
-EXIT_DEADLINE = 70
-EXIT_DIED = 71
-EXIT_REFUSED = 72
+LATE = "it did not answer the kernel in time and was ended by its guardian"
 _LOOK_NS = 250_000_000
 _IDLE_LOOK_NS = 900_000_000
 """While nothing is being decided and the responder came round in time. Less than any deadline: a decision that hangs is
@@ -28,18 +25,15 @@ _SILENCE_NS = 2 * _BEAT_NS
 
 
 class Guardian:
-    """``deadline_ms``: how long one decision may take; ``orphan_s``: how long to go on without a service."""
+    """``deadline_ms``: how long one decision may take."""
 
-    def __init__(self, responder: int, page: mmap.mmap, *, deadline_ms: int, orphan_s: float) -> None:
+    def __init__(self, responder: int, page: mmap.mmap, *, deadline_ms: int) -> None:
         self._responder = responder
         self._page = page
         self._deadline_ns = deadline_ms * 1_000_000
-        self._orphan_ns = int(orphan_s * 1e9)
-        self._parent = os.getppid()
-        self._orphan_since = 0
 
-    def watch(self) -> int:
-        """Until the responder has ended; returns the exit status that tells the service why."""
+    def watch(self) -> str:
+        """Until the responder has ended; returns why, empty when that was asked for."""
         library = libc()
         set_name(library, b"sk-exec-guard")
         lock_memory(library)
@@ -52,21 +46,22 @@ class Guardian:
             ended, status = os.waitpid(self._responder, os.WNOHANG)
             if ended:
                 return _why(status)
-            if (heard is not None and heard.si_signo == signal.SIGTERM) or self._is_orphan(now):
+            if heard is not None and heard.si_signo == signal.SIGTERM:
                 os.kill(self._responder, signal.SIGTERM)
-                return self._reap(now)
+                self._reap(now)
+                return ""
             # When this process itself was held up (a paused machine), the responder was, too: look again.
             if now - last < pause + 3 * _LOOK_NS and self._is_late(now):
                 os.kill(self._responder, signal.SIGKILL)
                 os.waitpid(self._responder, 0)
-                return EXIT_DEADLINE
+                return LATE
             last = now
 
     def _pause(self, now: int) -> int:
         """Until the next look, in ns. Each look costs as much as a decision, so that an idle machine gets few."""
         came_round, busy_since = BEAT.unpack_from(self._page, 0)
         calm = came_round and not busy_since and now - came_round < _BEAT_NS + _LOOK_NS
-        return min(_IDLE_LOOK_NS, self._deadline_ns) if calm and not self._orphan_since else _LOOK_NS
+        return min(_IDLE_LOOK_NS, self._deadline_ns) if calm else _LOOK_NS
 
     def _is_late(self, now: int) -> bool:
         came_round, busy_since = BEAT.unpack_from(self._page, 0)
@@ -74,26 +69,18 @@ class Guardian:
             return True
         return bool(came_round) and now - came_round > max(_SILENCE_NS, self._deadline_ns)
 
-    def _is_orphan(self, now: int) -> bool:
-        if os.getppid() == self._parent:
-            return False
-        self._orphan_since = self._orphan_since or now
-        return now - self._orphan_since > self._orphan_ns
-
-    def _reap(self, since: int) -> int:
+    def _reap(self, since: int) -> None:
         while time.monotonic_ns() - since < self._deadline_ns:
             ended, _ = os.waitpid(self._responder, os.WNOHANG)
             if ended:
-                return 0
+                return
             time.sleep(0.005)
         os.kill(self._responder, signal.SIGKILL)
         os.waitpid(self._responder, 0)
-        return 0
 
 
-def _why(status: int) -> int:
+def _why(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        print(f"the exec responder died of signal {-code}", file=sys.stderr)
-        return EXIT_DIED
-    return code
+        return f"it was killed by signal {-code}"
+    return f"it ended with status {code}" if code else ""

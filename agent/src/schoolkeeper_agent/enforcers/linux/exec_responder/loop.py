@@ -47,6 +47,8 @@ class Responder:
         only = config["mounts"]
         self._only = None if only is None else tuple(str(point) for point in only)  # type: ignore[attr-defined]
         self._limit_ms = int(str(config["decide_ms"]))
+        self._alone_ns = int(float(str(config["orphan_s"])) * 1e9)
+        self._alone_since = 0
         self._page = page
         self._library = libc()
         self._reports = Reports(int(str(config["socket"])))
@@ -78,14 +80,19 @@ class Responder:
                 self._beat()
                 ready = poll.poll(BEAT_MS)
                 self._serve(ready, table.fileno(), poll)
+                if self._alone_since and time.monotonic_ns() - self._alone_since > self._alone_ns:
+                    raise Stop  # no service took over: nobody would hear of new rules
 
     def leave(self) -> None:
         """After the last answer: what was judged and could be said to nobody is left behind as a figure."""
         os.close(self._group.fd)
         self._reports.retry()
         if self._reports.dropped:
-            with open(self._table_file + UNSAID, "w") as file:  # noqa: PTH123 - pathlib costs memory here
-                file.write(str(self._reports.dropped))
+            try:
+                with open(self._table_file + UNSAID, "w") as file:  # noqa: PTH123 - pathlib costs memory here
+                    file.write(str(self._reports.dropped))
+            except OSError:
+                return  # the service's folder is gone, and the service with it
 
     def _serve(self, ready: list[tuple[int, int]], mount_table: int, poll: select.poll) -> None:
         descriptors = [descriptor for descriptor, _ in ready]
@@ -101,6 +108,7 @@ class Responder:
                 self._swap()
             if not self._reports.open:
                 poll.unregister(self._reports.fileno())
+                self._alone_since = time.monotonic_ns()
         if not ready:
             self._reports.retry()
 
