@@ -9,6 +9,7 @@ import pytest
 
 from schoolkeeper_policies import model
 from schoolkeeper_policies.checking.advice import advise
+from schoolkeeper_policies.detection.load import load_rules
 from schoolkeeper_policies.parse import load_pack
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_policies.source import read
@@ -231,3 +232,52 @@ def test_what_is_left_keeps_its_place() -> None:
 @pytest.mark.parametrize("text", ["[1, 2]", "", "applications: 3", "pack: {}"])
 def test_of_a_file_without_anything_valid_nothing_is_left(text: str) -> None:
     assert valid_parts(model.PackFile, read(text, file="f.yaml")) is None
+
+
+DETECTION = """\
+title: {title}
+name: {name}
+logsource: {{product: schoolkeeper, category: {kind}}}
+detection: {{found: {{{field}: x}}, condition: found}}
+level: low
+schoolkeeper: {{audience: safeguarding, subject: device, category: c, headline: h, explanation: e}}
+"""
+
+
+def detection(name: str, kind: str = "application.refused", field: str = "rule.rule_id", title: str = "t") -> str:
+    return DETECTION.format(name=name, kind=kind, field=field, title=title)
+
+
+def test_a_detection_rule_that_cannot_be_read_hides_no_mistake_of_the_others(tmp_path: Path) -> None:
+    """Nor is a rule called missing that may be the one which could not be read."""
+    (tmp_path / "base.yaml").write_text(SOUND, encoding="utf-8")
+    folder = tmp_path / "detection"
+    folder.mkdir()
+    waits = detection("w.w").replace("explanation: e", "explanation: e, recovered_by: [b.b]")
+    rules = [
+        detection("a.a", field="nothing"),
+        detection("b.b", field="'rule.rule_id|base64'"),
+        detection("c.c", kind="no.kind"),
+    ]
+    (folder / "rules.yaml").write_text("---\n".join([*rules, waits, waits]), encoding="utf-8")
+    (folder / "latin.yaml").write_bytes(b"title: \xe9\n")
+    with pytest.raises(PolicyError) as caught:
+        load_rules(tmp_path)
+    found = [str(problem) for problem in caught.value.problems]
+    for said in (
+        "latin.yaml: not UTF-8 at byte 7; save it",
+        "application.refused has no field 'nothing'",
+        "the modifier 'base64' is not in the subset",
+        "there is no kind 'no.kind'",
+        "the rule 'w.w' is already there",
+    ):
+        assert [one for one in found if said in one], (said, found)
+    assert not [one for one in found if "recovered_by" in one], found
+    (folder / "latin.yaml").unlink()
+    (folder / "rules.yaml").write_text("---\n".join([rules[0], waits]), encoding="utf-8")
+    with pytest.raises(PolicyError) as caught:
+        load_rules(tmp_path)
+    assert sorted(problem.reason for problem in caught.value.problems) == [
+        "'recovered_by' names 'b.b', which is no plain rule",
+        "application.refused has no field 'nothing'",
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from schoolkeeper_policies.detection import records
-from schoolkeeper_policies.detection.limits import Limits, limits_of, with_limits
+from schoolkeeper_policies.detection.limits import Limits, Read, limits_of, with_limits
 from schoolkeeper_policies.detection.meta import RuleAudience, RuleMeta, RuleSubject
 from schoolkeeper_policies.detection.ruleset import Correlator, DetectionRule, Detector, RuleSet
 from schoolkeeper_policies.model import About, PackFile
@@ -13,7 +13,7 @@ from schoolkeeper_policies.parse import pack_folder, read_file
 from schoolkeeper_policies.problems import PolicyError, Position, Problem
 from schoolkeeper_policies.sigma import model as sigma
 from schoolkeeper_policies.sigma.compile import compile_expression
-from schoolkeeper_policies.sigma.parse import rules_of_documents
+from schoolkeeper_policies.sigma.parse import readable_rules
 from schoolkeeper_policies.source import Source, read_all
 from schoolkeeper_policies.validate import suggest, validate
 
@@ -43,27 +43,24 @@ def load_rules(name_or_path: str | Path, *, own_limits: bool = True) -> RuleSet:
     while folder is not None and folder not in seen:
         seen.add(folder)
         for path in sorted((folder / "detection").glob("*.yaml")):
-            files[str(path.relative_to(folder.parent))] = path.read_text(encoding="utf-8")
+            name = str(path.relative_to(folder.parent))
+            try:
+                files[name] = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                reason = f"not UTF-8 at byte {error.start}"
+                problems.append(
+                    Problem(position=Position(file=name), reason=reason, remedy="save it as UTF-8")
+                )
         source, about = _about(folder, problems)
         if len(seen) == 1 and source is not None and about is not None:
             limits = limits_of(source, about)
         other = about.detection_from if about is not None else None
         folder = pack_folder(other) if other else None
     if problems:
-        raise PolicyError([*problems, *_unreadable(files)])
+        read, more = _read(files)
+        raise PolicyError([*problems, *more, *_mistakes(read, sure=False)])
     rules = rules_of_texts(files, limits=limits)
     return rules if own_limits or not limits else rules_of_texts(files)
-
-
-def _unreadable(files: dict[str, str]) -> list[Problem]:
-    """Mistakes of single files, where it is not known which other rules there are."""
-    problems: list[Problem] = []
-    for file, text in files.items():
-        try:
-            rules_of_documents(read_all(text, file=file))
-        except PolicyError as error:
-            problems.extend(error.problems)
-    return problems
 
 
 def _about(folder: Path, problems: list[Problem]) -> tuple[Source | None, About | None]:
@@ -83,27 +80,43 @@ def _about(folder: Path, problems: list[Problem]) -> tuple[Source | None, About 
 
 def rules_of_texts(files: dict[str, str], *, limits: Limits | None = None) -> RuleSet:
     """The set of all rules of these files (name -> text); raises ``PolicyError`` with every mistake."""
-    problems: list[Problem] = []
-    read: list[tuple[sigma.AnyRule, RuleMeta]] = []
-    for file, text in files.items():
-        try:
-            documents = read_all(text, file=file)
-            for rule in rules_of_documents(documents):
-                try:
-                    read.append((rule, _meta(rule, documents[rule.about.document])))
-                except PolicyError as error:
-                    problems.extend(error.problems)
-        except PolicyError as error:
-            problems.extend(error.problems)
-    problems.extend(_twice(read))
-    if not problems:
+    read, problems = _read(files)
+    sure = not problems
+    if sure:
         read, problems = with_limits(read, limits or {})
-    if not problems:
-        for rule, meta in read:
-            problems.extend(_check(rule, meta, {other.about.name: (other, said) for other, said in read}))
+    problems += _mistakes(read, sure=sure)
     if problems:
         raise PolicyError(problems)
     return _wire(read)
+
+
+def _read(files: dict[str, str]) -> tuple[Read, list[Problem]]:
+    """The rules that can be read, and the mistakes of those that cannot."""
+    problems: list[Problem] = []
+    read: Read = []
+    for file, text in files.items():
+        try:
+            documents = read_all(text, file=file)
+        except PolicyError as error:
+            problems.extend(error.problems)
+            continue
+        rules, wrong = readable_rules(documents)
+        problems.extend(wrong)
+        for rule in rules:
+            try:
+                read.append((rule, _meta(rule, documents[rule.about.document])))
+            except PolicyError as error:
+                problems.extend(error.problems)
+    return read, problems
+
+
+def _mistakes(read: Read, *, sure: bool) -> list[Problem]:
+    """What only the whole set shows. Not ``sure``: there may be rules that could not be read, so none is missed."""
+    known = {rule.about.name: (rule, meta) for rule, meta in read}
+    return [
+        *_twice(read),
+        *(problem for rule, meta in read for problem in _check(rule, meta, known, sure=sure)),
+    ]
 
 
 def _meta(rule: sigma.AnyRule, source: Source) -> RuleMeta:
@@ -113,7 +126,7 @@ def _meta(rule: sigma.AnyRule, source: Source) -> RuleMeta:
     return validate(RuleMeta, source, at=("schoolkeeper",))
 
 
-def _twice(read: list[tuple[sigma.AnyRule, RuleMeta]]) -> list[Problem]:
+def _twice(read: Read) -> list[Problem]:
     problems = []
     first: dict[str, Position] = {}
     for rule, _ in read:
@@ -130,13 +143,13 @@ def _twice(read: list[tuple[sigma.AnyRule, RuleMeta]]) -> list[Problem]:
 _Known = dict[str, tuple[sigma.AnyRule, RuleMeta]]
 
 
-def _check(rule: sigma.AnyRule, meta: RuleMeta, known: _Known) -> list[Problem]:
-    problems = _references(rule, meta, known)
+def _check(rule: sigma.AnyRule, meta: RuleMeta, known: _Known, *, sure: bool) -> list[Problem]:
+    problems = _references(rule, meta, known) if sure else []
     match rule:
         case sigma.Rule():
             problems += _plain(rule)
         case sigma.Correlation():
-            problems += _correlation(rule, meta, known)
+            problems += _correlation(rule, meta, known, sure=sure)
     kinds = [base.logsource.category for base in _bases(rule, known)]
     at = rule.about.position
     if meta.audience is RuleAudience.TECHNICIAN:
@@ -198,9 +211,9 @@ def _unknown(named: tuple[tuple[str, Position], ...], fields: frozenset[str], ki
     ]
 
 
-def _correlation(rule: sigma.Correlation, meta: RuleMeta, known: _Known) -> list[Problem]:
+def _correlation(rule: sigma.Correlation, meta: RuleMeta, known: _Known, *, sure: bool) -> list[Problem]:
     problems = []
-    for name, at in rule.rules:
+    for name, at in rule.rules if sure else ():
         if name not in known or not isinstance(known[name][0], sigma.Rule):
             remedy = suggest(name, sorted(known), "rules")
             problems.append(Problem(position=at, reason=f"{name!r} is no plain rule", remedy=remedy))
@@ -221,7 +234,7 @@ def _correlation(rule: sigma.Correlation, meta: RuleMeta, known: _Known) -> list
 # ---- wiring ----------------------------------------------------------------------------------------------
 
 
-def _wire(read: list[tuple[sigma.AnyRule, RuleMeta]]) -> RuleSet:
+def _wire(read: Read) -> RuleSet:
     rules = {
         rule.about.name: DetectionRule(
             rule_id=rule.about.name,

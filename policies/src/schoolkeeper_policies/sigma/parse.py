@@ -54,6 +54,16 @@ def parse_rules(text: str, *, file: str, foreign: bool = False) -> list[model.An
 
 def rules_of_documents(documents: list[Source], *, foreign: bool = False) -> list[model.AnyRule]:
     """The same from a file that was read already: reading YAML is most of what it costs."""
+    rules, problems = readable_rules(documents, foreign=foreign)
+    if problems:
+        raise PolicyError(problems)
+    return rules
+
+
+def readable_rules(
+    documents: list[Source], *, foreign: bool = False
+) -> tuple[list[model.AnyRule], list[Problem]]:
+    """The rules without a mistake, and the mistakes of the others: to look for more of them."""
     rules: list[model.AnyRule] = []
     problems: list[Problem] = []
     for number, source in enumerate(documents):
@@ -62,9 +72,7 @@ def rules_of_documents(documents: list[Source], *, foreign: bool = False) -> lis
         problems.extend(reader.problems)
         if rule is not None and not reader.problems:
             rules.append(rule)
-    if problems:
-        raise PolicyError(problems)
-    return rules
+    return rules, problems
 
 
 class _Document:
