@@ -244,7 +244,9 @@ schoolkeeper: {{audience: safeguarding, subject: device, category: c, headline: 
 """
 
 
-def detection(name: str, kind: str = "application.refused", field: str = "rule.rule_id", title: str = "t") -> str:
+def detection(
+    name: str, kind: str = "application.refused", field: str = "rule.rule_id", title: str = "t"
+) -> str:
     return DETECTION.format(name=name, kind=kind, field=field, title=title)
 
 
