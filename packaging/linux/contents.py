@@ -46,6 +46,8 @@ PACKAGES = {
             ("schoolkeeper-guard@.service", "lib/systemd/system/schoolkeeper-guard@.service"),
             ("99-schoolkeeper-media.rules", "usr/lib/udev/rules.d/99-schoolkeeper-media.rules"),
             ("schoolkeeper-isolation.service", "lib/systemd/system/schoolkeeper-isolation.service"),
+            ("schoolkeeper-update.path", "lib/systemd/system/schoolkeeper-update.path"),
+            ("schoolkeeper-update.service", "lib/systemd/system/schoolkeeper-update.service"),
         ),
         manuals=("schoolkeeper-agent.8",),
     ),

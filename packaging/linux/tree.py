@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -45,6 +46,8 @@ def lay_out(package: Package, libraries: Path, tree: Path, *, version: str, arch
         toml = f"{package.folder}.toml"
         _put(tree, f"etc/schoolkeeper/{toml}", (source / toml).read_text())
     _documents(package, tree, version)
+    if package.service:
+        _list_of_files(tree, tree / "usr/lib" / package.name, version)
     _control(package, tree, version, architecture)
     _one_date(tree)
 
@@ -59,6 +62,20 @@ def _code(package: Package, libraries: Path, home: Path, members: Path) -> None:
     (home / "bin").mkdir()
     (home / "bin/python3").symlink_to("../../../bin/python3")
     _put(home, "pyvenv.cfg", ENVIRONMENT)
+
+
+def _list_of_files(tree: Path, home: Path, version: str) -> None:
+    """What lies on the device and must not change: officers sign the hash of this list with the package's release."""
+    _put(home, "package-version", f"{version}\n")
+    files = sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
+    listed = [path for path in files if path.relative_to(tree).parts[0] != "etc"]  # settings are the administrator's
+    lines = [f"{_sha256(path)}  {path.relative_to(tree)}\n" for path in listed]
+    _put(home, "files.sha256", "".join(lines))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _documents(package: Package, tree: Path, version: str) -> None:

@@ -28,6 +28,7 @@ NEED_NO_NOTICE = frozenset(
         model.AgentKilled.KIND,
         model.AgentTampered.KIND,
         model.AgentRemoval.KIND,
+        model.AgentUpdate.KIND,
         model.ClockChanged.KIND,
         model.Gap.KIND,
         model.Evicted.KIND,

@@ -5,7 +5,7 @@ gRPC says little about why a connection failed; ``probe.py`` asks again by hand 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -127,6 +127,17 @@ def fetch_from(channel: grpc.aio.Channel, timeout: float = 60.0) -> Callable[[st
         return bytes(found)
 
     return fetch
+
+
+async def fetch_package(channel: grpc.aio.Channel, name: str, offset: int) -> AsyncGenerator[bytes, None]:
+    """A package's bytes from ``offset`` on, as they come; raises what the network raises."""
+    call = channel.unary_stream(
+        f"{UPLINK}/Fetch",
+        request_serializer=encode,
+        response_deserializer=partial(decode, wire.FetchChunk),
+    )
+    async for chunk in call(wire.FetchRequest(name=name, offset=offset)):
+        yield chunk.data
 
 
 def _options(proxy: Proxy | None) -> list[tuple[str, int | str]]:

@@ -23,6 +23,7 @@ from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.desk import AskingDesk
 from schoolkeeper_agent.effects import Heart, Stamp
 from schoolkeeper_agent.encrypting.desk import EncryptingDesk
+from schoolkeeper_agent.following import Follower
 from schoolkeeper_agent.grants.keeper import GrantKeeper
 from schoolkeeper_agent.identity import Identity
 from schoolkeeper_agent.observations import Noted, PolicyRejected, PolicySwapped
@@ -41,6 +42,7 @@ from schoolkeeper_agent.spool_words import SpoolWords
 from schoolkeeper_agent.status import StatusReport
 from schoolkeeper_agent.telling_door import TellingDoor
 from schoolkeeper_agent.trust import Trust
+from schoolkeeper_agent.updating.door import Updates
 from schoolkeeper_agent.upkeep import PolicyKeeper, Renewals
 from schoolkeeper_agent.uplink.machine import Uplink
 from schoolkeeper_agent.uplink.standing import Memory
@@ -78,6 +80,8 @@ class Service:
     _agreeing: AgreeingDoor = field(init=False)
     _encrypting: EncryptingDesk = field(init=False)
     _removal: RemovalDoor = field(init=False)
+    _follower: Follower = field(init=False)
+    _updates: Updates = field(init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _stop_reason: str = ""
     _enforcers: list[Enforcer] = field(default_factory=list)
@@ -105,7 +109,7 @@ class Service:
             _log.warning("nobody at the screen can be told anything: %s", error)
         self._encrypting = await self._begin_encrypting()
         await self._begin_removal()
-        keeper = PolicyKeeper(self.parts, self._watching, self._grants)
+        keeper = PolicyKeeper(self.parts, self._watching, self._grants, self._updates.consider)
         renewals = Renewals(self.parts)
         contact = Contact(
             self.parts, self._watching, keeper, renewals, self._grants, self._desk, self._telling
@@ -121,6 +125,7 @@ class Service:
                 group.create_task(self._grants.run()),
                 group.create_task(self._desk.run()),
                 group.create_task(self._telling.run()),
+                group.create_task(self._updates.run()),
                 group.create_task(self._pulse.keep_alive(self.manager)),
             ]
             self._watching.start()
@@ -178,7 +183,9 @@ class Service:
         parts.abilities = {e.name: self._ability(e) for e in self._enforcers}
         able = frozenset(name for name, ability in parts.abilities.items() if ability.able)
         self._desk = AskingDesk(parts)
-        self._removal = RemovalDoor(parts)
+        self._follower = Follower(parts)
+        self._removal = RemovalDoor(parts, self._follower)
+        self._updates = Updates(parts, self._follower)
         self._telling = TellingDoor(parts, self._desk.known_account, self._say)
         self._agreeing = AgreeingDoor(parts, self._desk.known_account, self._say)
         self.teller = SessionServer(
@@ -238,7 +245,7 @@ class Service:
     def _recorded(self, event: Record) -> None:
         self._desk.recorded(event)
         self._telling.recorded(event)
-        self._removal.recorded(event)
+        self._follower.recorded(event)
 
     def _silenced(self, body: model.Body) -> None:
         self.heart.emit(Noted(body=body, severity=model.Severity.MEDIUM))

@@ -11,17 +11,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from schoolkeeper_agent.system import here
-from schoolkeeper_proto import granting, policy, rollout, trust, wire
+from schoolkeeper_proto import granting, policy, release, rollout, trust, wire
 from schoolkeeper_proto.codec import WireFormatError, decode
 from schoolkeeper_proto.statements import verify_time
 
 FOLDER = "trust"
+RELEASE = "release"
+"""In a set: the agent's release for this platform; absent where officers signed none."""
 KEPT_GROUP = "kept-group"
 """In a set: the group that a device stays in although the group map says another."""
 CHILD_SECONDS = 120.0
@@ -58,6 +62,8 @@ class Trust:
     """Everybody whose signature may count under a grant."""
     rollout: policy.RolloutPlan | None = None
     """The plan by which the group's newest policy reaches its devices; None when everybody takes it at once."""
+    release: policy.AgentRelease | None = None
+    """The agent that the officers signed for this platform, newer than this one or not."""
     move_refused: str = ""
     """The group that the collector wants this device in and that officers did not sign it for; empty for none."""
 
@@ -181,8 +187,27 @@ def verify_set(folder: Path, place: Place) -> Trust:
         online_keys=frozenset(root.keys[key_id] for key_id in root.roles["timestamp"].key_ids),
         officers=granting.officers_of(root, statement),
         rollout=plan,
+        release=_check_release(folder, targets, place),
         move_refused=wanted if wanted != group else "",
     )
+
+
+def release_name() -> str:
+    """The target that holds this platform's release."""
+    machine = os.uname().machine if sys.platform == "linux" else "unknown"
+    return release.release_target(sys.platform, release.architecture_of(machine))
+
+
+def _check_release(folder: Path, targets: trust.TargetsView, place: Place) -> policy.AgentRelease | None:
+    """None also for a set that an older agent fetched, which did not ask for it."""
+    name, path = release_name(), folder / RELEASE
+    if name not in targets.targets or not path.exists():
+        return None
+    data = path.read_bytes()
+    trust.check_target(targets, name, data)
+    found = decode(policy.AgentRelease, data)
+    release.check_release(found, place.school_id, name)
+    return found
 
 
 def _kept_group(folder: Path) -> str:

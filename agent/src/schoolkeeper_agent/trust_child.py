@@ -22,7 +22,17 @@ from tuf.api import exceptions
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from schoolkeeper_agent import identity
-from schoolkeeper_agent.trust import FOLDER, KEPT_GROUP, Place, Trust, group_of, load_place, verify_set
+from schoolkeeper_agent.trust import (
+    FOLDER,
+    KEPT_GROUP,
+    RELEASE,
+    Place,
+    Trust,
+    group_of,
+    load_place,
+    release_name,
+    verify_set,
+)
 from schoolkeeper_proto import mandatory, moves, policy, rollout, trust
 from schoolkeeper_proto.codec import WireFormatError, decode
 
@@ -142,6 +152,8 @@ def _update(request: dict[str, Any]) -> dict[str, Any]:
         files["plan"] = _target(updater, rollout.plan_target(group))
         name = _chosen(updater, files["plan"], _held(folder, in_force, group), place, group)
     files["bundle"] = _target(updater, name)
+    if updater.get_targetinfo(release_name()) is not None:
+        files[RELEASE] = _target(updater, release_name())
     answer = _put_in_force(folder, place, files)
     if group != wanted:
         answer |= {"refused": moves.REFUSED, "message": moves.refusal(group, wanted)}

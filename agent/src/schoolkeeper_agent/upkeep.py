@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from schoolkeeper_agent.grants.keeper import GrantKeeper
@@ -29,6 +30,8 @@ class PolicyKeeper:
     parts: Parts
     watching: Watching
     grants: GrantKeeper
+    taken: Callable[[], None] = lambda: None
+    """Called after another signed set came into force."""
     _task: asyncio.Future[None] | None = None
 
     def offered(self, available: wire.PolicyAvailable) -> None:
@@ -81,6 +84,7 @@ class PolicyKeeper:
                 await self._swap()
         self.grants.judge_again()
         standing.in_force = parts.in_force()
+        self.taken()
 
     async def thaw(self) -> None:
         """After a lost device was released: the policy that came meanwhile is taken now."""

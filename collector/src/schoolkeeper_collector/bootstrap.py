@@ -48,6 +48,9 @@ from schoolkeeper_collector.store.database import Store, open_store
 from schoolkeeper_collector.store.expiry import Expiry
 from schoolkeeper_collector.store.migrate import check_schema
 from schoolkeeper_collector.store.tables import schools
+from schoolkeeper_collector.updates.gate import Gate
+from schoolkeeper_collector.updates.handing import Handing
+from schoolkeeper_collector.updates.packages import Packages
 from schoolkeeper_proto.wire import Lane
 
 _log = structlog.get_logger("bootstrap")
@@ -110,6 +113,7 @@ class Collector:
         self.preparing = PreparingThread(preparer, self.writer.submit, lambda: self.writer.crowded)
         self.revocations = RevocationList(school_id)
         authority = Authority(school_id, keys.ca_key, keys.ca_certificate, keys.ca_retired)
+        packages = Packages(settings.state_dir)
         self.service = UplinkService(
             identities=CertificateIdentities(authority, self.revocations),
             preparing=self.preparing,
@@ -119,6 +123,7 @@ class Collector:
             policy_of=self._published.of,
             terms=terms,
             in_flight_bytes=settings.in_flight_bytes,
+            handing=Handing(packages, Gate(packages, store, school_id)),
         )
         self.enrolment = EnrolmentService(store, keys, self.repository)
         # A repository of its own: its thread reads while others do.

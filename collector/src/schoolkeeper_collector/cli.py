@@ -32,6 +32,7 @@ from schoolkeeper_collector.school.pack_in_force import PackInForceError
 from schoolkeeper_collector.store.database import StoreUrlError, open_store
 from schoolkeeper_collector.store.migrate import SchemaError, check_schema
 from schoolkeeper_collector.store.migrate import migrate as migrate_store
+from schoolkeeper_collector.updates import commands as update_commands
 from schoolkeeper_policies.problems import PolicyError
 from schoolkeeper_policies.version_option import add_version
 from schoolkeeper_proto.checkpoint import origin_of, verifier_key
@@ -63,6 +64,7 @@ def make_app() -> typer.Typer:
         grants_commands,
         inventory_commands,
         rollout_commands,
+        update_commands,
         rehearsal_commands,
         console_commands,
         rule_commands,

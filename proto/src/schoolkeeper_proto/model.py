@@ -528,6 +528,18 @@ class AgentRemoval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentUpdate:
+    """``state``: "started", "installed", "succeeded", "rolled-back", "refused", "put-off" (tried again), "stuck"."""
+
+    KIND: ClassVar[str] = "agent.update"
+    state: str
+    from_version: str = ""
+    to_version: str = ""
+    package_sha256: bytes = b""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClockChanged:
     KIND: ClassVar[str] = "clock.changed"
     step_milliseconds: int
@@ -673,6 +685,7 @@ Body = (
     | SensorRecovered
     | BudgetExceeded
     | AgentRemoval
+    | AgentUpdate
     | CommandResult
     | Canary
     | ImportedAlert

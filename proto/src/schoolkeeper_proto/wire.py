@@ -512,7 +512,10 @@ class CollectorMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRequest:
+    """``offset``: bytes of a package that the device has already."""
+
     name: str
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

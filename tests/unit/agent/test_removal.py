@@ -22,6 +22,7 @@ from schoolkeeper_agent.budget import BudgetWatch
 from schoolkeeper_agent.cli import main
 from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.effects import Heart, Stamp
+from schoolkeeper_agent.following import Follower
 from schoolkeeper_agent.parts import Parts
 from schoolkeeper_agent.removing import command
 from schoolkeeper_agent.removing.command import Heard, NotHeard, tell, unfit, uninstall_main
@@ -82,7 +83,8 @@ class Bench:
             budget=BudgetWatch(1, 1),
             recorded=self._recorded,
         )
-        self.door = RemovalDoor(self.parts)
+        self.follower = Follower(self.parts)
+        self.door = RemovalDoor(self.parts, self.follower)
 
     def now(self) -> Moment:
         ms = time.monotonic_ns() // 1_000_000 + self.skipped_ms
@@ -90,10 +92,10 @@ class Bench:
 
     def _recorded(self, event: Record) -> None:
         self.events.append(event.body)
-        self.door.recorded(event)
+        self.follower.recorded(event)
 
     async def say(self, **said: Any) -> Heard:
-        request = {"state": "begun", "by": "command", "reason": "", "wait": 0} | said
+        request: dict[str, Any] = {"state": "begun", "by": "command", "reason": "", "wait": 0} | said
         return await asyncio.to_thread(lambda: tell(self.run_dir, **request))
 
     async def deliver(self) -> None:

@@ -52,10 +52,8 @@ def _tell_of_device(body: model.Body) -> str:
             return f"The school's program ended without saying why, and was away for {duration(down * 1000)}."
         case model.AgentTampered(what=what):
             return f"A part of the school's program was changed: {what or 'it is not known which'}."
-        case model.AgentRemoval(state="failed"):
-            return "The school's program was about to be removed from the device, and is still there."
-        case model.AgentRemoval(reason=reason):
-            return f"The school's program is being removed from the device: {reason or 'nobody said why'}."
+        case model.AgentUpdate() | model.AgentRemoval():
+            return _tell_of_another_agent(body)
         case model.Evicted(events=events, lane=lane):
             return f"The device dropped {events} events of the lane '{lane}' for want of room."
         case model.Posture(check=check, result=result):
@@ -74,6 +72,16 @@ def _tell_of_device(body: model.Body) -> str:
             return f"{provider} reported something of the category '{category}'. Schoolkeeper did not see it itself."
         case _:
             return f"The device reported an event of the kind '{body.KIND}'."
+
+
+def _tell_of_another_agent(body: model.AgentUpdate | model.AgentRemoval) -> str:
+    match body:
+        case model.AgentUpdate(state=state, to_version=version, detail=detail):
+            return f"The school's program was to become version {version}: {state}{f', {detail}' if detail else ''}."
+        case model.AgentRemoval(state="failed"):
+            return "The school's program was about to be removed from the device, and is still there."
+        case model.AgentRemoval(reason=reason):
+            return f"The school's program is being removed from the device: {reason or 'nobody said why'}."
 
 
 _RESULTS = {

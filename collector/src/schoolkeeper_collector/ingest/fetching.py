@@ -9,6 +9,7 @@ import grpc
 
 from schoolkeeper_collector.ingest.identity import IdentityRefused, IdentitySource, auth_of
 from schoolkeeper_collector.ingest.stream import Context
+from schoolkeeper_collector.updates.handing import Handing, is_package
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.codec import WireFormatError, decode, encode
 
@@ -21,12 +22,16 @@ async def fetch(
     identities: IdentitySource,
     read_published: Callable[[str], bytes],
     now_ms: int,
+    handing: Handing | None = None,
 ) -> None:
     """Answers one request in chunks, or ends it with a status that says why not."""
     try:
         identities.identify(auth_of(context), now_ms)
-        name = decode(wire.FetchRequest, request).name
-        data = await asyncio.to_thread(read_published, name)
+        asked = decode(wire.FetchRequest, request)
+        if handing is not None and is_package(asked.name):
+            await handing.hand(asked.name, asked.offset, context, now_ms)
+            return
+        data = await asyncio.to_thread(read_published, asked.name)
     except IdentityRefused as error:
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
     except WireFormatError as error:

@@ -31,6 +31,7 @@ from schoolkeeper_collector.ingest.preparing import PreparingThread, retry_range
 from schoolkeeper_collector.ingest.session import Beat, Close, Done, Greet, Phase, Step, Take
 from schoolkeeper_collector.ingest.stream import Context, Stream, drain, linger
 from schoolkeeper_collector.ingest.waitlist import is_backlog
+from schoolkeeper_collector.updates.handing import Handing
 from schoolkeeper_proto import wire
 from schoolkeeper_proto.codec import encode
 
@@ -57,6 +58,7 @@ class UplinkService:
         terms: Terms,
         in_flight_bytes: int,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        handing: Handing | None = None,
     ) -> None:
         self._identities = identities
         self._preparing = preparing
@@ -67,6 +69,7 @@ class UplinkService:
         self._terms = terms
         self._budget = InFlight(in_flight_bytes)
         self._clock_ms = clock_ms
+        self._handing = handing
         self._clones = CloneWatch()
         self._streams: dict[Peer, Stream] = {}
         self._by_device: dict[bytes, list[Stream]] = {}
@@ -335,7 +338,7 @@ class UplinkService:
                 stream.send(live.grant)
 
     async def _fetch(self, request: bytes, context: Context) -> None:
-        await fetch(request, context, self._identities, self._read_published, self._clock_ms())
+        await fetch(request, context, self._identities, self._read_published, self._clock_ms(), self._handing)
 
 
 def _address(peer: str) -> str:

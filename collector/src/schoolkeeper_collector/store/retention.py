@@ -53,6 +53,7 @@ _YEAR = (
     "agent.killed",
     "agent.tampered",
     "agent.removal",
+    "agent.update",
     "clock.changed",
     "agent.gap",
     "spool.evicted",

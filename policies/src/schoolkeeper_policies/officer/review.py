@@ -26,7 +26,7 @@ from schoolkeeper_policies.officer.verifying import (
     statements_of,
 )
 from schoolkeeper_policies.plan import Change, compare
-from schoolkeeper_proto import mandatory, policy, rollout, trust
+from schoolkeeper_proto import mandatory, policy, release, rollout, trust
 from schoolkeeper_proto.bundle import OpenBundle
 from schoolkeeper_proto.codec import decode
 
@@ -284,6 +284,8 @@ def _other_targets(
         was, now = held.targets.get(name), view.targets.get(name)
         if was != now and now is not None and name == rollout.plan_target(name.split("/")[-1]):
             found.append(rollout_words.plan_words(decode(policy.RolloutPlan, files[name])))
+        elif was != now and now is not None and name.startswith(release.PREFIX):
+            found.append(rollout_words.release_words(decode(policy.AgentRelease, files[name])))
         elif was != now:
             found.append(f"{name} is {'new' if was is None else 'removed' if now is None else 'changed'}")
     return tuple(found)

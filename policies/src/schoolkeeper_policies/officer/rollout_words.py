@@ -20,6 +20,15 @@ def plan_words(plan: policy.RolloutPlan) -> str:
     return "; ".join(said)
 
 
+def release_words(release: policy.AgentRelease) -> str:
+    """One line: which program devices would install, as administrator, and how many of them."""
+    return (
+        f"the agent {release.version} for {release.platform}-{release.architecture} is installed on "
+        f"{release.per_mille / 10:g} % of these devices: the package with the SHA-256 {release.package_sha256.hex()}; "
+        "compare it with the one that the makers name"
+    )
+
+
 def _ring(ring: policy.RolloutRing) -> str:
     if not ring.device_ids:
         return ring.name

@@ -1339,6 +1339,40 @@ class AgentRemoval(_message.Message):
 Global___AgentRemoval: _TypeAlias = AgentRemoval  # noqa: Y015
 
 @_typing.final
+class AgentUpdate(_message.Message):
+    """A newer agent on its way onto the device, or back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    PACKAGE_SHA256_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """"started", "installed", "succeeded", "rolled-back", "refused", "put-off", "stuck"."""
+    from_version: _builtins.str
+    to_version: _builtins.str
+    package_sha256: _builtins.bytes
+    detail: _builtins.str
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        from_version: _builtins.str = ...,
+        to_version: _builtins.str = ...,
+        package_sha256: _builtins.bytes = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "from_version", b"from_version", "package_sha256", b"package_sha256", "state", b"state", "to_version", b"to_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentUpdate: _TypeAlias = AgentUpdate  # noqa: Y015
+
+@_typing.final
 class ClockChanged(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1875,6 +1909,7 @@ class Event(_message.Message):
     SENSOR_RECOVERED_FIELD_NUMBER: _builtins.int
     BUDGET_EXCEEDED_FIELD_NUMBER: _builtins.int
     AGENT_REMOVAL_FIELD_NUMBER: _builtins.int
+    AGENT_UPDATE_FIELD_NUMBER: _builtins.int
     COMMAND_RESULT_FIELD_NUMBER: _builtins.int
     CANARY_FIELD_NUMBER: _builtins.int
     IMPORTED_ALERT_FIELD_NUMBER: _builtins.int
@@ -1982,6 +2017,8 @@ class Event(_message.Message):
     @_builtins.property
     def agent_removal(self) -> Global___AgentRemoval: ...
     @_builtins.property
+    def agent_update(self) -> Global___AgentUpdate: ...
+    @_builtins.property
     def command_result(self) -> Global___CommandResult: ...
     @_builtins.property
     def canary(self) -> Global___Canary: ...
@@ -2043,17 +2080,18 @@ class Event(_message.Message):
         sensor_recovered: Global___SensorRecovered | None = ...,
         budget_exceeded: Global___BudgetExceeded | None = ...,
         agent_removal: Global___AgentRemoval | None = ...,
+        agent_update: Global___AgentUpdate | None = ...,
         command_result: Global___CommandResult | None = ...,
         canary: Global___Canary | None = ...,
         imported_alert: Global___ImportedAlert | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_deferred", b"acceptable_use_deferred", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_removal", b"agent_removal", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "network_changed", b"network_changed", "person_report", b"person_report", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_deferred", b"acceptable_use_deferred", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_removal", b"agent_removal", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "agent_update", b"agent_update", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "network_changed", b"network_changed", "person_report", b"person_report", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_deferred", b"acceptable_use_deferred", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_removal", b"agent_removal", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "boot_id", b"boot_id", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "id", b"id", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "monotonic_ms", b"monotonic_ms", "network_changed", b"network_changed", "person_report", b"person_report", "place", b"place", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "severity", b"severity", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms", "acceptable_use_accepted", b"acceptable_use_accepted", "acceptable_use_deferred", b"acceptable_use_deferred", "acceptable_use_shown", b"acceptable_use_shown", "agent_killed", b"agent_killed", "agent_removal", b"agent_removal", "agent_started", b"agent_started", "agent_stopped", b"agent_stopped", "agent_tampered", b"agent_tampered", "agent_update", b"agent_update", "application_refused", b"application_refused", "application_started", b"application_started", "application_usage", b"application_usage", "body", b"body", "boot_id", b"boot_id", "budget_exceeded", b"budget_exceeded", "canary", b"canary", "clock_changed", b"clock_changed", "command_result", b"command_result", "evicted", b"evicted", "exception_requested", b"exception_requested", "filter_bypass", b"filter_bypass", "gap", b"gap", "grant_applied", b"grant_applied", "grant_ended", b"grant_ended", "heartbeat", b"heartbeat", "id", b"id", "imported_alert", b"imported_alert", "isolation_changed", b"isolation_changed", "lock_failed", b"lock_failed", "medium_attached", b"medium_attached", "medium_copy", b"medium_copy", "medium_ejected", b"medium_ejected", "medium_encrypted", b"medium_encrypted", "medium_made_read_only", b"medium_made_read_only", "medium_mounted", b"medium_mounted", "medium_refused", b"medium_refused", "medium_write_refused", b"medium_write_refused", "monotonic_ms", b"monotonic_ms", "network_changed", b"network_changed", "person_report", b"person_report", "place", b"place", "policy_applied", b"policy_applied", "policy_refused", b"policy_refused", "posture", b"posture", "sensor_failed", b"sensor_failed", "sensor_recovered", b"sensor_recovered", "session_idle", b"session_idle", "session_locked", b"session_locked", "session_unlocked", b"session_unlocked", "set_aside", b"set_aside", "severity", b"severity", "signed_in", b"signed_in", "signed_out", b"signed_out", "site_refused", b"site_refused", "site_usage", b"site_usage", "skew_ms", b"skew_ms", "user", b"user", "wall_unix_ms", b"wall_unix_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__skew_ms: _TypeAlias = _typing.Literal["skew_ms"]  # noqa: Y015
     _WhichOneofArgType__skew_ms: _TypeAlias = _typing.Literal["_skew_ms", b"_skew_ms"]  # noqa: Y015
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["heartbeat", "signed_in", "signed_out", "session_locked", "session_unlocked", "session_idle", "lock_failed", "application_started", "application_refused", "application_usage", "medium_attached", "medium_mounted", "medium_refused", "medium_made_read_only", "medium_write_refused", "medium_ejected", "medium_copy", "medium_encrypted", "site_usage", "site_refused", "network_changed", "filter_bypass", "isolation_changed", "posture", "policy_applied", "policy_refused", "grant_applied", "grant_ended", "exception_requested", "acceptable_use_shown", "acceptable_use_accepted", "acceptable_use_deferred", "person_report", "agent_started", "agent_stopped", "agent_killed", "agent_tampered", "clock_changed", "gap", "evicted", "set_aside", "sensor_failed", "sensor_recovered", "budget_exceeded", "agent_removal", "command_result", "canary", "imported_alert"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["heartbeat", "signed_in", "signed_out", "session_locked", "session_unlocked", "session_idle", "lock_failed", "application_started", "application_refused", "application_usage", "medium_attached", "medium_mounted", "medium_refused", "medium_made_read_only", "medium_write_refused", "medium_ejected", "medium_copy", "medium_encrypted", "site_usage", "site_refused", "network_changed", "filter_bypass", "isolation_changed", "posture", "policy_applied", "policy_refused", "grant_applied", "grant_ended", "exception_requested", "acceptable_use_shown", "acceptable_use_accepted", "acceptable_use_deferred", "person_report", "agent_started", "agent_stopped", "agent_killed", "agent_tampered", "clock_changed", "gap", "evicted", "set_aside", "sensor_failed", "sensor_recovered", "budget_exceeded", "agent_removal", "agent_update", "command_result", "canary", "imported_alert"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__skew_ms) -> _WhichOneofReturnType__skew_ms | None: ...

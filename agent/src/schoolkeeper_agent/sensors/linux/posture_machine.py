@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -122,15 +121,3 @@ def agent_integrity(sums: str | None, root: Path) -> Finding:
         more = f", and {len(faults) - 3} more" if len(faults) > 3 else ""
         return Finding(result=PostureResult.FAIL, evidence="; ".join(faults[:3]) + more)
     return Finding(result=PostureResult.PASS, evidence=f"{count} files as the package put them there")
-
-
-def main(arguments: list[str]) -> int:
-    """``posture_machine SUMS ROOT`` prints the finding of ``agent_integrity`` as JSON."""
-    sums, root = (Path(one) for one in arguments)
-    found = agent_integrity(sums.read_text() if sums.exists() else None, root)
-    print(json.dumps({"result": found.result.value, "evidence": found.evidence, "because": found.because}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

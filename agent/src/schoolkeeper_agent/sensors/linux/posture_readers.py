@@ -27,12 +27,11 @@ from schoolkeeper_proto.posture import Check
 _APT = ("apt-get", "-s", "-q", "-o", "Debug::NoLocking=1", "dist-upgrade")
 _NFT = ("nft", "-j", "list", "ruleset")
 _FILTER_TEST = (sys.executable, "-I", "-m", "schoolkeeper_agent.sensors.linux.filter_test")
-_INTEGRITY = (sys.executable, "-I", "-m", "schoolkeeper_agent.sensors.linux.posture_machine")
+_INTEGRITY = (sys.executable, "-I", "-m", "schoolkeeper_agent.updating.signed_files")
 _CHILD_TIMEOUT_S = 120
 # At the lowest priority, and gone with the agent: one that outlived a killed agent would only cost a pupil's battery.
 _GENTLY = ("setpriv", "--pdeathsig", "KILL", "nice", "-n", "19")
 _SECURE_BOOT = "firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-_PACKAGE_SUMS = "var/lib/dpkg/info/schoolkeeper-agent.md5sums"
 _PASSWORD_STACKS = ("etc/pam.d/common-password", "etc/pam.d/system-auth")
 _APT_FILES = (
     "var/lib/dpkg/status",
@@ -245,7 +244,7 @@ class Readers:
 
     async def _agent_integrity(self, _check: PostureCheck) -> Finding:
         """In a child: tens of megabytes are read, and none of it is to stay in the service."""
-        return _finding(await _said(*_INTEGRITY, str(self._root / _PACKAGE_SUMS), str(self._root)))
+        return _finding(await _said(*_INTEGRITY, str(self._root), str(self._context.state_dir)))
 
     async def _site_lists(self, check: PostureCheck) -> Finding:
         manifest = self._context.bundle.manifest
