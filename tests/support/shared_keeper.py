@@ -63,7 +63,9 @@ class Kept:
 
 def main() -> None:
     """Serves until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends by itself, and this after it
+    # Sent to all of a run, which ends by itself, and this after it. Not ignored: what is started would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     folder = Path(sys.argv[2])
     kept = Kept(folder)
     with (
