@@ -160,4 +160,4 @@ def test_a_package_that_devices_went_back_from_is_handed_out_no_more_until_someb
     with pytest.raises(Halted, match="1 of 2 devices that installed it went back"):
         packages.path_of(name)
     packages.resume(RELEASE.package_sha256)
-    assert packages.path_of(name)
+    assert packages.path_of(name).is_file()
