@@ -11,7 +11,7 @@ from support.lab.nspawn import TOOLS as NSPAWN_TOOLS
 from support.lab.nspawn import Laptop
 from support.lab.tree import laptop_tree
 from support.lab.virtual_laptop import TOOLS as VIRTUAL_TOOLS
-from support.lab.virtual_laptop import VirtualLaptop
+from support.lab.virtual_laptop import LaptopsInTurn, VirtualLaptop
 
 
 @pytest.fixture
@@ -43,3 +43,10 @@ def virtual_laptop() -> Iterator[VirtualLaptop]:
     need(tools=VIRTUAL_TOOLS, built=lambda: golden_state().is_built, what="the virtual laptop")
     with VirtualLaptop() as restored:
         yield restored
+
+
+@pytest.fixture
+def laptops(can_boot_virtual_laptops: None) -> Iterator[LaptopsInTurn]:
+    """Virtual laptops as the test starts them."""
+    with LaptopsInTurn() as started:
+        yield started

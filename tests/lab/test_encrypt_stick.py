@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from support.lab.cache import REPOSITORY
-from support.lab.commands import run_tool
-from support.lab.media import MIB, install_rule, start, until
+from support.lab.media import MIB, install_rule, plain_stick, start, until
 from support.lab.seat import as_person
-from support.lab.virtual_laptop import VirtualLaptop
+from support.lab.virtual_laptop import LaptopsInTurn, VirtualLaptop
 
 pytestmark = [pytest.mark.laptop, pytest.mark.timeout(600)]
 UNITS = REPOSITORY / "packaging/linux/agent"
@@ -25,10 +24,8 @@ sys.exit(main())' encrypt --lose-everything --passphrase-fd 0
 """
 
 
-def plain_stick(image: Path, size: int) -> Path:
-    with image.open("wb") as blank:
-        blank.truncate(size)
-    run_tool(["mkfs.vfat", image])
+def stick_with_homework(image: Path, size: int) -> Path:
+    plain_stick(image, size)
     subprocess.run(["mcopy", "-i", image, "-", "::homework.txt"], input=b"a child's homework", check=True)
     return image
 
@@ -49,10 +46,11 @@ def begin(laptop: VirtualLaptop, folder: Path) -> None:
 
 
 @pytest.mark.requirement("T-45")
+@pytest.mark.scenario(tier="laptop", name="a plain stick refused, encrypted on the spot, then writable")
 def test_a_plain_stick_is_encrypted_on_the_spot_and_may_then_be_written_to(
     virtual_laptop: VirtualLaptop, tmp_path: Path
 ) -> None:
-    image = plain_stick(tmp_path / "stick.img", 48 * MIB)
+    image = stick_with_homework(tmp_path / "stick.img", 48 * MIB)
     begin(virtual_laptop, tmp_path)
     stick = virtual_laptop.plug_stick(image, serial="PLAIN2")
     until(virtual_laptop, "media.made_read_only PLAIN2")
@@ -74,7 +72,7 @@ def test_a_plain_stick_is_encrypted_on_the_spot_and_may_then_be_written_to(
         "echo kept >/media/pupil/ENCRYPTED/new && sync && umount /media/pupil/ENCRYPTED"
     ).check()
 
-    virtual_laptop.cut_power()
+    virtual_laptop.unplug(stick)
     left = image.read_bytes()
     assert b"a child's homework" not in left
     key = next(line.strip() for line in said.out.splitlines() if line.count("-") == 7)
@@ -83,10 +81,11 @@ def test_a_plain_stick_is_encrypted_on_the_spot_and_may_then_be_written_to(
 
 
 @pytest.mark.requirement("T-45")
+@pytest.mark.scenario(tier="laptop", name="power cut during encryption")
 def test_when_the_power_goes_half_way_the_stick_says_so_at_its_next_visit(
-    virtual_laptop: VirtualLaptop, tmp_path: Path
+    virtual_laptop: VirtualLaptop, laptops: LaptopsInTurn, tmp_path: Path
 ) -> None:
-    image = plain_stick(tmp_path / "stick.img", 1024 * MIB)
+    image = stick_with_homework(tmp_path / "stick.img", 1024 * MIB)
     begin(virtual_laptop, tmp_path)
     virtual_laptop.plug_stick(image, serial="HALF1")
     until(virtual_laptop, "media.made_read_only HALF1")
@@ -98,9 +97,9 @@ def test_when_the_power_goes_half_way_the_stick_says_so_at_its_next_visit(
     virtual_laptop.cut_power()
 
     (tmp_path / "after").mkdir()
-    with VirtualLaptop() as after:
-        install_rule(after)
-        start(after, tmp_path / "after", "encrypted-only")
-        after.plug_stick(image, serial="HALF1")
-        until(after, "media.attached HALF1 usb none unfinished")
-        until(after, "tell This medium was not encrypted to the end")
+    after = laptops.start()
+    install_rule(after)
+    start(after, tmp_path / "after", "encrypted-only")
+    after.plug_stick(image, serial="HALF1")
+    until(after, "media.attached HALF1 usb none unfinished")
+    until(after, "tell This medium was not encrypted to the end")

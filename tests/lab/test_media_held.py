@@ -1,16 +1,14 @@
 """Media wait until they are judged: at the start, after a suspend, and part by part of a device (T-44, T-45)."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from support.lab.cache import REPOSITORY
 from support.lab.cold_boot import cold_boot
-from support.lab.commands import run_tool
-from support.lab.media import FLAG, MIB, install_rule, start, until
+from support.lab.media import FLAG, MIB, install_rule, luks_stick, plain_stick, start, until
 from support.lab.seat import as_person, mount
-from support.lab.virtual_laptop import VirtualLaptop
+from support.lab.virtual_laptop import LaptopsInTurn, VirtualLaptop
 
 pytestmark = [pytest.mark.laptop, pytest.mark.timeout(400)]
 GADGET = REPOSITORY / "tests/lab/programs/keyboard_with_disk"
@@ -21,38 +19,10 @@ def stick(tmp_path: Path) -> Path:
     return plain_stick(tmp_path / "stick.img")
 
 
-def plain_stick(image: Path) -> Path:
-    with image.open("wb") as blank:
-        blank.truncate(32 * MIB)
-    run_tool(["mkfs.vfat", image])
-    return image
-
-
-def luks_stick(image: Path) -> Path:
-    with image.open("wb") as blank:
-        blank.truncate(32 * MIB)
-    command = [
-        "cryptsetup",
-        "luksFormat",
-        "-q",
-        "--pbkdf",
-        "pbkdf2",
-        "--pbkdf-force-iterations",
-        "1000",
-        "--key-file=-",
-    ]
-    subprocess.run([*command, image], input=b"correct horse", check=True)
-    return image
-
-
-def suspend(laptop: VirtualLaptop) -> None:
-    """To memory and back, as by the lid: every USB port loses power."""
-    laptop.sh("(sleep 0.3; echo mem >/sys/power/state) >/run/suspended 2>&1 &").check()
-    laptop.suspend_and_wake()
-    assert laptop.sh("until grep -q . /sys/power/state; do sleep 0.1; done; cat /run/suspended").out == ""
-
-
 @pytest.mark.requirement("T-44", "W-69")
+@pytest.mark.scenario(
+    tier="laptop", name="a stick waits until it is judged, and is mounted only as it was judged"
+)
 def test_a_stick_cannot_be_mounted_before_it_is_judged_and_only_as_it_was_judged(
     virtual_laptop: VirtualLaptop, stick: Path, tmp_path: Path
 ) -> None:
@@ -78,6 +48,7 @@ def test_a_stick_cannot_be_mounted_before_it_is_judged_and_only_as_it_was_judged
 
 
 @pytest.mark.requirement("T-44", "T-45")
+@pytest.mark.scenario(tier="laptop", name="suspend and resume: allowed stays allowed, refused stays refused")
 def test_after_a_suspend_what_was_allowed_is_allowed_and_what_was_refused_is_refused(
     virtual_laptop: VirtualLaptop, tmp_path: Path
 ) -> None:
@@ -94,7 +65,7 @@ def test_after_a_suspend_what_was_allowed_is_allowed_and_what_was_refused_is_ref
     assert "Unlocked" in as_person(virtual_laptop, unlock).out
     as_person(virtual_laptop, f"udisksctl lock -b {allowed.device}").check()
 
-    suspend(virtual_laptop)
+    virtual_laptop.suspend_and_wake()
 
     until(virtual_laptop, "media.refused ODD1", times=2)
     until(virtual_laptop, "media.attached MINE1", times=2)
@@ -104,6 +75,7 @@ def test_after_a_suspend_what_was_allowed_is_allowed_and_what_was_refused_is_ref
 
 
 @pytest.mark.requirement("T-44")
+@pytest.mark.scenario(tier="laptop", name="suspend and resume with a blocked stick")
 def test_a_blocked_stick_is_still_gone_after_a_suspend(
     virtual_laptop: VirtualLaptop, stick: Path, tmp_path: Path
 ) -> None:
@@ -111,11 +83,12 @@ def test_a_blocked_stick_is_still_gone_after_a_suspend(
     start(virtual_laptop, tmp_path, "block")
     virtual_laptop.plug_without_waiting(stick, serial="BLOCKED2")
     until(virtual_laptop, "media.refused BLOCKED2")
-    suspend(virtual_laptop)
+    virtual_laptop.suspend_and_wake()
     assert virtual_laptop.sh("udevadm settle; sleep 2; ls /dev/sd*").rc != 0
 
 
 @pytest.mark.requirement("T-44")
+@pytest.mark.scenario(tier="laptop", name="a keyboard with storage loses the storage and types")
 def test_a_keyboard_that_claims_a_disk_loses_the_disk_and_goes_on_typing(
     virtual_laptop: VirtualLaptop, tmp_path: Path
 ) -> None:
@@ -135,20 +108,19 @@ def test_a_keyboard_that_claims_a_disk_loses_the_disk_and_goes_on_typing(
 
 
 @pytest.mark.requirement("T-44", "W-69")
+@pytest.mark.scenario(tier="laptop", name="boot with a stick inserted")
 def test_a_machine_that_starts_with_a_stick_in_it_holds_it_before_anybody_can_mount_it(
-    stick: Path, tmp_path: Path, can_boot_virtual_laptops: None
+    laptops: LaptopsInTurn, stick: Path, tmp_path: Path
 ) -> None:
     def prepare(laptop: VirtualLaptop) -> None:
         install_rule(laptop)
         laptop.sh(f"touch {FLAG}; sync").check()
 
-    with cold_boot(tmp_path, prepare, stick=stick, serial="ATBOOT") as laptop:
-        laptop.sh("udevadm settle; systemctl start udisks2", 120).check()
-        device = laptop.sh("readlink -f /dev/disk/by-id/usb-*_ATBOOT-0:0").check().strip()
-        assert "Not authorized" in mount(laptop, device).out
-        start(laptop, tmp_path, "encrypted-only")
-        until(laptop, "media.made_read_only ATBOOT")
-        laptop.sh("udevadm settle").check()
-        assert "Mounted" in mount(laptop, device).out
-        # The machine is as usable as ever: a person signs in, a program runs, packages can be asked about.
-        assert as_person(laptop, "dpkg-query -W dpkg").out.startswith("dpkg")
+    laptop = laptops.start(cold_boot(tmp_path, prepare, stick=(stick, "ATBOOT")))
+    laptop.sh("udevadm settle; systemctl start udisks2", 120).check()
+    device = laptop.sh("readlink -f /dev/disk/by-id/usb-*_ATBOOT-0:0").check().strip()
+    assert "Not authorized" in mount(laptop, device).out
+    start(laptop, tmp_path, "encrypted-only")
+    until(laptop, "media.made_read_only ATBOOT")
+    laptop.sh("udevadm settle").check()
+    assert "Mounted" in mount(laptop, device).out

@@ -153,6 +153,7 @@ def record(
     return recording
 
 
+@pytest.mark.scenario(tier="laptop", name="power cut during writes to the spool")
 def test_everything_promised_is_there_after_a_power_cut_at_any_moment(
     virtual_laptop: VirtualLaptop, tmp_path: Path, writer: ModuleType
 ) -> None:

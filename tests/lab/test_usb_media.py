@@ -1,12 +1,10 @@
 """Real USB sticks in the virtual laptop: blocked, read-only, encrypted; and a clock that is set (T-44, T-45)."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from support.lab.commands import run_tool
-from support.lab.media import MIB, start, until
+from support.lab.media import luks_stick, plain_stick, start, until
 from support.lab.virtual_laptop import VirtualLaptop
 
 pytestmark = [pytest.mark.laptop, pytest.mark.timeout(240)]
@@ -15,14 +13,11 @@ WITHIN_S = 2.0
 
 @pytest.fixture
 def stick(tmp_path: Path) -> Path:
-    image = tmp_path / "stick.img"
-    with image.open("wb") as blank:
-        blank.truncate(32 * MIB)
-    run_tool(["mkfs.vfat", image])
-    return image
+    return plain_stick(tmp_path / "stick.img")
 
 
 @pytest.mark.requirement("T-44", "W-69")
+@pytest.mark.scenario(tier="laptop", name="a refused stick is gone within two seconds")
 def test_a_blocked_stick_is_gone_within_two_seconds(
     virtual_laptop: VirtualLaptop, stick: Path, tmp_path: Path
 ) -> None:
@@ -38,6 +33,7 @@ def test_a_blocked_stick_is_gone_within_two_seconds(
 
 
 @pytest.mark.requirement("T-44", "T-45", "W-69")
+@pytest.mark.scenario(tier="laptop", name="a plain stick is read-only, an encrypted one writable")
 def test_encrypted_only_makes_a_plain_stick_read_only_and_leaves_a_luks_stick_alone(
     virtual_laptop: VirtualLaptop, stick: Path, tmp_path: Path
 ) -> None:
@@ -52,26 +48,14 @@ def test_encrypted_only_makes_a_plain_stick_read_only_and_leaves_a_luks_stick_al
     virtual_laptop.unplug(plain)
     until(virtual_laptop, "media.ejected PLAIN1")
 
-    encrypted = tmp_path / "luks.img"
-    with encrypted.open("wb") as blank:
-        blank.truncate(32 * MIB)
-    command = [
-        "cryptsetup",
-        "luksFormat",
-        "-q",
-        "--pbkdf",
-        "pbkdf2",
-        "--pbkdf-force-iterations",
-        "1000",
-        "--key-file=-",
-    ]
-    subprocess.run([*command, encrypted], input=b"correct horse", check=True)
+    encrypted = luks_stick(tmp_path / "luks.img")
     luks = virtual_laptop.plug_stick(encrypted, serial="LUKS1")
     until(virtual_laptop, "media.attached LUKS1 usb luks2")
     assert virtual_laptop.sh(f"blockdev --getro {luks.device}").out.strip() == "0"
 
 
 @pytest.mark.requirement("T-12", "W-20")
+@pytest.mark.scenario(tier="laptop", name="the clock is set forward and back")
 def test_a_clock_that_is_set_is_noticed_at_once(virtual_laptop: VirtualLaptop, tmp_path: Path) -> None:
     start(virtual_laptop, tmp_path, "block")
     virtual_laptop.sh("date -s '+2 hours' && sleep 0.3 && date -s '-2 hours'").check()

@@ -116,6 +116,7 @@ def test_what_was_flushed_survives_a_power_cut(virtual_laptop: VirtualLaptop, tm
         assert after.sh("cat /mnt/not-flushed").out != "lost\n"
 
 
+@pytest.mark.scenario(tier="laptop", name="a locked screen on a machine with its own kernel")
 def test_screen_locks_here_too(virtual_laptop: VirtualLaptop) -> None:
     desktop = sign_in(virtual_laptop)
     virtual_laptop.sh(f"loginctl lock-session {desktop.session}").check()

@@ -1,4 +1,4 @@
-"""A virtual laptop that starts with a stick in it: from its firmware on, not from a saved state; half a minute."""
+"""A virtual laptop that starts with a stick or a card in it: from its firmware on, not from a saved state."""
 
 import contextlib
 import shutil
@@ -17,9 +17,13 @@ _BOOT_TIMEOUT = 240.0
 
 @contextlib.contextmanager
 def cold_boot(
-    folder: Path, prepare: Callable[[VirtualLaptop], None], *, stick: Path, serial: str
+    folder: Path,
+    prepare: Callable[[VirtualLaptop], None],
+    *,
+    stick: tuple[Path, str] | None = None,
+    card: Path | None = None,
 ) -> Iterator[VirtualLaptop]:
-    """The power is cut after ``prepare``, the stick plugged in, and the power comes back."""
+    """The power is cut after ``prepare``, the stick (image, serial number) or card put in, and the power comes back."""
     disk = folder / "root.qcow2"
     base = golden_state().path / "disk.qcow2"
     run_tool(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", disk])
@@ -27,7 +31,7 @@ def cold_boot(
     with _laptop(start_restored(_scratch(folder, "before"), disk=options)) as laptop:
         prepare(laptop)
     files = GuestFiles(folder=guest_image().path)
-    machine = Qemu(files, disk=options, folder=_scratch(folder, "after"), stick=(stick, serial))
+    machine = Qemu(files, disk=options, folder=_scratch(folder, "after"), stick=stick, card=card)
     with _laptop(machine) as laptop:
         machine.port.wait_until_up(_BOOT_TIMEOUT)
         yield laptop

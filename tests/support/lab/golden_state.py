@@ -17,7 +17,7 @@ _SAVE_TIMEOUT = 60.0
 _SETTLE = """
 systemctl is-system-running --wait >/dev/null
 modprobe -a usb-storage uas sd_mod virtio_net af_packet dm-crypt dm-log-writes || exit
-modprobe -a vfat exfat xts nls_ascii nls_cp437 || exit
+modprobe -a ata_piix sr_mod isofs vfat exfat xts nls_ascii nls_cp437 || exit
 systemctl start udisks2 polkit || exit
 udevadm settle
 ip link set lo up

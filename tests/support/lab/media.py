@@ -1,9 +1,11 @@
 """The agent's media part in a virtual laptop: its udev rule, and ``media_script.py``, which says what it does."""
 
+import subprocess
 import time
 from pathlib import Path
 
 from support.lab.cache import REPOSITORY
+from support.lab.commands import run_tool
 from support.lab.product import PYTHON, bring_agent
 from support.lab.virtual_laptop import VirtualLaptop
 
@@ -11,6 +13,21 @@ MIB = 1 << 20
 FLAG = "/etc/schoolkeeper/hold-media"
 RULE = "99-schoolkeeper-media.rules"
 _SCRIPT = REPOSITORY / "tests" / "support" / "lab" / "media_script.py"
+
+
+def plain_stick(image: Path, size: int = 32 * MIB, label: str = "PLAIN") -> Path:
+    with image.open("wb") as blank:
+        blank.truncate(size)
+    run_tool(["mkfs.vfat", "-n", label, image])
+    return image
+
+
+def luks_stick(image: Path, passphrase: bytes = b"correct horse") -> Path:
+    with image.open("wb") as blank:
+        blank.truncate(32 * MIB)
+    quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file=-"]
+    subprocess.run(["cryptsetup", "luksFormat", "-q", *quick, image], input=passphrase, check=True)
+    return image
 
 
 def install_rule(laptop: VirtualLaptop) -> None:

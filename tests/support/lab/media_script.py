@@ -1,5 +1,5 @@
-"""Runs inside a laptop: the sensors of media, of writes to them and of the clock, core and media enforcer; says what
-they do with the time since boot.
+"""Runs inside a laptop: the sensors of media, of writes to them and of the clock, the core, and the enforcers of media
+and telephones; says what they do with the time since boot.
 
 python media_script.py allow|block|read-only|encrypted-only
 """
@@ -18,6 +18,7 @@ from schoolkeeper_agent import core
 from schoolkeeper_agent.context import Context
 from schoolkeeper_agent.encrypting.desk import EncryptingDesk
 from schoolkeeper_agent.enforcers.linux.media import MediaEnforcer
+from schoolkeeper_agent.enforcers.linux.peripherals import PeripheralEnforcer
 from schoolkeeper_agent.observations import ActionDone, Observation, PolicySwapped, SessionSeen
 from schoolkeeper_agent.seams import Enforce, Record, Tell
 from schoolkeeper_agent.sensors.linux.clock import ClockSensor
@@ -27,6 +28,7 @@ from schoolkeeper_proto import model, policy
 from schoolkeeper_proto.bundle import OpenBundle
 
 PERSON, PERSON_ID = "pupil", 1000
+SAID = ("step_milliseconds", "state", "error", "files", "size_class")
 WINDOW_S = 5.0
 """In which writes are counted together; a minute in the product."""
 
@@ -43,7 +45,16 @@ def bundle(access: str) -> OpenBundle:
         hash=b"h",
         manifest=policy.BundleManifest(format=1, school_id="s", group="g", version=1, compiled_at_unix_ms=0),
         media=policy.MediaSection(rules=(rule,)),
+        peripherals=policy.PeripheralsSection(rules=(no_telephones(),)),
         collection=policy.CollectionSection(kinds=kinds, pseudonym_key=b"k" * 32),
+    )
+
+
+def no_telephones() -> policy.PeripheralRule:
+    return policy.PeripheralRule(
+        text=policy.RuleText(rule_id="telephones"),
+        kind=policy.PeripheralKind.PHONE,
+        decision=model.DecisionKind.BLOCK,
     )
 
 
@@ -70,7 +81,7 @@ def parts_around(heart: SimpleNamespace, run_dir: Path) -> Any:
 async def main(access: str) -> None:
     in_force = bundle(access)
     context = Context(bundle=in_force, run_dir=Path("/run/schoolkeeper-agent"))
-    enforcer = MediaEnforcer(context)
+    enforcers = {one.name: one for one in (MediaEnforcer(context), PeripheralEnforcer(context))}
     queue: asyncio.Queue[object] = asyncio.Queue()
     sensors = (
         MediaSensor(context, person=lambda: (PERSON, PERSON_ID, None)),
@@ -78,7 +89,7 @@ async def main(access: str) -> None:
         ClockSensor(),
     )
     running = [asyncio.create_task(one.run(queue.put_nowait)) for one in sensors]
-    state = core.initial(in_force, run_id=b"r", able=frozenset({"media"}), place=model.Place.ON_SITE)
+    state = core.initial(in_force, run_id=b"r", able=frozenset(enforcers), place=model.Place.ON_SITE)
     heart = SimpleNamespace(state=state, emit=queue.put_nowait)
     queue.put_nowait(SessionSeen(session_id="1", account=PERSON, user_id=PERSON_ID))
     context.run_dir.mkdir(exist_ok=True)
@@ -97,12 +108,11 @@ async def main(access: str) -> None:
                     if medium is None
                     else f"{medium.serial} {medium.bus} {medium.encryption} {medium.file_system}"
                 )
-                more = [getattr(effect.body, name, "") for name in ("step_milliseconds", "state", "error")]
-                say(effect.body.KIND, said, *more)
+                say(effect.body.KIND, said, *(getattr(effect.body, name, "") for name in SAID))
             elif isinstance(effect, Tell):
                 say("tell", effect.title)
             elif isinstance(effect, Enforce):
-                queue.put_nowait(ActionDone(outcome=await enforcer.perform(effect.action)))
+                queue.put_nowait(ActionDone(outcome=await enforcers[effect.enforcer].perform(effect.action)))
 
 
 asyncio.run(main(sys.argv[1]))

@@ -20,6 +20,7 @@ _KERNEL_OPTIONS = (
     "mitigations=off nokaslr audit=0 apparmor=0 selinux=0 init_on_alloc=0 page_alloc.shuffle=0 "
     "tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on usbcore.autosuspend=-1"
 )
+OPTICAL_DRIVE = "optical-drive"
 _MEMORY_MIB = 512
 _PROCESSORS = 2
 _TRANSLATION_CACHE_MIB = 256
@@ -36,6 +37,7 @@ class Qemu:
         folder: Path,
         restore_from: Path | None = None,
         stick: tuple[Path, str] | None = None,
+        card: Path | None = None,
     ) -> None:
         """Start it.
 
@@ -44,12 +46,17 @@ class Qemu:
             folder: for its sockets and its console.
             restore_from: a saved state; without one it boots.
             stick: a USB stick's image and serial number, in it from the start.
+            card: an SD card's image, in a reader from the start; its size is a power of two. The emulated reader
+                neither survives a restore nor a card that comes later.
         """
         self.console = folder / "console"
         command = [PROGRAM, *_options(files, disk, folder)]
         if stick is not None:
             command += ["-drive", f"file={stick[0]},format=raw,if=none,id=stick"]
             command += ["-device", f"usb-storage,bus=usb.0,drive=stick,serial={stick[1]},removable=on"]
+        if card is not None:
+            command += ["-device", "sdhci-pci", "-drive", f"file={card},format=raw,if=none,id=card"]
+            command += ["-device", "sd-card,drive=card"]
         if restore_from is not None:
             command += ["-incoming", f"exec:cat {shlex.quote(str(restore_from))}"]
         with (folder / "qemu.err").open("wb") as errors:
@@ -85,7 +92,7 @@ class Qemu:
 
 def _options(files: GuestFiles, disk: str, folder: Path) -> list[str]:
     return [
-        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc",
+        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc,i8042=off",
         "-accel", f"tcg,thread=multi,tb-size={_TRANSLATION_CACHE_MIB}", "-cpu", _CPU,
         "-smp", str(_PROCESSORS), "-m", str(_MEMORY_MIB),
         "-kernel", str(files.kernel), "-initrd", str(files.initramfs), "-append", _KERNEL_OPTIONS,
@@ -94,4 +101,5 @@ def _options(files: GuestFiles, disk: str, folder: Path) -> list[str]:
         "-device", "virtio-serial-pci", "-chardev", f"socket,id=port,path={folder}/port,server=on,wait=off",
         "-device", "virtserialport,chardev=port,name=schoolkeeper.lab.0",
         "-device", "qemu-xhci,id=usb",
+        "-device", f"ide-cd,bus=ide.0,id={OPTICAL_DRIVE}",  # empty
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from support.lab.virtual_laptop import VirtualLaptop
 _SESSION = "XDG_SEAT=seat0 XDG_VTNR=1 XDG_SESSION_CLASS=user XDG_SESSION_TYPE=tty"
 
 
-def as_person(laptop: VirtualLaptop, command: str, *, user: str = PUPIL, timeout: float = 60) -> Result:
+def as_person(laptop: VirtualLaptop, command: str, *, user: str = PUPIL, timeout: float = 180) -> Result:
     """Run a shell command in a session of this account on the first seat; it lasts as long as the command."""
     return laptop.sh(
         f"systemd-run --quiet --wait --pipe -p PAMName=login -p User={user} -p Environment='{_SESSION}'"

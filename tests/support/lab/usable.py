@@ -8,7 +8,7 @@ from support.lab.cache import REPOSITORY
 from support.lab.desktop import DISPLAY, Machine
 from support.lab.nspawn import Laptop
 from support.lab.tree import PUPIL
-from support.lab.virtual_laptop import VirtualLaptop
+from support.lab.virtual_laptop import LaptopsInTurn, VirtualLaptop
 from support.patience import PATIENCE
 
 NOT_USABLE_WITHOUT_A_LAPTOP = "a scenario takes a laptop as a fixture"
@@ -27,11 +27,19 @@ test "$(dpkg-query -W -f '${Version}' usable)" = 2; dpkg --purge usable
 
 
 def check_scenario(taken: Mapping[str, object]) -> None:
-    """``taken``: the test's fixtures; each laptop among them is tried."""
-    machines = [one for one in taken.values() if isinstance(one, Laptop | VirtualLaptop)]
+    """``taken``: the test's fixtures; each laptop among them is tried, but not one whose power was cut."""
+    machines = {id(one): one for value in taken.values() for one in _laptops_of(value)}
     assert machines, NOT_USABLE_WITHOUT_A_LAPTOP
-    for machine in machines:
+    for machine in machines.values():
         still_usable(machine)
+
+
+def _laptops_of(fixture: object) -> list[Laptop | VirtualLaptop]:
+    if isinstance(fixture, LaptopsInTurn):
+        return [one for one in fixture.started if one.is_on]
+    if isinstance(fixture, VirtualLaptop):
+        return [fixture] if fixture.is_on else []
+    return [fixture] if isinstance(fixture, Laptop) else []
 
 
 def still_usable(machine: Machine, user: str = PUPIL) -> None:

@@ -20,6 +20,7 @@ from support.lab.commands import Result
 from support.lab.golden_state import golden_state, start_restored
 from support.lab.nspawn import owned_by_root
 from support.lab.qemu import PROGRAM, Qemu
+from support.lab.qmp import Qmp
 
 TOOLS = (PROGRAM, "qemu-img", "socat")
 COLLECTOR_ADDRESS = "10.0.2.100"
@@ -95,18 +96,9 @@ class VirtualLaptop:
         parent = shlex.quote(str(Path(destination).parent))
         self.sh(f"mkdir -p {parent} && tar -xf - -C {parent}", 300, stdin=packed.getvalue()).check()
 
-    def plug_stick(self, image: Path, *, serial: str, read_only: bool = False) -> Plugged:
+    def plug_stick(self, image: Path, *, serial: str, read_only: bool = False, port: str = "") -> Plugged:
         """Plug in a USB stick with the content of ``image`` and wait until udev knows it by its serial number."""
-        name = self._add_image(image, read_only)
-        self._running.qmp.run(
-            "device_add",
-            driver="usb-storage",
-            id=name,
-            bus="usb.0",
-            drive=f"{name}-image",
-            serial=serial,
-            removable=True,
-        )
+        name = self.plug_without_waiting(image, serial=serial, read_only=read_only, port=port)
         return Plugged(name=name, device=self._wait_for_device(f"/dev/disk/by-id/usb-*_{serial}-0:0"))
 
     def attach_disk(self, image: Path, *, serial: str, read_only: bool = False) -> Plugged:
@@ -117,28 +109,39 @@ class VirtualLaptop:
         )
         return Plugged(name=name, device=self._wait_for_device(f"/dev/disk/by-id/virtio-{serial}"))
 
-    def plug_without_waiting(self, image: Path, *, serial: str) -> str:
-        """As ``plug_stick``, for a stick that may be gone before udev has named it; its name for QEMU."""
-        name = self._add_image(image, read_only=False)
+    def plug_without_waiting(
+        self, image: Path, *, serial: str, read_only: bool = False, port: str = ""
+    ) -> str:
+        """As ``plug_stick``, for a stick that may be gone before udev has named it; its name for QEMU.
+
+        ``port``: of the laptop, or of a dock, as "4.1"; by itself QEMU takes any of the laptop's.
+        """
+        name = self._add_image(image, read_only)
+        where = {"port": port} if port else {}
         self._running.qmp.run(
             "device_add", driver="usb-storage", id=name, bus="usb.0", drive=f"{name}-image", serial=serial,
-            removable=True,
+            removable=True, **where,
         )  # fmt: skip
         return name
 
     def suspend_and_wake(self) -> None:
-        """Wait until it has suspended itself to memory, and open the lid."""
+        """To memory and back, as by the lid: every USB port loses power."""
+        self.sh("(sleep 0.3; echo mem >/sys/power/state) >/run/suspended 2>&1 &").check()
         qmp = self._running.qmp
         qmp.wait_for_event("SUSPEND")
         qmp.run("system_wakeup")
         qmp.wait_for_event("WAKEUP")
+        said = self.sh("until grep -q . /sys/power/state; do sleep 0.1; done; cat /run/suspended").out
+        if said:
+            raise LabError(f"the virtual laptop did not suspend: {said}")
 
-    def unplug(self, plugged: Plugged) -> None:
+    def unplug(self, plugged: Plugged | str) -> None:
         """Pull a device out, unasked, and close its image."""
+        name = plugged if isinstance(plugged, str) else plugged.name
         qmp = self._running.qmp
-        qmp.run("device_del", id=plugged.name)
-        qmp.wait_for_event("DEVICE_DELETED", device=plugged.name)
-        qmp.run("blockdev-del", node_name=f"{plugged.name}-image")
+        qmp.run("device_del", id=name)
+        qmp.wait_for_event("DEVICE_DELETED", device=name)
+        qmp.run("blockdev-del", node_name=f"{name}-image")
 
     def offer(self, port: int, *, to: int) -> None:
         """Give the laptop a network card on which ``COLLECTOR_ADDRESS:port`` leads to ``127.0.0.1:to`` here.
@@ -170,6 +173,19 @@ class VirtualLaptop:
             self._qemu = None
 
     @property
+    def is_on(self) -> bool:
+        return self._qemu is not None
+
+    @property
+    def qmp(self) -> Qmp:
+        """For ``devices.py``: whatever else can be plugged in."""
+        return self._running.qmp
+
+    def wait_for(self, condition: str, timeout: float = _DEVICE_TIMEOUT) -> None:
+        """Until this shell command succeeds inside."""
+        self.sh(f"until {condition}; do sleep {_POLL}; done; udevadm settle", timeout).check()
+
+    @property
     def _running(self) -> Qemu:
         if self._qemu is None:
             raise LabError("the virtual laptop is off")
@@ -191,3 +207,17 @@ class VirtualLaptop:
             _DEVICE_TIMEOUT,
         )
         return found.check().strip()
+
+
+class LaptopsInTurn(contextlib.ExitStack):
+    """For a test that needs the laptop of the day after; each stays on until the test is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[VirtualLaptop] = []
+
+    def start(self, laptop: contextlib.AbstractContextManager[VirtualLaptop] | None = None) -> VirtualLaptop:
+        """One that is restored, unless another is given."""
+        started = self.enter_context(VirtualLaptop() if laptop is None else laptop)
+        self.started.append(started)
+        return started
