@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,9 +45,9 @@ class School(Stage):
         self.start_agent()
         until(lambda: "policy.applied" in self.kinds(), 60, self.logs())
 
-    def agreement(self, *typed: str) -> subprocess.CompletedProcess[str]:
+    def as_pupil(self, command: str, *typed: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [BIN / "schoolkeeper-agent", "--config", self.config, "agreement", "--language", "en"],
+            [BIN / "schoolkeeper-agent", "--config", self.config, command, "--language", "en"],
             input="".join(f"{line}\n" for line in typed), capture_output=True, text=True, check=False, timeout=60,
             cwd="/", user=PUPIL, group=PUPIL, extra_groups=(),
         )  # fmt: skip
@@ -65,23 +66,24 @@ class School(Stage):
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[School]:
-    tmp_path.chmod(0o755)
-    for folder in (tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    made = School(tmp_path)
-    try:
-        made.begin()
-        yield made
-    finally:
-        made.close()
+def stage() -> Iterator[School]:
+    """In a folder that the pupil may enter, which pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="sk-agreement-") as folder:
+        Path(folder).chmod(0o755)
+        made = School(Path(folder))
+        try:
+            made.begin()
+            yield made
+        finally:
+            made.close()
 
 
-@pytest.mark.requirement("T-27")
-@pytest.mark.requirement("T-19")
+@pytest.mark.requirement("T-19", "T-27", "W-23", "W-59")
 def test_read_put_off_agreed_to_and_known_at_school(stage: School) -> None:
-    until(lambda: stage.agreement().stdout.startswith("In danger now? Call 999."), 60, stage.logs())
-    done = stage.agreement("yes")
+    until(lambda: stage.as_pupil("agreement").stdout.startswith("In danger now? Call 999."), 60, stage.logs())
+    told = stage.as_pupil("tell", "2", "1", "they hit me", "", "", "", "", "yes").stdout
+    assert "Its number is" in told, f"whoever put it off is helped all the same: {told}"
+    done = stage.as_pupil("agreement", "yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Our rules for school laptops" in done.stdout, "in the words of the age band"
     until(lambda: "aup.accepted" in stage.kinds(), 60, stage.logs())

@@ -133,7 +133,6 @@ async def _agree_and_die(folder: Path, *, after: bool) -> None:
         await bench.say(Said.AGREE)
 
 
-@pytest.mark.requirement("W-59")
 async def test_a_full_disk_is_said_and_what_was_not_kept_is_asked_for_again(bench: Bench) -> None:
     bench.sign_in(ME)
     await bench.say(Said.SHOWN)
@@ -159,7 +158,6 @@ async def test_a_shared_account_is_answered_for_by_an_adult_and_system_accounts_
     assert (await bench.say(Said.LOOK, user_id=1 << 20)).standing is Standing.NOBODY_ASKS, "nobody knows it"
 
 
-@pytest.mark.requirement("T-27")
 async def test_the_age_band_of_the_register_picks_what_is_asked(bench: Bench) -> None:
     for groups, band in (("ks1", "ks1"), ("ks2", "ks2"), ("staff", "")):
         bench.put_in_force(SECTION)

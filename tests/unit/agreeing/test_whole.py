@@ -62,7 +62,6 @@ def helper(folder: Path, display: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-@pytest.mark.requirement("W-59")
 async def test_the_helper_opens_the_window_and_what_is_pressed_is_kept(display: str, bench: Bench) -> None:
     with helper(bench.run_dir, display):
         await eventually(lambda: bool(bench.server.peers), "the helper is there", 60)
