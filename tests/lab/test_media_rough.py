@@ -9,10 +9,11 @@ from support.lab.available import need
 from support.lab.devices import plug_dock, plug_keyboard, types
 from support.lab.encrypted_images import encrypted_images
 from support.lab.media import MIB, install_rule, luks_stick, plain_stick, start, until
-from support.lab.seat import mount
+from support.lab.seat import as_person, mount
 from support.lab.virtual_laptop import VirtualLaptop
 
 pytestmark = [pytest.mark.laptop, pytest.mark.timeout(400)]
+FILES = 200
 
 
 @pytest.mark.requirement("T-44", "T-45")
@@ -129,6 +130,30 @@ def test_behind_a_dock_a_stick_is_judged_again_after_a_suspend_and_its_keyboard_
     assert virtual_laptop.sh(f"blockdev --getro {stick.device}").out.strip() == "1"
     virtual_laptop.wait_for("ls /dev/input/by-id/*-event-kbd")
     assert types(virtual_laptop)
+
+
+@pytest.mark.requirement("T-45")
+@pytest.mark.scenario(tier="laptop", name="what is written to a stick is counted, and never named")
+def test_files_written_are_counted_and_never_named(virtual_laptop: VirtualLaptop, tmp_path: Path) -> None:
+    start(virtual_laptop, tmp_path, "allow")
+    stick = virtual_laptop.plug_stick(plain_stick(tmp_path / "stick.img"), serial="WRITE1")
+    until(virtual_laptop, "media.attached WRITE1")
+    assert "Mounted" in mount(virtual_laptop, stick.device).out
+    until(virtual_laptop, "media.mounted WRITE1")
+    program = f"for n in range({FILES}): open(f'/media/pupil/PLAIN/folder/secret{{n}}', 'w').write('x')"
+    as_person(virtual_laptop, f'mkdir /media/pupil/PLAIN/folder; python3 -c "{program}"', timeout=300).check()
+    as_person(virtual_laptop, f"udisksctl unmount -b {stick.device}").check()
+
+    def counted() -> int:
+        lines = [line.split() for line in virtual_laptop.sh("cat /run/said").out.splitlines()]
+        return sum(int(line[6]) for line in lines if line[1:3] == ["media.copy", "WRITE1"])
+
+    for _ in range(60):
+        if counted() >= FILES:
+            break
+        virtual_laptop.sh("sleep 0.5")
+    assert counted() == FILES
+    assert "secret" not in virtual_laptop.sh("cat /run/said").out
 
 
 @pytest.mark.requirement("T-45")
