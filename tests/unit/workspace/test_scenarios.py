@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from support.lab.usable import NOT_USABLE_WITHOUT_A_LAPTOP, check_scenario
 
+from support.lab.usable import NOT_USABLE_WITHOUT_A_LAPTOP, check_scenario
 from support.scenarios import PAGE, WRITE, ScenarioError, Tier, page, read_all
 
 MARKED = '@pytest.mark.scenario(tier="{tier}", name="{name}")\ndef test_{function}(laptop): ...\n'
