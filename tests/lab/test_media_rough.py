@@ -8,7 +8,7 @@ import pytest
 from support.lab.available import need
 from support.lab.devices import plug_dock, plug_keyboard, types
 from support.lab.encrypted_images import encrypted_images
-from support.lab.media import MIB, install_rule, luks_stick, plain_stick, start, until
+from support.lab.media import FLAG, MIB, install_rule, luks_stick, plain_stick, start, until
 from support.lab.seat import as_person, mount
 from support.lab.virtual_laptop import VirtualLaptop
 
@@ -181,3 +181,23 @@ def test_what_windows_encrypted_may_be_used_and_what_it_left_open_not(
         # The small FAT in front of BitLocker To Go is no way round: nobody can mount it, and so nobody write to it.
         assert "Mounted" not in mount(virtual_laptop, stick.device).out
         virtual_laptop.unplug(stick)
+
+
+@pytest.mark.requirement("T-44")
+@pytest.mark.scenario(tier="laptop", name="the agent is killed under load; what comes meanwhile waits for it")
+def test_while_the_agent_is_dead_nothing_opens(virtual_laptop: VirtualLaptop, tmp_path: Path) -> None:
+    install_rule(virtual_laptop)
+    start(virtual_laptop, tmp_path, "encrypted-only")
+    virtual_laptop.wait_for(f"[ -e {FLAG} ]")
+    virtual_laptop.sh(
+        "for n in 1 2; do (timeout 120 sh -c 'while :; do :; done' >/dev/null 2>&1 &) ; done"
+    ).check()
+    virtual_laptop.sh("pkill -KILL -f [m]edia_script").check()
+    stick = virtual_laptop.plug_stick(plain_stick(tmp_path / "stick.img"), serial="ALONE1")
+    assert "Not authorized" in mount(virtual_laptop, stick.device).out
+    virtual_laptop.sh("umount /opt/agent").check()
+    (tmp_path / "again").mkdir()
+    start(virtual_laptop, tmp_path / "again", "encrypted-only")
+    until(virtual_laptop, "media.made_read_only ALONE1")
+    virtual_laptop.sh("udevadm settle; sleep 1; udevadm settle").check()
+    assert "Mounted" in mount(virtual_laptop, stick.device).out
