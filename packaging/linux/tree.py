@@ -68,7 +68,9 @@ def _list_of_files(tree: Path, home: Path, version: str) -> None:
     """What lies on the device and must not change: officers sign the hash of this list with the package's release."""
     _put(home, "package-version", f"{version}\n")
     files = sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
-    listed = [path for path in files if path.relative_to(tree).parts[0] != "etc"]  # settings are the administrator's
+    listed = [
+        path for path in files if path.relative_to(tree).parts[0] != "etc"
+    ]  # settings are the administrator's
     lines = [f"{_sha256(path)}  {path.relative_to(tree)}\n" for path in listed]
     _put(home, "files.sha256", "".join(lines))
 

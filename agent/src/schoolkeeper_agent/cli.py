@@ -126,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:
     agreement = commands.add_parser(
         "agreement", help="the rules for using this device: read them, and agree or put it off"
     )
-    agreement.add_argument("--window", action="store_true", help="in a window, where the desktop can show one")
+    agreement.add_argument(
+        "--window", action="store_true", help="in a window, where the desktop can show one"
+    )
     agreement.add_argument("--language", choices=("en", "cy"), default="", help="English (en) or Welsh (cy)")
     _uninstall_arguments(
         commands.add_parser(

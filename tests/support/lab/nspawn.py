@@ -103,9 +103,7 @@ class Laptop:
 
     def get(self, path: str) -> bytes:
         """Read a file inside."""
-        done = subprocess.run(
-            self.entering("cat", "--", path), capture_output=True, timeout=120, check=False
-        )
+        done = subprocess.run(self.entering("cat", "--", path), capture_output=True, timeout=120, check=False)
         if done.returncode != 0:
             raise LabError(f"no {path} in the laptop: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout

@@ -217,13 +217,13 @@ class Readers:
             self._lightdm(),
             guest_sessions=(self._root / "usr/sbin/guest-account").exists(),
         )
+
     async def _ceop_shortcut(self, _check: PostureCheck) -> Finding:
         from schoolkeeper_agent.sensors.linux.posture_shortcut import ceop_shortcut
 
         return ceop_shortcut(
             self._texts("usr/share/applications/*.desktop", "usr/local/share/applications/*.desktop")
         )
-
 
     async def _auto_login(self, _check: PostureCheck) -> Finding:
         return posture_accounts.auto_login(
