@@ -72,11 +72,11 @@ class Wine:
         given: dict[str, object] = {"stdin": subprocess.PIPE} | options
         return subprocess.Popen([WINE, *map(str, command)], env=self._environment, **given)  # type: ignore[call-overload,no-any-return]
 
-    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str | Path, seconds: float = _MINUTES_5) -> subprocess.CompletedProcess[str]:
         """A program to its end, with what it printed."""
         return subprocess.run(
             [WINE, *map(str, command)], env=self._environment, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, check=False, timeout=_MINUTES_5,
+            text=True, check=False, timeout=seconds,
         )  # fmt: skip
 
     def run_python(self, code: str, *arguments: str) -> str:
