@@ -1,6 +1,6 @@
 """The agreement's window, for the system's own Python with GTK 3: everything it shows comes on standard input.
 
-A program of its own (``python3 -I gtk_agreement.py``): of the agent it loads ``windows.py`` alone. The text is one
+A program of its own (``python3 -I gtk_agreement.py``): of the agent it loads ``gtk_window.py`` alone. The text is one
 part that is read line by line with the arrow keys; Tab leads on to the buttons, and Esc is 'not now'. It is an
 ordinary window: it takes no key from others, stands above none, and goes behind one that asks for help.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from schoolkeeper_agent.windows import MARGIN, Window, alert_role, answer, run
+from schoolkeeper_agent.gtk_window import MARGIN, Window, alert_role, answer, run
 
 _LARGE = 1.5
 _LOOKS: dict[str, dict[str, Any]] = {

@@ -17,12 +17,12 @@ from typing import Any
 from schoolkeeper_agent.agreeing.client import Asking
 from schoolkeeper_agent.agreeing.texts import NoText, Text
 from schoolkeeper_agent.agreeing.words import Says, notes, other, says, who
+from schoolkeeper_agent.gtk_window import NO_TOOLKIT
 from schoolkeeper_agent.session.agreeing_lines import Answer, By, Said, Standing, Why
 from schoolkeeper_agent.session.calling import NotReached
 from schoolkeeper_agent.tell import words as telling
 from schoolkeeper_agent.tell.open_form import is_open
 from schoolkeeper_agent.tell.window import PYTHON
-from schoolkeeper_agent.windows import NO_TOOLKIT
 
 FORM = Path(__file__).with_name("gtk_agreement.py")
 LOOK_SECONDS = 1.0

@@ -1,6 +1,6 @@
 """The window that encrypts a stick, for the system's own Python with GTK 3: what it shows comes on standard input.
 
-A program of its own (``python3 -I gtk_encrypt.py``): of the agent it loads ``windows.py`` alone. Every control has a
+A program of its own (``python3 -I gtk_encrypt.py``): of the agent it loads ``gtk_window.py`` alone. Every control has a
 name for a screen reader and is reached by the keyboard. Esc leaves; while the stick is overwritten it asks once.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from schoolkeeper_agent.windows import MARGIN, Window, alert_role, answer, run
+from schoolkeeper_agent.gtk_window import MARGIN, Window, alert_role, answer, run
 
 
 class Form(Window):

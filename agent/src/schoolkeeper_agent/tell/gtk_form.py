@@ -1,6 +1,6 @@
 """The form itself, for the system's own Python with GTK 3: everything it shows comes on standard input.
 
-A program of its own (``python3 -I gtk_form.py``): of the agent it loads ``windows.py`` alone, and opens no file. Every
+A program of its own (``python3 -I gtk_form.py``): of the agent it loads ``gtk_window.py`` alone, and opens no file. Every
 control has a name for a screen reader and is reached by the keyboard; Esc leaves at once.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from schoolkeeper_agent.windows import MARGIN, Window, alert_role, answer, run
+from schoolkeeper_agent.gtk_window import MARGIN, Window, alert_role, answer, run
 
 LOOK_SECONDS = 5
 

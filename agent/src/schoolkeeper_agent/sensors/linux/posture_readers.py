@@ -75,8 +75,8 @@ class Readers:
             Check.AUTO_LOGIN: self._auto_login,
             Check.AGENT_INTEGRITY: self._agent_integrity,
             Check.SITE_LISTS: self._site_lists,
-            Check.CEOP_SHORTCUT: self._ceop_shortcut,
             Check.CONTENT_FILTER: self._content_filter,
+            Check.CEOP_SHORTCUT: self._ceop_shortcut,
         }
 
     def _text(self, name: str) -> str:
