@@ -1,6 +1,6 @@
 """The form itself, for the system's own Python with GTK 3: everything it shows comes on standard input.
 
-A program of its own (``python3 -I gtk_form.py``): of the agent it loads ``gtk_window.py`` alone, and opens no file. Every
+A program of its own (``python3 -I gtk_form.py``): of the agent it loads ``gtk_window.py`` and opens no file. Every
 control has a name for a screen reader and is reached by the keyboard; Esc leaves at once.
 """
 
