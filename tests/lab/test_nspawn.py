@@ -11,6 +11,7 @@ from support.lab.cache import REPOSITORY
 from support.lab.desktop import sign_in
 from support.lab.network import GATEWAY_ADDRESS, LabNetwork
 from support.lab.nspawn import Laptop
+from support.patience import until
 
 pytestmark = pytest.mark.lab
 
@@ -44,8 +45,13 @@ def test_screen_without_a_locker_does_not_count_as_locked(laptop: Laptop) -> Non
 
 def test_lock_signal_reaches_the_locker(laptop: Laptop) -> None:
     desktop = sign_in(laptop)
-    laptop.sh(f"loginctl lock-session {desktop.session}").check()
-    desktop.wait_for("LockedHint", "yes")
+
+    def locks() -> bool:
+        # Again and again: a signal that comes before the locker listens is heard by nobody.
+        laptop.sh(f"loginctl lock-session {desktop.session}").check()
+        return desktop.properties()["LockedHint"] == "yes"
+
+    until(locks, 30, "the locker hears the signal")
     desktop.wait_for_grab()
 
 

@@ -12,12 +12,16 @@ import pytest
 
 LONGEST = (
     "lab/test_packages.py",
+    "wine/test_windows_contracts.py",
+    "wine/test_windows_agent.py",
     "e2e/test_installed_on_a_school_laptop.py",
     "e2e/test_heartbeat.py",
     "e2e/test_grants.py",
     "e2e/test_faults.py",
     "e2e/test_exception.py",
+    "lab/test_sessions.py",
     "lab/test_screen_lock.py",
+    "e2e/test_agreement.py",
     "e2e/test_rollout.py",
     "e2e/test_trust_attacks_seen.py",
     "unit/collector_ingest/test_process.py",
@@ -26,7 +30,7 @@ LONGEST = (
     "e2e/console/test_browser.py",
 )
 """Below `tests/`; those that keep processors or a test waiting longest, on two cores."""
-SLOW_FOLDERS = ("e2e", "lab", "contracts")
+SLOW_FOLDERS = ("e2e", "lab", "wine", "contracts")
 """What comes next: tests with processes and machines. The others take milliseconds each."""
 
 

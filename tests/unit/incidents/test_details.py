@@ -160,6 +160,8 @@ def test_every_kind_of_event_can_be_told(cls: type[model.Body]) -> None:
         "lane",
         "provider",
         "rule_id",
+        "state",
+        "by",
     )
     given |= dict.fromkeys(texts, "a") | dict.fromkeys(("version", "document"), "a")  # type: ignore[arg-type]
     given |= dict.fromkeys(

@@ -43,9 +43,10 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 
 
 def told(effects: tuple[Effect, ...]) -> tuple[str, str] | None:
-    words = [(effect.title, effect.text) for effect in effects if isinstance(effect, Tell)]
-    assert len(words) <= 1
-    return words[0] if words else None
+    """Title and text; what is offered beside a refusal, in a notice of its own with a window behind it, included."""
+    words = [effect for effect in effects if isinstance(effect, Tell)]
+    assert [bool(one.opens) for one in words] in ([], [False], [False, True])
+    return (words[0].title, "\n".join(one.text for one in words)) if words else None
 
 
 def test_a_program_is_refused_by_the_guard_in_just_these_words(subject: Subject) -> None:

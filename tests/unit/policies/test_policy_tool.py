@@ -306,11 +306,11 @@ def test_init_writes_a_pack_that_passes_check(tmp_path: Path) -> None:
 
 def test_init_says_every_answer_that_cannot_be_used_and_writes_nothing(tmp_path: Path) -> None:
     answers = tmp_path / "answers.yaml"
-    answers.write_text("time_zone: Europe/Lodnon\nopens: soon\nnmae: x\nterms: 2026-12-18 to 2026-09-02\n")
+    answers.write_text("time_zone: America/New_Yrok\nopens: soon\nnmae: x\nterms: 2026-12-18 to 2026-09-02\n")
     folder = tmp_path / "pack"
     done = run("init", str(folder), "--answers", str(answers))
     assert done.exit_code == 1
-    assert "did you mean 'Europe/London'?" in done.output
+    assert "'time_zone': write a name like America/New_York" in done.output
     assert "answers.yaml:2:8: 'opens': write a time like 08:30" in done.output
     assert "did you mean 'name'?" in done.output
     assert "it ends before it begins" in done.output
