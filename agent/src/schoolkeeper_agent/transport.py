@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
-from schoolkeeper_agent import slack
 from schoolkeeper_agent.clock import Moment
 from schoolkeeper_agent.spool.contract import Spool, SpoolError
 from schoolkeeper_agent.spool.writer import FrameWriter
@@ -163,7 +162,6 @@ class Transport:
                 await call.wait_for_connection()
             if number != self._number:
                 return
-            slack.set_slack(slack.EASED_NS)
             self.channel, self._outgoing = channel, outgoing
             self.give(messages.Opened())
             sender = asyncio.create_task(_send_all(call, outgoing))
@@ -190,7 +188,6 @@ class Transport:
         """The stream in use is over: said once, whoever notices first."""
         self._number += 1
         self._outgoing = self.channel = None
-        slack.set_slack(slack.SYSTEMS_OWN_NS)
         self.give(messages.Closed(reason=reason, too_large=too_large))
 
     async def _disconnect(self, reason: str) -> None:

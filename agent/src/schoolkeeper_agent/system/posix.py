@@ -21,8 +21,6 @@ RUN_FOLDER = Path("/run/schoolkeeper-agent")
 ADMINISTRATOR = "root"
 """Who may do everything here, in words for a technician."""
 START_COMMAND = "systemctl start schoolkeeper-agent"
-TIMER_SLACK = sys.platform == "linux"
-"""Whether the kernel lets a thread say how punctual its timers must be."""
 EDITION = ""
 """What kind of agent this is, where it is not the whole one."""
 LEFT_OUT: dict[str, str] = {}

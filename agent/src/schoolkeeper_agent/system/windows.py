@@ -30,7 +30,6 @@ STATE_FOLDER = _DATA / "state"
 RUN_FOLDER = _DATA / "run"
 ADMINISTRATOR = "an administrator"
 START_COMMAND = "sc start SchoolkeeperAgent"
-TIMER_SLACK = False
 EDITION = "preview for Windows: reports, enforces nothing"
 LEFT_OUT = dict.fromkeys(
     ("ask", "encrypt", "tell", "uninstall"),
