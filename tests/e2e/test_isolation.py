@@ -63,6 +63,11 @@ class FarStage(Stage):
         assert self.lab is not None
         return inside(self.lab.device, lambda: takes(address, port))
 
+    def enrol(self) -> None:
+        """By the program, which alone can be in the device's namespace."""
+        done = self.tell_agent("enrol", f"127.0.0.1:{self.enrol_port}", "--token", self.token())
+        assert done.returncode == 0, done.stderr
+
     def tell_agent(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         assert self.lab is not None
         command = [BIN / "schoolkeeper-agent", "--config", self.config, *arguments]

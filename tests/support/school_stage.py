@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -123,16 +124,21 @@ class Stage:
 
     # ---- agent ----
 
-    def enrol(self) -> None:
-        """By what `schoolkeeper-agent enrol` calls; a start of that program costs a second of a processor."""
+    def token(self) -> str:
         said = self.collect("token", "create", "--group", "ks2-laptops", "--uses", "5")
         token = re.search(r"\bsk1-\S+", said)
         assert token, said
+        return token.group()
+
+    def enrol(self) -> None:
+        """By what `schoolkeeper-agent enrol` calls; a start of that program costs a second of a processor."""
         self.state.mkdir(mode=0o700, exist_ok=True)
         options = EnrolOptions(
-            state_dir=self.state, address=f"127.0.0.1:{self.enrol_port}", token=token.group()
+            state_dir=self.state, address=f"127.0.0.1:{self.enrol_port}", token=self.token()
         )
-        asyncio.run(enrol(options, now_ms=time.time_ns() // 1_000_000))
+        # In a thread of its own: where a browser is driven, this one has an event loop that runs.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(enrol(options, now_ms=time.time_ns() // 1_000_000))).result()
 
     def tell_agent(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
