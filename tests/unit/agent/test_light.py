@@ -17,7 +17,8 @@ import schoolkeeper_agent.sensors.linux.load, schoolkeeper_agent.enforcers.linux
 import schoolkeeper_agent.net, schoolkeeper_agent.transport
 unused = ("ssl", "_ssl", "_hashlib", "typing_extensions", "google.protobuf.internal.python_message", "html", "uuid",
           "schoolkeeper_agent.enrol", "schoolkeeper_agent.notice", "schoolkeeper_proto.notices.words", "pickle",
-          "cryptography.x509", "tuf", "shutil", "multiprocessing", "email", "http")
+          "cryptography.x509", "cryptography.hazmat.primitives.serialization.ssh", "tuf",
+          "shutil", "multiprocessing", "email", "http")
 loaded = [name for name in unused if name in sys.modules]
 assert not loaded, loaded
 assert hashlib.sha256(b"abc").hexdigest().startswith("ba7816bf")
@@ -28,6 +29,10 @@ from google.protobuf.internal import python_message
 assert python_message.GeneratedProtocolMessageType
 from google.protobuf.internal import builder
 assert builder.python_message.GeneratedProtocolMessageType is python_message.GeneratedProtocolMessageType
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+key = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+assert isinstance(load_ssh_public_key(key), Ed25519PublicKey)
 print("light")
 """
 
