@@ -2,7 +2,7 @@
 
 OpenSSL is not loaded a second time beside gRPC's and cryptography's own: asyncio and hashlib load it if it is there and
 do without it if not. The service speaks TLS by gRPC and hashes short texts, so that Python's own build of SHA-256 does:
-4.7 MiB less on every laptop. Modules that libraries import for others than us, and the classes that `dataclasses` leaves
+4.7 MiB less on every laptop. Modules that libraries import for others, and the classes that `dataclasses` leaves
 behind, are another 3 MiB.
 """
 
