@@ -12,7 +12,6 @@ import pytest
 
 LONGEST = (
     "lab/test_packages.py",
-    "wine/test_windows_contracts.py",
     "wine/test_windows_agent.py",
     "e2e/test_installed_on_a_school_laptop.py",
     "e2e/test_heartbeat.py",

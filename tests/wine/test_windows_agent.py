@@ -1,8 +1,12 @@
-"""The agent on Windows' Python and a real collector: sealed there, opened here, proved; killed while events wait."""
+"""The agent on Windows' Python: suites of the seams, and a real collector (sealed there, opened here, proved).
+
+One file, and so one process: they share the registry of one Wine.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +14,17 @@ from pathlib import Path
 import pytest
 
 from schoolkeeper_proto import model
-from support.lab.windows import Wine
+from support.lab.windows import Wine, windows_path
 from support.school_stage import until
 from support.windows_stage import WindowsStage
 
 pytestmark = [pytest.mark.wine, pytest.mark.timeout(900)]
+TESTS = Path(__file__).resolve().parents[1]
+SUITES = (
+    "contracts/test_system_contract.py",
+    "contracts/test_spool_contract.py",
+    "wine/inside/windows_parts.py",
+)
 SET = """
 import sys, winreg
 with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, sys.argv[1]) as key:
@@ -93,3 +103,13 @@ def found(stage: WindowsStage, check: str) -> model.PostureResult:
     """The last result of a check that the collector holds."""
     bodies = [one.event.body for one in stage.stored()]
     return [one.result for one in bodies if isinstance(one, model.Posture) and one.check == check][-1]
+
+
+def test_the_suites_of_the_seams_hold_on_windows_python(wine: Wine) -> None:
+    files = [windows_path(TESTS / one) for one in SUITES]
+    settings = windows_path(TESTS / "wine" / "contracts.ini")
+    done = wine.run(wine.python, "-X", "utf8", "-m", "pytest", "-q", "-c", settings, *files)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed|^([.s]+)", done.stdout, re.MULTILINE)
+    assert passed, done.stdout
