@@ -145,7 +145,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _narrowed(config: pytest.Config) -> bool:
     """Whether this run looked at less than the fast suite."""
     given = config.option
-    other_marks = given.markexpr != "not chaos and not bench and not laptop"
+    settings = config.getini("addopts")
+    other_marks = given.markexpr != settings[settings.index("-m") + 1]
     return bool(given.keyword or given.file_or_dir or given.collectonly or other_marks)
 
 
